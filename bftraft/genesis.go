@@ -1,0 +1,110 @@
+package bftraft
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
+
+// ErrGenesis is returned when a genesis does not describe a cluster; the text says why.
+var ErrGenesis = errors.New("genesis is not valid")
+
+// maxGenesisNames bounds the number of clients and administrators.
+const maxGenesisNames = 1 << 14
+
+// Enrolled is a key with the name people know it by.
+type Enrolled struct {
+	Name string
+	Key  crypto.PublicKey
+}
+
+// Genesis is what a cluster is born with. Its hash is the cluster's id and the hash of the empty
+// log, so every signature in the cluster is bound to all of it.
+type Genesis struct {
+	Name    string
+	Nonce   Digest // makes two clusters of the same members differ
+	Testnet bool   // adversaries may run only where this is set
+	Voters  []quorumcert.Voter
+	Clients []Enrolled
+	// Admins may change the members: AdminQuorum of them together.
+	Admins      []Enrolled
+	AdminQuorum int
+}
+
+// Validate says whether the genesis describes a cluster, without judging the keys.
+func (g *Genesis) Validate() error {
+	switch {
+	case len(g.Name) == 0 || len(g.Name) > 255:
+		return fmt.Errorf("%w: name must have 1 to 255 bytes", ErrGenesis)
+	case g.Nonce.IsZero():
+		return fmt.Errorf("%w: nonce must not be zero", ErrGenesis)
+	case len(g.Voters) == 0 || len(g.Voters) > quorumcert.MaxVoters:
+		return fmt.Errorf("%w: it needs 1 to 64 voters", ErrGenesis)
+	case len(g.Clients) > maxGenesisNames || len(g.Admins) > maxGenesisNames:
+		return fmt.Errorf("%w: too many clients or administrators", ErrGenesis)
+	case g.AdminQuorum < 0 || g.AdminQuorum > len(g.Admins):
+		return fmt.Errorf("%w: admin quorum must be at most the number of admins", ErrGenesis)
+	}
+	for _, list := range [][]Enrolled{g.Clients, g.Admins} {
+		for i, e := range list {
+			if len(e.Name) == 0 || len(e.Name) > 255 {
+				return fmt.Errorf("%w: a name must have 1 to 255 bytes", ErrGenesis)
+			}
+			for _, other := range list[:i] {
+				if other.Key == e.Key {
+					return fmt.Errorf("%w: key of %q stands in it twice", ErrGenesis, e.Name)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// Encode returns the canonical bytes that Hash covers.
+func (g *Genesis) Encode() []byte {
+	b := appendString(nil, g.Name)
+	b = append(b, g.Nonce[:]...)
+	if g.Testnet {
+		b = append(b, 1)
+	} else {
+		b = append(b, 0)
+	}
+	b = append(b, byte(len(g.Voters)))
+	for _, v := range g.Voters {
+		b = append(append(b, byte(v.ID)), v.Key[:]...)
+	}
+	b = appendEnrolled(b, g.Clients)
+	b = appendEnrolled(b, g.Admins)
+	return binary.BigEndian.AppendUint32(b, uint32(g.AdminQuorum))
+}
+
+func appendString(b []byte, s string) []byte {
+	return append(append(b, byte(len(s))), s...)
+}
+
+func appendEnrolled(b []byte, list []Enrolled) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(list)))
+	for _, e := range list {
+		b = appendString(b, e.Name)
+		b = append(b, e.Key[:]...)
+	}
+	return b
+}
+
+// Hash returns the cluster's id, which is also h(0).
+func (g *Genesis) Hash() Digest { return crypto.Hash(crypto.DomainGenesis, g.Encode()) }
+
+// Configuration returns the first configuration.
+func (g *Genesis) Configuration(s crypto.Scheme) (*quorumcert.Configuration, error) {
+	if err := g.Validate(); err != nil {
+		return nil, err
+	}
+	c, err := quorumcert.NewConfiguration(s, 0, g.Voters)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrGenesis, err)
+	}
+	return c, nil
+}

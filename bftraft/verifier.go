@@ -1,0 +1,379 @@
+package bftraft
+
+import (
+	"bytes"
+	"slices"
+
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
+
+// Verified is a message that passed the gate: canonical, signed by the voter the link names, its
+// certificates valid. Only a Verifier makes one.
+type Verified struct {
+	from NodeID
+	msg  Message
+}
+
+// From returns the voter that sent the message.
+func (v Verified) From() NodeID { return v.from }
+
+// Message returns the message, which must not be changed.
+func (v Verified) Message() Message { return v.msg }
+
+// Verifier is the one gate from bytes to protocol. It is immutable; any number of goroutines may
+// use it at once. Its verdict depends on the bytes and the configurations alone.
+type Verifier struct {
+	cluster Digest
+	configs *quorumcert.Configurations
+	clients []clientKey // ascending by key
+}
+
+type clientKey struct {
+	key      crypto.PublicKey
+	verifier crypto.Verifier
+}
+
+// NewVerifier returns the gate of the cluster with genesis g under scheme s.
+func NewVerifier(s crypto.Scheme, g *Genesis) (*Verifier, error) {
+	c, err := g.Configuration(s)
+	if err != nil {
+		return nil, err
+	}
+	v := &Verifier{cluster: g.Hash(), configs: quorumcert.NewConfigurations(c)}
+	for _, e := range g.Clients {
+		key, err := s.Expand(e.Key)
+		if err != nil {
+			return nil, err
+		}
+		v.clients = append(v.clients, clientKey{e.Key, key})
+	}
+	sortClients(v.clients)
+	return v, nil
+}
+
+// Configurations returns the chain of configurations the gate judges by.
+func (v *Verifier) Configurations() *quorumcert.Configurations { return v.configs }
+
+// Cluster returns the cluster's id.
+func (v *Verifier) Cluster() Digest { return v.cluster }
+
+// Verify judges a frame that came over the authenticated link of node from.
+func (v *Verifier) Verify(from NodeID, frame []byte) (Verified, Drop) {
+	if !v.configs.Latest().Has(from) {
+		return Verified{}, UnknownSender
+	}
+	m, drop := DecodeMessage(frame)
+	if drop != Accepted {
+		return Verified{}, drop
+	}
+	if e, ok := m.(envelope); ok {
+		drop = v.verifyWhole(from, e, frame)
+	} else {
+		drop = v.verifyStatement(from, m)
+	}
+	if drop == Accepted {
+		drop = v.verifyContent(m)
+	}
+	if drop != Accepted {
+		return Verified{}, drop
+	}
+	return Verified{from: from, msg: m}, Accepted
+}
+
+func (v *Verifier) verifyWhole(from NodeID, e envelope, frame []byte) Drop {
+	s := e.envelope()
+	if s.From != from {
+		return WrongSender
+	}
+	digest := messageDigest(v.cluster, frame[:len(frame)-len(s.Sig)])
+	if v.ring().Verify(from, crypto.DomainMessage, digest[:], s.Sig) != nil {
+		return BadSignature
+	}
+	return Accepted
+}
+
+// ring returns the keys that messages between members are judged by.
+func (v *Verifier) ring() *crypto.Keyring { return v.configs.Latest().Keyring() }
+
+func (v *Verifier) verifyStatement(from NodeID, m Message) Drop {
+	switch m := m.(type) {
+	case *AppendEntries:
+		return v.verifyAck(from, &m.Ack)
+	case *AppendEntriesResponse:
+		return v.verifyAck(from, &m.Ack)
+	case *Suspect:
+		if m.Signer != from {
+			return WrongSender
+		}
+		st := quorumcert.Suspicion{Cluster: v.cluster, Term: m.Term}
+		return v.verifySigned(from, st, m.Sig)
+	case *RequestVoteResponse:
+		if m.Vote.Signer != from {
+			return WrongSender
+		}
+		if m.Vote.Cluster != v.cluster {
+			return BadSignature
+		}
+		return v.verifySigned(from, m.Vote.Vote, m.Vote.Sig)
+	}
+	panic("bftraft: a message without signature")
+}
+
+func (v *Verifier) verifyAck(from NodeID, a *quorumcert.SignedAck) Drop {
+	switch {
+	case a.Signer != from:
+		return WrongSender
+	case a.Cluster != v.cluster:
+		return BadSignature
+	case a.Certified > a.Index || a.Term == 0:
+		return VoidAck
+	}
+	return v.verifySigned(from, a.Ack, a.Sig)
+}
+
+func (v *Verifier) verifySigned(
+	id NodeID, st quorumcert.Statement, sig crypto.Signature,
+) Drop {
+	if v.ring().Verify(id, st.Domain(), st.AppendTo(nil), sig) != nil {
+		return BadSignature
+	}
+	return Accepted
+}
+
+// verifyContent judges what a message carries beyond its sender's own signature.
+func (v *Verifier) verifyContent(m Message) Drop {
+	switch m := m.(type) {
+	case *AppendEntries:
+		if !follow(m.Blocks) || len(m.Blocks) > 0 && !endsAt(m.Blocks, m.Ack.Index, m.Ack.Hash) {
+			return BrokenChain
+		}
+		v.CheckBlocks(m.Blocks)
+		return v.verifyElection(m.Election, m.BaseQC)
+	case *RequestVote:
+		return v.verifyRequestVote(m)
+	case *Proof:
+		return v.verifyTermProof(&m.TermProof)
+	case *Chain:
+		return v.verifyChain(m)
+	case *Committed:
+		return v.verifyCommitted(m)
+	case *Accusation:
+		if m.Evidence.Verify(v.cluster, v.configs.Latest()) != nil {
+			return NoProof
+		}
+	}
+	return Accepted
+}
+
+// follow says whether the blocks follow each other.
+func follow(blocks []*Block) bool {
+	for i := 1; i < len(blocks); i++ {
+		if blocks[i].Before() != blocks[i-1].End() {
+			return false
+		}
+	}
+	return true
+}
+
+func endsAt(blocks []*Block, i Index, h Digest) bool {
+	return blocks[len(blocks)-1].End() == Position{i, h}
+}
+
+func (v *Verifier) verifyQC(qc *quorumcert.QC) Drop {
+	if qc != nil && qc.Verify(v.cluster, v.configs.For(qc.Index)) != nil {
+		return BadCertificate
+	}
+	return Accepted
+}
+
+// verifyLock judges a lock by its certificate; the genesis lock has none.
+func (v *Verifier) verifyLock(l Lock, qc *quorumcert.QC) Drop {
+	if qc == nil {
+		if l != (Lock{Hash: v.cluster}) {
+			return BadCertificate
+		}
+		return Accepted
+	}
+	if qc.Lock != l {
+		return BadCertificate
+	}
+	return v.verifyQC(qc)
+}
+
+func (v *Verifier) verifyTC(tc *quorumcert.TC) Drop {
+	if tc != nil && tc.Verify(v.cluster, v.configs.Latest()) != nil {
+		return BadCertificate
+	}
+	return Accepted
+}
+
+func (v *Verifier) verifyElection(ec *quorumcert.EC, base *quorumcert.QC) Drop {
+	if ec == nil {
+		if base != nil {
+			return Malformed
+		}
+		return Accepted
+	}
+	if ec.Verify(v.cluster, v.configs.Behind(ec.Base.Index)) != nil {
+		return BadCertificate
+	}
+	return v.verifyLock(ec.Base, base)
+}
+
+func (v *Verifier) verifyRequestVote(m *RequestVote) Drop {
+	if m.Term == 0 || m.Lock.Term >= m.Term || (m.TC == nil) != (m.Term == 1) {
+		return BadCertificate
+	}
+	if m.TC != nil && m.TC.Term != m.Term-1 {
+		return BadCertificate
+	}
+	if drop := v.verifyLock(m.Lock, m.LockQC); drop != Accepted {
+		return drop
+	}
+	return v.verifyTC(m.TC)
+}
+
+func (v *Verifier) verifyCommit(cc *quorumcert.Commit) Drop {
+	if cc != nil && cc.Verify(v.cluster, v.configs.For(cc.Index)) != nil {
+		return BadCertificate
+	}
+	return Accepted
+}
+
+func (v *Verifier) verifyTermProof(p *TermProof) Drop {
+	for _, drop := range [...]Drop{
+		v.verifyTC(p.TC), v.verifyElection(p.EC, p.BaseQC), v.verifyQC(p.QC), v.verifyCommit(p.Commit),
+	} {
+		if drop != Accepted {
+			return drop
+		}
+	}
+	return Accepted
+}
+
+func (v *Verifier) verifyChain(m *Chain) Drop {
+	if !follow(m.Blocks) {
+		return BrokenChain
+	}
+	v.CheckBlocks(m.Blocks)
+	if m.LeaderAck == nil {
+		return Accepted
+	}
+	a := m.LeaderAck
+	if len(m.Blocks) == 0 || !endsAt(m.Blocks, a.Index, a.Hash) {
+		return BrokenChain
+	}
+	return v.verifyAck(a.Signer, a)
+}
+
+// verifyCommitted judges the proof; that the first block follows what the receiver has is for the
+// core to see. The entries are proven by the commit and need no further check.
+func (v *Verifier) verifyCommitted(m *Committed) Drop {
+	if m.Commit == nil || len(m.Blocks) == 0 && len(m.Bridge) > 0 {
+		return Malformed
+	}
+	if drop := v.verifyCommit(m.Commit); drop != Accepted {
+		return drop
+	}
+	if !follow(m.Blocks) {
+		return BrokenChain
+	}
+	if len(m.Blocks) > 0 {
+		end := m.Blocks[len(m.Blocks)-1].End()
+		for _, h := range m.Bridge {
+			if h.Prev != end.Hash || h.First != end.Index+1 || h.Last < h.First {
+				return BrokenChain
+			}
+			end = Position{h.Last, h.Hash()}
+		}
+		if end != (Position{m.Commit.Index, m.Commit.Hash}) {
+			return BrokenChain
+		}
+	}
+	return v.verifyQC(m.LockQC)
+}
+
+// CheckBlocks judges the entries of blocks that were not judged before and notes the verdict in
+// them: whether an entry may stand in a block is a function of the chain before it (B2), so all
+// nodes come to the same one. With the genesis as the only configuration it depends on nothing
+// else.
+func (v *Verifier) CheckBlocks(blocks []*Block) {
+	for _, b := range blocks {
+		if b.checked == unchecked {
+			b.checked = v.checkEntries(b.entries)
+		}
+	}
+}
+
+func (v *Verifier) checkEntries(entries []Entry) checkState {
+	checks := make([]crypto.Check, 0, len(entries))
+	digests := make([]Digest, len(entries))
+	for i, e := range entries {
+		if e.Kind != EntryRequest {
+			return entriesInvalid
+		}
+		r, err := DecodeRequest(e.Data)
+		if err != nil {
+			return entriesInvalid
+		}
+		key, ok := v.client(r.Client)
+		if !ok {
+			return entriesInvalid
+		}
+		digests[i] = r.Digest(v.cluster)
+		checks = append(checks, crypto.Check{
+			Key: key, Domain: crypto.DomainRequest, Msg: digests[i][:], Sig: r.Sig,
+		})
+	}
+	if !v.configs.Latest().VerifyAll(checks) {
+		return entriesInvalid
+	}
+	return entriesValid
+}
+
+// VerifyRequest judges a client's request by the rule that also judges entries.
+func (v *Verifier) VerifyRequest(raw []byte) (*Request, error) {
+	r, err := DecodeRequest(raw)
+	if err != nil {
+		return nil, err
+	}
+	key, ok := v.client(r.Client)
+	if !ok {
+		return nil, ErrUnknownClient
+	}
+	digest := r.Digest(v.cluster)
+	if !key.Verify(crypto.DomainRequest, digest[:], r.Sig) {
+		return nil, ErrRequestSignature
+	}
+	return r, nil
+}
+
+// client finds an enrolled key by binary search.
+func (v *Verifier) client(k crypto.PublicKey) (crypto.Verifier, bool) {
+	lo, hi := 0, len(v.clients)
+	for lo < hi {
+		mid := (lo + hi) / 2
+		switch compareKeys(v.clients[mid].key, k) {
+		case 0:
+			return v.clients[mid].verifier, true
+		case -1:
+			lo = mid + 1
+		default:
+			hi = mid
+		}
+	}
+	return nil, false
+}
+
+// IsClient says whether k is enrolled.
+func (v *Verifier) IsClient(k crypto.PublicKey) bool {
+	_, ok := v.client(k)
+	return ok
+}
+
+func compareKeys(a, b crypto.PublicKey) int { return bytes.Compare(a[:], b[:]) }
+
+func sortClients(list []clientKey) {
+	slices.SortFunc(list, func(a, b clientKey) int { return compareKeys(a.key, b.key) })
+}
