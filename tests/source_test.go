@@ -87,8 +87,7 @@ func (s source) calls(e ast.Expr, imported, function string) bool {
 }
 
 // parseSource parses a file, of the tree or made up for a test.
-func parseSource(name, text string) (source, error) {
-	fset := token.NewFileSet()
+func parseSource(fset *token.FileSet, name, text string) (source, error) {
 	syntax, err := parser.ParseFile(fset, name, text, parser.ParseComments)
 	return source{name: name, text: []byte(text), fset: fset, syntax: syntax}, err
 }
@@ -96,7 +95,7 @@ func parseSource(name, text string) (source, error) {
 // madeUp parses a file made up to break a rule.
 func madeUp(t *testing.T, name, text string) source {
 	t.Helper()
-	s, err := parseSource(name, text)
+	s, err := parseSource(token.NewFileSet(), name, text)
 	require.NoError(t, err)
 	return s
 }
@@ -105,6 +104,7 @@ func madeUp(t *testing.T, name, text string) source {
 // are modules of their own.
 type tree struct {
 	root    string
+	fset    *token.FileSet
 	files   []source
 	modules []string
 }
@@ -130,7 +130,7 @@ var readTree = sync.OnceValues(func() (tree, error) {
 	if err != nil {
 		return tree{}, err
 	}
-	tr := tree{root: root}
+	tr := tree{root: root, fset: token.NewFileSet()}
 	err = filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -164,7 +164,7 @@ func (tr *tree) visit(rel, file string, d fs.DirEntry) error {
 	if err != nil {
 		return err
 	}
-	s, err := parseSource(rel, string(text))
+	s, err := parseSource(tr.fset, rel, string(text))
 	tr.files = append(tr.files, s)
 	return err
 }
