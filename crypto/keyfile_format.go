@@ -52,7 +52,7 @@ type keyFile struct {
 
 type argonCost struct {
 	passes, memory uint32
-	threads      uint8
+	threads        uint8
 }
 
 func plainKeyFile(k PrivateKey) []byte {

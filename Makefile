@@ -1,0 +1,85 @@
+# "make" or "make help" lists the targets. All of them need Go, make and a C
+# compiler (for the race detector) and nothing else.
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Expensive assertions are on in every test and off in what is shipped.
+TAGS := -tags invariants
+
+# How long "make fuzz" runs each target: a duration, or a number of inputs ("5000x").
+FUZZTIME ?= 10s
+# The same for "make test". A number, so that a slow machine is only slower.
+FUZZSLICE ?= 5000x
+# "make sim" runs SEEDS seeds from FIRST on; with SEED=… only that one, telling all.
+SEEDS ?= 2000
+FIRST ?= 1
+# "make bench" runs the benchmarks that match BENCH, COUNT times each.
+BENCH ?= .
+COUNT ?= 1
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/bftnode and bin/bftclient
+	mkdir -p bin
+	go build -trimpath -o bin/ ./cmd/...
+
+.PHONY: test
+test: ## everything CI runs: lint, all tests with assertions on, a slice of each fuzz target
+test: lint
+	go test $(TAGS) -timeout 10m ./...
+	tools/fuzz.sh $(FUZZSLICE) $(TAGS)
+
+.PHONY: race
+race: ## all tests under the race detector
+	go test $(TAGS) -race -timeout 30m ./...
+
+# staticcheck is built from the version that tools/go.mod pins.
+bin/staticcheck: tools/go.mod tools/go.sum
+	mkdir -p bin
+	go build -C tools -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck
+lint: bin/staticcheck
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then \
+		echo "not formatted (run gofmt -w):"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	go vet $(TAGS) ./...
+	bin/staticcheck $(TAGS) ./...
+
+.PHONY: sim
+sim: ## simulate SEEDS=2000 seeds from FIRST=1, or tell the story of SEED=…
+ifdef SEED
+	go test $(TAGS) ./tests/sim -run TestSweep -count=1 -v -timeout 0 -args -seed=$(SEED)
+else
+	go test $(TAGS) ./tests/sim -run TestSweep -count=1 -timeout 0 \
+		-args -seeds=$(SEEDS) -first=$(FIRST)
+endif
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME=10s
+	tools/fuzz.sh $(FUZZTIME) $(TAGS)
+
+.PHONY: bench
+bench: ## benchmarks that match BENCH=., COUNT=1 times; also those of the bench module
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 0 ./...
+	if [ -f bench/go.mod ]; then cd bench && \
+		go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 0 ./...; fi
+
+.PHONY: demo
+demo: ## four processes, one of them a liar: write, read, kill the leader, show the proof
+demo: build
+	tools/demo.sh
+
+.PHONY: ci
+ci: ## what .ci/run runs: lint and test
+ci: lint test
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin
