@@ -1,0 +1,90 @@
+package kv
+
+import (
+	"encoding/binary"
+	"io"
+	"testing"
+)
+
+// benchKeys is how many keys the benchmarks write in turn.
+const benchKeys = 100_000
+
+// benchPut overwrites a put's key of eight bytes.
+func benchPut(b *testing.B) (op []byte, setKey func(i int)) {
+	key := make([]byte, 8)
+	op, err := EncodeOp(Put{Key: key, Value: make([]byte, 128)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return op, func(i int) {
+		binary.BigEndian.PutUint64(op[3:], uint64(i%benchKeys)*0x9e3779b97f4a7c15)
+	}
+}
+
+func BenchmarkApplyPut128B(b *testing.B) {
+	op, setKey := benchPut(b)
+	m := New()
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		setKey(i)
+		m.Apply(0, op)
+		if i%benchKeys == benchKeys-1 {
+			// Let the history not grow without end.
+			b.StopTimer()
+			_ = m.compact(m.revision)
+			b.StartTimer()
+		}
+	}
+}
+
+// BenchmarkDigestPerBlock is the digest after every hundred puts.
+func BenchmarkDigestPerBlock(b *testing.B) {
+	op, setKey := benchPut(b)
+	m := New()
+	for i := range benchKeys {
+		setKey(i)
+		m.Apply(0, op)
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		b.StopTimer()
+		for j := range 100 {
+			setKey(100*i + j)
+			m.Apply(0, op)
+		}
+		b.StartTimer()
+		m.Digest()
+	}
+}
+
+func BenchmarkQueryOneKey(b *testing.B) {
+	op, setKey := benchPut(b)
+	m := New()
+	for i := range benchKeys {
+		setKey(i)
+		m.Apply(0, op)
+	}
+	q, err := EncodeQuery(Range{Span: One(op[3:11])})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		m.Query(q)
+	}
+}
+
+func BenchmarkSnapshot(b *testing.B) {
+	op, setKey := benchPut(b)
+	m := New()
+	for i := range benchKeys {
+		setKey(i)
+		m.Apply(0, op)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := m.Snapshot(io.Discard); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

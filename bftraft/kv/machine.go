@@ -1,0 +1,375 @@
+package kv
+
+import (
+	"bytes"
+	"math"
+	"slices"
+
+	"github.com/tidwall/btree"
+
+	"tangaroa/crypto"
+)
+
+// Machine is the key-value store. Its methods are those of a replica's state
+// machine.
+type Machine struct {
+	// revision is that of the last change; compacted the greatest revision given
+	// up, never above revision.
+	revision  Revision
+	compacted Revision
+	// keys holds every key with a version left, ordered by key.
+	keys *btree.BTreeG[*history]
+	// events holds what happened in the revisions above compacted, ordered by
+	// revision and then by key. Every such revision has at least one.
+	events []change
+	// written holds the keys that the operation now running has written, each
+	// once. Their new versions are of revision+1. Between operations it is empty.
+	written []*history
+	// anchor is the chain of changes at compacted, chain the one at revision.
+	anchor crypto.Digest
+	chain  crypto.Digest
+	// image hashes the keys that exist now.
+	image *image
+}
+
+// version is what a key held from one revision on.
+type version struct {
+	mod    Revision
+	create Revision
+	// number counts the writes since create; 0 says that the key was deleted, and
+	// then create is 0 and value empty.
+	number uint64
+	value  []byte
+	// digest covers the key and all of the above.
+	digest crypto.Digest
+}
+
+func (v version) deleted() bool { return v.number == 0 }
+
+// history is a key with the versions that are left of it, in ascending order of
+// mod and at most one for each. At most the first of them is at or below compacted,
+// and that one is no deletion: it is what the key held at compacted.
+type history struct {
+	key []byte
+	// bucket is where the image holds the key while it exists.
+	bucket   int
+	versions []version
+}
+
+// change says that a revision wrote a key.
+type change struct {
+	revision Revision
+	history  *history
+}
+
+// latest stands for the current state, with what the running operation has
+// written so far.
+const latest = Revision(math.MaxUint64)
+
+// New returns the empty store.
+func New() *Machine {
+	byKey := func(a, b *history) bool { return bytes.Compare(a.key, b.key) < 0 }
+	return &Machine{
+		keys:  btree.NewBTreeGOptions(byKey, btree.Options{NoLocks: true}),
+		image: &image{},
+	}
+}
+
+// Revision returns the revision of the last change.
+func (m *Machine) Revision() Revision { return m.revision }
+
+// Compacted returns the greatest revision given up by compaction: the state at it
+// can still be read, the events up to it cannot.
+func (m *Machine) Compacted() Revision { return m.compacted }
+
+// Apply executes an encoded operation and returns its encoded Result. Bytes that
+// are no operation give a result with an error code. The index plays no part in
+// it: see the package's contract. The operation's bytes are not kept.
+func (m *Machine) Apply(_ uint64, op []byte) []byte {
+	out, err := EncodeResult(m.apply(op))
+	if err != nil {
+		panic("kv: result of our own has no encoding: " + err.Error())
+	}
+	return out
+}
+
+func (m *Machine) apply(b []byte) Result {
+	op, err := DecodeOp(b)
+	if err != nil {
+		return Result{Code: codeOf(err)}
+	}
+	result, err := m.execute(op)
+	if err != nil {
+		return Result{Code: codeOf(err)}
+	}
+	m.seal()
+	result.Revision = m.revision
+	return result
+}
+
+// execute does an operation, all but sealing its revision. Whatever can be refused
+// is refused before the first write, so nothing is ever undone.
+func (m *Machine) execute(op Op) (Result, error) {
+	page := PageBytes
+	switch op := op.(type) {
+	case Txn:
+		return m.executeTxn(op, &page)
+	case Compact:
+		return Result{Kind: KindCompact}, m.compact(op.Revision)
+	default:
+		if err := m.readable(op); err != nil {
+			return Result{}, err
+		}
+		result := m.executePlain(op, &page)
+		return Result{Kind: result.Kind, Ops: []OpResult{result}}, nil
+	}
+}
+
+func (m *Machine) executeTxn(txn Txn, page *int) (Result, error) {
+	result := Result{Kind: KindTxn, Succeeded: true}
+	for _, c := range txn.Compares {
+		result.Succeeded = result.Succeeded && m.holds(c)
+	}
+	list := txn.Else
+	if result.Succeeded {
+		list = txn.Then
+	}
+	for _, op := range list {
+		if err := m.readable(op); err != nil {
+			return Result{}, err
+		}
+	}
+	for _, op := range list {
+		result.Ops = append(result.Ops, m.executePlain(op, page))
+	}
+	return result, nil
+}
+
+// readable says whether the state that the operation reads is there.
+func (m *Machine) readable(op Op) error {
+	o, ok := op.(Range)
+	switch {
+	case !ok || o.Revision == 0:
+		return nil
+	case o.Revision < m.compacted:
+		return ErrCompacted
+	case o.Revision > m.revision:
+		return ErrFutureRevision
+	}
+	return nil
+}
+
+// executePlain does an operation that cannot fail any more.
+func (m *Machine) executePlain(op Op, page *int) OpResult {
+	switch op := op.(type) {
+	case Put:
+		return m.put(op, page)
+	case Delete:
+		return m.delete(op, page)
+	case Range:
+		found := m.read(op, page)
+		return OpResult{Kind: KindRange, Count: found.Count, More: found.More, KVs: found.KVs}
+	}
+	panic("kv: a checked operation is of no known kind")
+}
+
+func (m *Machine) put(op Put, page *int) OpResult {
+	h, ok := m.keys.Get(&history{key: op.Key})
+	if !ok {
+		key := bytes.Clone(op.Key)
+		h = &history{key: key, bucket: bucketOf(key)}
+		m.keys.Set(h)
+	}
+	found := RangeResult{}
+	next := version{mod: m.revision + 1, create: m.revision + 1, number: 1}
+	if last, ok := h.at(latest); ok {
+		next.create, next.number = last.create, last.number+1
+		found.add(h.kv(last), page, !op.PrevKV)
+	}
+	next.value = bytes.Clone(op.Value)
+	m.write(h, next)
+	return OpResult{Kind: KindPut, Count: found.Count, More: found.More, KVs: found.KVs}
+}
+
+func (m *Machine) delete(op Delete, page *int) OpResult {
+	var doomed []*history
+	found := RangeResult{}
+	m.ascend(op.Span, func(h *history) {
+		if last, ok := h.at(latest); ok {
+			found.add(h.kv(last), page, !op.PrevKV)
+			doomed = append(doomed, h)
+		}
+	})
+	for _, h := range doomed {
+		m.write(h, version{mod: m.revision + 1})
+	}
+	return OpResult{Kind: KindDelete, Count: found.Count, More: found.More, KVs: found.KVs}
+}
+
+// write gives a key its version of the running operation.
+func (m *Machine) write(h *history, next version) {
+	if n := len(h.versions); n > 0 && h.versions[n-1].mod >= next.mod {
+		panic("kv: an operation writes a key twice")
+	}
+	next.digest = versionDigest(h.key, next)
+	_, existed := h.at(latest)
+	h.versions = append(h.versions, next)
+	m.written = append(m.written, h)
+	m.image.update(h, existed, !next.deleted())
+}
+
+// seal ends an operation: if it wrote anything, that becomes a revision.
+func (m *Machine) seal() {
+	if len(m.written) == 0 {
+		return
+	}
+	slices.SortFunc(m.written, func(a, b *history) int { return bytes.Compare(a.key, b.key) })
+	m.revision++
+	first := len(m.events)
+	for _, h := range m.written {
+		m.events = append(m.events, change{revision: m.revision, history: h})
+	}
+	m.chain = extend(m.chain, m.events[first:])
+	clear(m.written)
+	m.written = m.written[:0]
+}
+
+// holds says whether a compare is true of the current state.
+func (m *Machine) holds(c Compare) bool {
+	var now version
+	exists := false
+	if h, ok := m.keys.Get(&history{key: c.Key}); ok {
+		now, exists = h.at(latest)
+	}
+	switch c.Target {
+	case TargetValue:
+		return exists && c.Relation.is(bytes.Compare(now.value, c.Value))
+	case TargetVersion:
+		return c.Relation.is(compareNumbers(now.number, c.Number))
+	case TargetCreate:
+		return c.Relation.is(compareNumbers(uint64(now.create), c.Number))
+	default:
+		return c.Relation.is(compareNumbers(uint64(now.mod), c.Number))
+	}
+}
+
+func compareNumbers(a, b uint64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// is says whether the relation holds of two things that compare as given: below
+// zero when the first is less.
+func (r Relation) is(order int) bool {
+	switch r {
+	case Equal:
+		return order == 0
+	case NotEqual:
+		return order != 0
+	case Greater:
+		return order > 0
+	default:
+		return order < 0
+	}
+}
+
+// compact gives up what only revisions up to the given one need. Its cost is that
+// of the changes it drops: a key that did not change since the last compaction has
+// nothing to give up.
+func (m *Machine) compact(to Revision) error {
+	if to <= m.compacted {
+		return ErrCompacted
+	}
+	if to > m.revision {
+		return ErrFutureRevision
+	}
+	dropped := m.events[:m.firstChange(to+1)]
+	eachRevision(dropped, func(changes []change) {
+		m.anchor = extend(m.anchor, changes)
+	})
+	for _, c := range dropped {
+		c.history.trim(to)
+		if len(c.history.versions) == 0 {
+			m.keys.Delete(c.history)
+		}
+	}
+	n := len(dropped)
+	clear(dropped)
+	m.events = m.events[n:]
+	m.compacted = to
+	return nil
+}
+
+// firstChange returns the place in events of the first change at or above a
+// revision.
+func (m *Machine) firstChange(from Revision) int {
+	i, _ := slices.BinarySearchFunc(m.events, from, func(c change, from Revision) int {
+		return compareNumbers(uint64(c.revision), uint64(from))
+	})
+	return i
+}
+
+// eachRevision calls visit with the changes of each revision in turn.
+func eachRevision(changes []change, visit func([]change)) {
+	for len(changes) > 0 {
+		n := 1
+		for n < len(changes) && changes[n].revision == changes[0].revision {
+			n++
+		}
+		visit(changes[:n])
+		changes = changes[n:]
+	}
+}
+
+// place returns the place of the last version at or below a revision, -1 if there
+// is none.
+func (h *history) place(at Revision) int {
+	if n := len(h.versions); n > 0 && h.versions[n-1].mod <= at {
+		return n - 1
+	}
+	i, found := slices.BinarySearchFunc(h.versions, at, func(v version, at Revision) int {
+		return compareNumbers(uint64(v.mod), uint64(at))
+	})
+	if found {
+		return i
+	}
+	return i - 1
+}
+
+// at returns what the key held at a revision, and false if it did not exist.
+func (h *history) at(revision Revision) (version, bool) {
+	i := h.place(revision)
+	if i < 0 || h.versions[i].deleted() {
+		return version{}, false
+	}
+	return h.versions[i], true
+}
+
+// trim drops the versions that a read at or above a revision cannot see.
+func (h *history) trim(to Revision) {
+	first := h.place(to)
+	if first < 0 {
+		return
+	}
+	if h.versions[first].deleted() {
+		first++
+	}
+	rest := h.versions[first:]
+	if first > len(rest) {
+		// Keeping the array would keep the memory of what is given up.
+		h.versions = slices.Clone(rest)
+		return
+	}
+	clear(h.versions[:first])
+	h.versions = rest
+}
+
+// kv returns a version of the key in the form of results. It aliases the store.
+func (h *history) kv(v version) KV {
+	return KV{Key: h.key, Value: v.value, Create: v.create, Mod: v.mod, Version: v.number}
+}
