@@ -22,9 +22,10 @@ type Signer interface {
 // ReadKeyFile; the zero value cannot sign. It formats as its public key, whatever
 // the verb, so that it cannot end up in a log.
 type PrivateKey struct {
-	// The secret is behind a pointer because the fmt package prints the bytes of
-	// a field it may not call methods on, but never follows a nested pointer.
-	secret *secret
+	// The secret is behind two pointers because the fmt package calls no methods
+	// of a value in an unexported field of somebody else's struct: there it prints
+	// what it finds, and for some verbs follows one pointer, but never two.
+	box **secret
 }
 
 type secret struct {
@@ -37,32 +38,32 @@ type secret struct {
 func KeyFromSeed(seed [32]byte) PrivateKey {
 	s := &secret{seed: seed, key: ed25519.NewKeyFromSeed(seed[:])}
 	copy(s.public[:], s.key[ed25519.SeedSize:])
-	return PrivateKey{secret: s}
+	return PrivateKey{box: &s}
 }
 
 // Seed returns the secret from which the key is derived.
-func (k PrivateKey) Seed() [32]byte { return k.secret.seed }
+func (k PrivateKey) Seed() [32]byte { return (*k.box).seed }
 
 // Public returns the key others verify with.
-func (k PrivateKey) Public() PublicKey { return k.secret.public }
+func (k PrivateKey) Public() PublicKey { return (*k.box).public }
 
 // IsZero reports whether there is no key.
-func (k PrivateKey) IsZero() bool { return k.secret == nil }
+func (k PrivateKey) IsZero() bool { return k.box == nil }
 
 // Sign signs SignedBytes(d, msg). The signature is a function of key and message,
 // as RFC 8032 §5.1.6 has it: the same call gives the same bytes.
 func (k PrivateKey) Sign(d Domain, msg []byte) Signature {
 	var sig Signature
-	copy(sig[:], ed25519.Sign(k.secret.key, SignedBytes(d, msg)))
+	copy(sig[:], ed25519.Sign((*k.box).key, SignedBytes(d, msg)))
 	return sig
 }
 
 // String names the key by its public half.
 func (k PrivateKey) String() string {
-	if k.secret == nil {
+	if k.box == nil {
 		return "private key (none)"
 	}
-	return "private key of " + k.secret.public.String()
+	return "private key of " + (*k.box).public.String()
 }
 
 // Format prints String for every verb and flag.

@@ -56,7 +56,7 @@ type zip215 struct{}
 
 // minBatch is the number of signatures from which on a batch is faster than one
 // by one; see BenchmarkVerify and BenchmarkVerifyAll.
-const minBatch = 4
+const minBatch = 3
 
 func options() *ed25519.Options {
 	return &ed25519.Options{Verify: ed25519.VerifyOptionsZIP_215}
