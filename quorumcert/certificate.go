@@ -149,8 +149,10 @@ func (cc *Commit) Verify(cluster crypto.Digest, c *Configuration) error {
 	if !linked(cc.Index, cc.Hash, cc.Headers) {
 		return ErrChain
 	}
+	farthest := cc.Index
 	acks := make([]Ack, 0, len(cc.Acks))
 	for _, at := range cc.Acks {
+		farthest = max(farthest, at.Index)
 		if at.Certified < cc.Index || at.Certified > at.Index {
 			return ErrVoidAck
 		}
@@ -161,6 +163,10 @@ func (cc *Commit) Verify(cluster crypto.Digest, c *Configuration) error {
 		acks = append(acks, Ack{
 			Cluster: cluster, Term: cc.Term, Index: at.Index, Hash: hash, Certified: at.Certified,
 		})
+	}
+	// Headers that no ack reaches are covered by nobody's signature.
+	if n := len(cc.Headers); n > 0 && cc.Headers[n-1].Last != farthest {
+		return ErrChain
 	}
 	return cc.verify(c, c.size.Q, func(k int) Statement { return acks[k] })
 }

@@ -109,19 +109,24 @@ func (cs *Configurations) With(c *Configuration) (*Configurations, error) {
 // For returns the configuration that judges index i: the last whose entry lies strictly before i
 // (protocol.md, N5). For index 0 that is the genesis.
 func (cs *Configurations) For(i Index) *Configuration {
+	if i == 0 {
+		return cs.list[0]
+	}
+	return cs.Behind(i - 1)
+}
+
+// Behind returns the configuration in force at index i, an entry at i included: elections go by
+// the one behind their base (protocol.md, J3).
+func (cs *Configurations) Behind(i Index) *Configuration {
 	found := cs.list[0]
 	for _, c := range cs.list[1:] {
-		if c.entry >= i {
+		if c.entry > i {
 			break
 		}
 		found = c
 	}
 	return found
 }
-
-// Behind returns the configuration in force at index i, an entry at i included: elections go by
-// the one behind their base (protocol.md, J3).
-func (cs *Configurations) Behind(i Index) *Configuration { return cs.For(i + 1) }
 
 // Latest returns the newest configuration.
 func (cs *Configurations) Latest() *Configuration { return cs.list[len(cs.list)-1] }
