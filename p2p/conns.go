@@ -25,18 +25,16 @@ func (h *Host) disconnected(conn network.Conn) {
 	h.mu.Lock()
 	l := h.links[conn]
 	delete(h.links, conn)
-	if l != nil && l.node == 0 {
+	if l != nil && l.remote == nil {
 		h.forgetClientLocked(l)
 	}
 	h.mu.Unlock()
 	switch {
 	case l == nil:
-	case l.node == 0:
+	case l.remote == nil:
 		l.end()
 	default:
-		if r := h.peers.Load().byNode[l.node]; r != nil {
-			r.lose(l)
-		}
+		l.remote.lose(l)
 	}
 }
 
@@ -73,6 +71,7 @@ func (h *Host) adoptClient(conn network.Conn, key crypto.PublicKey) bool {
 	if h.closed || len(h.byConn) >= h.cfg.MaxClientConns || len(same) >= h.cfg.MaxConnsPerClient {
 		h.mu.Unlock()
 		l.cancel()
+		h.crowded.Add(1)
 		return false
 	}
 	h.links[conn] = l

@@ -25,7 +25,8 @@ type Handler interface {
 	FromNode(id crypto.NodeID, class Class, frame []byte)
 	// FromClient is called with a frame from a client. The connection is where to reply to.
 	FromClient(key crypto.PublicKey, conn ConnID, frame []byte)
-	// NodeUp is called when a link to a node was made: frames sent before are lost.
+	// NodeUp is called when a link to a node was made and the node has accepted it: frames sent
+	// before are lost.
 	NodeUp(id crypto.NodeID)
 	// NodeDown is called when that link has ended.
 	NodeDown(id crypto.NodeID)
@@ -52,6 +53,7 @@ type Host struct {
 	cancel  context.CancelFunc
 	connIDs atomic.Uint64
 	refused atomic.Uint64 // strangers
+	crowded atomic.Uint64 // clients above the limits
 	clients tally
 
 	// peers is replaced as a whole, under mu, so that Send needs no lock.
@@ -221,7 +223,7 @@ func (h *Host) Send(to crypto.NodeID, class Class, frame []byte) bool {
 	if r == nil {
 		return false
 	}
-	if l := r.link.Load(); l != nil && l.send(class, frame) {
+	if l := r.current(); l != nil && l.send(class, frame) {
 		return true
 	}
 	r.count.classes[class].dropped.Add(1)
@@ -293,7 +295,7 @@ func (h *Host) linkTo(id crypto.NodeID) *link {
 		return nil
 	}
 	if r := h.peers.Load().byNode[id]; r != nil {
-		return r.link.Load()
+		return r.current()
 	}
 	return nil
 }

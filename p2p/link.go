@@ -23,7 +23,7 @@ var errSilent = errors.New("p2p: link silent for too long")
 type link struct {
 	host     *Host
 	conn     network.Conn
-	node     crypto.NodeID // zero when the other end is a client
+	remote   *remote // nil when the other end is a client
 	key      crypto.PublicKey
 	id       ConnID
 	began    time.Time
@@ -37,6 +37,7 @@ type link struct {
 
 	out   [classCount]*outbox // nil for the classes that this link does not carry
 	heard atomic.Int64        // when bytes last arrived, see Host.now
+	up    atomic.Bool         // to a node: it has opened a stream, so it has accepted us
 	check *time.Timer         // closes a link whose peer opens no primary stream
 
 	mu sync.Mutex
@@ -99,8 +100,8 @@ func (l *link) fail(err error) {
 
 // name is what logs call the other end: a node by its number, a client by its key.
 func (l *link) name() any {
-	if l.node != 0 {
-		return l.node
+	if l.remote != nil {
+		return l.remote.peer.ID
 	}
 	return l.key
 }
@@ -132,6 +133,9 @@ func (l *link) receive(s network.Stream) {
 	class, err := l.accept(s)
 	if err == nil {
 		l.attach(class, s)
+		if l.remote != nil {
+			l.remote.confirm(l)
+		}
 		if err = l.readFrames(class, s); !l.attached(class, s) {
 			_ = s.Reset()
 			return
@@ -172,8 +176,8 @@ func (l *link) readFrames(class Class, s network.Stream) error {
 		}
 		count.framesIn.Add(1)
 		count.bytesIn.Add(uint64(len(frame)))
-		if l.node != 0 {
-			l.host.handler.FromNode(l.node, class, frame)
+		if l.remote != nil {
+			l.host.handler.FromNode(l.remote.peer.ID, class, frame)
 		} else {
 			l.host.handler.FromClient(l.key, l.id, frame)
 		}

@@ -59,7 +59,7 @@ func (r *remote) adopt(conn network.Conn) {
 		return
 	}
 	l := newLink(r.host, conn, r.peer.Key, &r.count)
-	l.node = r.peer.ID
+	l.remote = r
 	if r.host.cfg.Self == 0 {
 		l.sendLimit = r.host.cfg.MaxClientFrameBytes
 		l.carry(Client)
@@ -71,10 +71,32 @@ func (r *remote) adopt(conn network.Conn) {
 	if old != nil {
 		r.down(old)
 	}
-	r.count.connects.Add(1)
 	l.start()
-	r.host.log.Info("link up", "peer", r.peer.ID, "addr", conn.RemoteMultiaddr())
+}
+
+// confirm is called when the other end has opened a stream. Only then is the link up: in a TLS
+// handshake the dialling side is done before the other has judged its key.
+func (r *remote) confirm(l *link) {
+	if l.up.Load() {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.link.Load() != l || l.up.Load() {
+		return
+	}
+	l.up.Store(true)
+	r.count.connects.Add(1)
+	r.host.log.Info("link up", "peer", r.peer.ID, "addr", l.conn.RemoteMultiaddr())
 	r.host.handler.NodeUp(r.peer.ID)
+}
+
+// current returns the link if it is up.
+func (r *remote) current() *link {
+	if l := r.link.Load(); l != nil && l.up.Load() {
+		return l
+	}
+	return nil
 }
 
 // prefers tells whether conn should replace the link old. Two connections that were dialled at the
@@ -104,8 +126,10 @@ func (r *remote) lose(l *link) {
 func (r *remote) down(l *link) {
 	l.end()
 	_ = l.conn.Close()
-	r.host.log.Info("link down", "peer", r.peer.ID)
-	r.host.handler.NodeDown(r.peer.ID)
+	if l.up.Load() {
+		r.host.log.Info("link down", "peer", r.peer.ID)
+		r.host.handler.NodeDown(r.peer.ID)
+	}
 }
 
 // remove ends the link for good.

@@ -44,6 +44,7 @@ type Stats struct {
 	ClientConns      int         // connected now
 	ClientConnects   uint64
 	ClientViolations uint64
+	ClientsTurned    uint64     // connections closed because there were too many
 	Clients          ClassStats // all clients together
 	Refused          uint64     // connections of strangers, refused after the handshake
 }
@@ -54,6 +55,7 @@ func (h *Host) Stats() Stats {
 		ClientConnects:   h.clients.connects.Load(),
 		ClientViolations: h.clients.violations.Load(),
 		Clients:          h.clients.classes[Client].snapshot(),
+		ClientsTurned:    h.crowded.Load(),
 		Refused:          h.refused.Load(),
 	}
 	for _, r := range h.peers.Load().all {
@@ -84,7 +86,7 @@ func (r *remote) stats() PeerStats {
 		DialFailures: r.count.dialFailures.Load(),
 		Violations:   r.count.violations.Load(),
 	}
-	l := r.link.Load()
+	l := r.current()
 	if l != nil {
 		p.Connected, p.LastReceived = true, r.host.at(l.heard.Load())
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 
 	"github.com/libp2p/go-libp2p/core/connmgr"
@@ -16,6 +17,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/sec"
 	"github.com/libp2p/go-libp2p/core/transport"
+	"github.com/libp2p/go-libp2p/gologshim"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 	"github.com/libp2p/go-libp2p/p2p/host/peerstore/pstoremem"
 	lyamux "github.com/libp2p/go-libp2p/p2p/muxer/yamux"
@@ -138,7 +140,6 @@ func (h *Host) newQUIC(
 		return nil, err
 	}
 	conns, err := quicreuse.NewConnManager(reset, token,
-		quicreuse.DisableReuseport(),
 		quicreuse.ConnContext(func(
 			ctx context.Context, info *quic.ClientInfo,
 		) (context.Context, error) {
@@ -220,3 +221,8 @@ func (g *gater) InterceptSecured(
 func (g *gater) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) {
 	return true, 0
 }
+
+// LibraryLog sends what libp2p itself has to say, in the whole process, to a handler instead of
+// standard error. It is for main functions, to be called before the first Host is made; lines at
+// level error come up even when listeners are closed in good order.
+func LibraryLog(handler slog.Handler) { gologshim.SetDefaultHandler(handler) }
