@@ -101,9 +101,16 @@ type party struct {
 
 func start(t testing.TB, cfg Config) *party {
 	t.Helper()
-	p := &party{recorder: newRecorder()}
+	r := newRecorder()
+	return startWith(t, cfg, r, r)
+}
+
+// startWith starts a host whose handler is more than the recorder.
+func startWith(t testing.TB, cfg Config, r *recorder, h Handler) *party {
+	t.Helper()
+	p := &party{recorder: r}
 	var err error
-	p.Host, err = New(cfg, p.recorder)
+	p.Host, err = New(cfg, h)
 	require.NoError(t, err)
 	require.NoError(t, p.Start(context.Background()))
 	t.Cleanup(p.stop)
