@@ -1,0 +1,277 @@
+package bftraft
+
+import (
+	"cmp"
+	"slices"
+
+	"tangaroa/quorumcert"
+)
+
+func (c *Core) onAck(from NodeID, a *quorumcert.SignedAck) Drop {
+	switch {
+	case a.Term < c.term:
+		c.repair(from)
+		return Stale
+	case a.Term > c.term:
+		return FutureTerm
+	}
+	if c.election != nil && c.election.Leader == from {
+		c.leaderSeen = c.now
+	}
+	return c.collectAck(a, nil)
+}
+
+// collectAck takes in an ack of the current term. Two acks of one signer on conflicting chains are
+// proof against it (A4); extra are blocks that may show the conflict, should the own chain not.
+func (c *Core) collectAck(a *quorumcert.SignedAck, extra []*Block) Drop {
+	if proof := c.conflicting(a, extra); proof != nil {
+		c.convict(quorumcert.Evidence{Acks: proof})
+		return Conflict
+	}
+	drop := c.storeAck(a)
+	if drop == Accepted {
+		c.certify(Position{a.Index, a.Hash})
+	}
+	return drop
+}
+
+// conflicting looks for an ack of the same signer that contradicts a. Without extra blocks the
+// neighbours of a are enough: what lies farther off would contradict them too.
+func (c *Core) conflicting(a *quorumcert.SignedAck, extra []*Block) *quorumcert.AckConflict {
+	acks := c.peers[a.Signer].acks
+	lo, hi := 0, len(acks)
+	if len(extra) == 0 {
+		i, found := findAck(acks, a.Index)
+		lo, hi = max(i-1, 0), min(i+1, len(acks))
+		if found {
+			hi = min(i+2, len(acks))
+		}
+	}
+	for i := lo; i < hi; i++ {
+		if proof := c.conflict(&acks[i], a, extra); proof != nil {
+			return proof
+		}
+	}
+	return nil
+}
+
+// findAck returns the place of index i among acks, which ascend, and whether one is there.
+func findAck(acks []quorumcert.SignedAck, i Index) (int, bool) {
+	return slices.BinarySearchFunc(acks, i, func(x quorumcert.SignedAck, i Index) int {
+		return cmp.Compare(x.Index, i)
+	})
+}
+
+// storeAck keeps an ack of the current term among its signer's; a second one at the same position
+// replaces the first if it claims more. The lowest goes when there are too many.
+func (c *Core) storeAck(a *quorumcert.SignedAck) Drop {
+	p := &c.peers[a.Signer]
+	i, found := findAck(p.acks, a.Index)
+	switch {
+	case found && p.acks[i].Hash != a.Hash:
+		return Conflict
+	case found && p.acks[i].Certified >= a.Certified:
+		return Duplicate
+	case found:
+		p.acks[i] = *a
+	case len(p.acks) < maxAcks:
+		p.acks = slices.Insert(p.acks, i, *a)
+	case i == 0:
+		return Stale
+	default:
+		copy(p.acks, p.acks[1:i])
+		p.acks[i-1] = *a
+	}
+	if a.Certified > p.claim.Certified && c.log.contains(Position{a.Index, a.Hash}) {
+		p.claim = *a
+	}
+	return Accepted
+}
+
+// conflict returns proof that x and y, acks of one signer and term, lie on conflicting chains, if
+// this node can show it: with its own chain, or with blocks that end at the higher ack.
+func (c *Core) conflict(x, y *quorumcert.SignedAck, extra []*Block) *quorumcert.AckConflict {
+	if x.Term != y.Term || x.Index == y.Index && x.Hash == y.Hash {
+		return nil
+	}
+	if x.Index > y.Index || x.Index == y.Index && !c.log.contains(Position{y.Index, y.Hash}) {
+		x, y = y, x
+	}
+	if x.Index == 0 {
+		return nil
+	}
+	upper := Position{y.Index, y.Hash}
+	if c.log.contains(upper) && c.log.contains(Position{x.Index, x.Hash}) {
+		return nil
+	}
+	var blocks []*Block
+	switch {
+	case c.log.contains(upper):
+		if len(c.log.tail) == 0 || x.Index < c.log.tail[0].First() {
+			return nil
+		}
+		blocks = c.log.between(x.Index-1, y.Index)
+	case len(extra) > 0 && extra[len(extra)-1].End() == upper:
+		blocks = extra
+		for len(blocks) > 0 && blocks[0].Last() < x.Index {
+			blocks = blocks[1:]
+		}
+	}
+	if len(blocks) == 0 || blocks[0].First() > x.Index ||
+		blocks[0].End() == (Position{x.Index, x.Hash}) {
+		return nil
+	}
+	return &quorumcert.AckConflict{A: *x, B: *y, Headers: headers(blocks)}
+}
+
+// certify makes a quorum of acks of one position on the chain the lock, if it is above it (N3).
+func (c *Core) certify(at Position) {
+	l := Lock{Term: c.term, Index: at.Index, Hash: at.Hash}
+	if at.Index == 0 || !l.Higher(c.lock) || !c.log.contains(at) {
+		return
+	}
+	cfg := c.configs.For(at.Index)
+	qc := &quorumcert.QC{Lock: l}
+	for _, v := range cfg.Voters() {
+		p := &c.peers[v.ID]
+		i, found := findAck(p.acks, at.Index)
+		if found && p.acks[i].Hash == at.Hash {
+			qc.Signers = qc.Signers.With(v.ID)
+			qc.Sigs = append(qc.Sigs, p.acks[i].Sig)
+			qc.Certified = append(qc.Certified, p.acks[i].Certified)
+		}
+	}
+	if len(qc.Sigs) >= cfg.Size().Q {
+		c.setLock(l, qc)
+	}
+}
+
+// recount draws the conclusions of acks that came before their blocks, and forgets claims that lie
+// on a chain that is no longer this node's.
+func (c *Core) recount() {
+	for _, v := range c.configs.Latest().Voters() {
+		p := &c.peers[v.ID]
+		p.claim = quorumcert.SignedAck{}
+		for i := range p.acks {
+			a := &p.acks[i]
+			at := Position{a.Index, a.Hash}
+			if a.Index <= c.log.tip.Index && c.log.contains(at) {
+				if a.Certified > p.claim.Certified {
+					p.claim = *a
+				}
+				c.certify(at)
+			}
+		}
+	}
+}
+
+// tryPending takes a certificate as the lock once its entries are on the chain (N3): one of this
+// term always, one of an earlier term only as a candidate (E4).
+func (c *Core) tryPending() {
+	qc := c.pending
+	if qc == nil || c.broken != nil {
+		return
+	}
+	if !qc.Lock.Higher(c.lock) {
+		c.pending = nil
+		return
+	}
+	if c.wantsLock(qc) && c.log.contains(Position{qc.Index, qc.Hash}) {
+		c.setLock(qc.Lock, qc)
+		c.candidateLockRose()
+	}
+}
+
+// wantsLock says whether a certificate may become the lock now.
+func (c *Core) wantsLock(qc *quorumcert.QC) bool {
+	candidate := c.election == nil && c.vote.Candidate == c.id && c.mark.Term != c.term
+	return qc.Term == c.term || qc.Term < c.term && candidate
+}
+
+// candidateLockRose asks again with the higher lock (E4).
+func (c *Core) candidateLockRose() {
+	if c.election == nil && c.vote.Candidate == c.id && c.lock.Term < c.term &&
+		c.lock.Higher(c.vote.Lock) {
+		c.giveVote(c.id, c.lock)
+		c.requestVotes()
+	}
+}
+
+// countCommits finds the highest index that a quorum has, in this term and on this node's chain,
+// claimed to be certified (N4). It goes by the configuration of the next index (N5); what lies
+// beyond a change of configuration waits until that is committed.
+func (c *Core) countCommits() {
+	if c.broken != nil {
+		return
+	}
+	cfg := c.configs.For(c.commit.Index + 1)
+	var claims [quorumcert.MaxVoters]Index
+	n := 0
+	for _, v := range cfg.Voters() {
+		if p := &c.peers[v.ID]; p.claim.Certified > c.commit.Index {
+			claims[n] = p.claim.Certified
+			n++
+		}
+	}
+	if n < cfg.Size().Q {
+		return
+	}
+	slices.Sort(claims[:n])
+	at := c.log.floor(claims[n-cfg.Size().Q])
+	if at.Index <= c.commit.Index || c.configs.For(at.Index) != cfg {
+		return
+	}
+	c.commitTo(at, c.commitProof(cfg, at))
+}
+
+// commitProof makes the commit certificate of at from the claims that cover it.
+func (c *Core) commitProof(cfg *quorumcert.Configuration, at Position) *quorumcert.Commit {
+	cc := &quorumcert.Commit{Term: c.term, Index: at.Index, Hash: at.Hash}
+	top := at.Index
+	for _, v := range cfg.Voters() {
+		a := &c.peers[v.ID].claim
+		if a.Certified < at.Index {
+			continue
+		}
+		cc.Signers = cc.Signers.With(v.ID)
+		cc.Sigs = append(cc.Sigs, a.Sig)
+		cc.Acks = append(cc.Acks, quorumcert.AckedAt{Index: a.Index, Certified: a.Certified})
+		top = max(top, a.Index)
+	}
+	cc.Headers = headers(c.log.between(at.Index, top))
+	return cc
+}
+
+// commitTo moves the commit index up to a position on the chain.
+func (c *Core) commitTo(at Position, cc *quorumcert.Commit) {
+	if at.Index <= c.commit.Index || !c.log.contains(at) {
+		panic("bftraft: commits only go up, along the chain")
+	}
+	c.out.Committed = append(c.out.Committed, c.log.between(c.commit.Index, at.Index)...)
+	c.commit, c.commitTerm = at, cc.Term
+	if cc.Index == at.Index {
+		c.commitCert = cc
+		c.out.Commits = append(c.out.Commits, cc)
+	}
+}
+
+// convict keeps the first verified proof against a voter, makes it durable and passes it on.
+func (c *Core) convict(e quorumcert.Evidence) Drop {
+	culprit := e.Culprit()
+	for i := range c.evidence {
+		if c.evidence[i].Culprit() == culprit {
+			return Duplicate
+		}
+	}
+	if culprit == c.id {
+		return Conflict // shown by others of this node: the replica compares it with its guard
+	}
+	if e.Verify(c.cluster, c.configs.Latest()) != nil {
+		return NoProof
+	}
+	c.faulty = c.faulty.With(culprit)
+	c.evidence = append(c.evidence, e)
+	c.out.Evidence = append(c.out.Evidence, e)
+	c.send(c.others(), ClassConsensus, &Accusation{Evidence: e})
+	return Accepted
+}

@@ -1,0 +1,145 @@
+package bftraft
+
+import (
+	"sort"
+
+	"tangaroa/quorumcert"
+)
+
+// chain is the node's log: the newest blocks in memory, older ones through the reader. The blocks
+// in memory are contiguous, end at tip, and include every block beyond the commit index.
+type chain struct {
+	genesis Position
+	reader  Reader
+	tail    []*Block
+	tip     Position
+}
+
+// keepBlocks and keepBytes bound the committed blocks kept in memory to serve peers from.
+const (
+	keepBlocks = 128
+	keepBytes  = 16 << 20
+)
+
+// loadChain returns the chain that ends at tip, with the blocks beyond commit in memory.
+func loadChain(genesis, tip Position, commit Index, r Reader) chain {
+	c := chain{genesis: genesis, reader: r, tip: genesis}
+	var tail []*Block
+	for at := tip; at.Index > commit; {
+		b, ok := r.Block(at.Index)
+		if !ok || b.End() != at {
+			panic("bftraft: storage does not hold the chain it says it holds")
+		}
+		tail = append(tail, b)
+		at = b.Before()
+	}
+	for i := len(tail) - 1; i >= 0; i-- {
+		c.tail = append(c.tail, tail[i])
+	}
+	c.tip = tip
+	return c
+}
+
+// covering returns the block on the chain that covers index i.
+func (c *chain) covering(i Index) (*Block, bool) {
+	if i == 0 || i > c.tip.Index {
+		return nil, false
+	}
+	if len(c.tail) > 0 && i >= c.tail[0].First() {
+		k := sort.Search(len(c.tail), func(k int) bool { return c.tail[k].Last() >= i })
+		return c.tail[k], true
+	}
+	return c.reader.Block(i)
+}
+
+// contains says whether p is a block's end on this chain, or its genesis.
+func (c *chain) contains(p Position) bool {
+	if p.Index == 0 {
+		return p == c.genesis
+	}
+	b, ok := c.covering(p.Index)
+	return ok && b.End() == p
+}
+
+// floor returns the highest block end that is not above i.
+func (c *chain) floor(i Index) Position {
+	if i >= c.tip.Index {
+		return c.tip
+	}
+	b, ok := c.covering(i)
+	switch {
+	case !ok:
+		return c.genesis
+	case b.Last() == i:
+		return b.End()
+	}
+	return b.Before()
+}
+
+// append adds blocks at the tip.
+func (c *chain) append(blocks []*Block) {
+	for _, b := range blocks {
+		if b.Before() != c.tip {
+			panic("bftraft: block does not follow the tip")
+		}
+		c.tail = append(c.tail, b)
+		c.tip = b.End()
+	}
+}
+
+// truncate takes the blocks beyond at off; at is a block's end in memory or just below it.
+func (c *chain) truncate(at Position) {
+	for len(c.tail) > 0 && c.tip.Index > at.Index {
+		last := len(c.tail) - 1
+		c.tip = c.tail[last].Before()
+		c.tail[last] = nil
+		c.tail = c.tail[:last]
+	}
+	if c.tip != at {
+		panic("bftraft: truncation below the blocks in memory")
+	}
+}
+
+// between returns the blocks that cover (after, upTo], oldest first.
+func (c *chain) between(after, upTo Index) []*Block {
+	var blocks []*Block
+	for i := after + 1; i <= upTo; {
+		b, ok := c.covering(i)
+		if !ok {
+			return nil
+		}
+		blocks = append(blocks, b)
+		i = b.Last() + 1
+	}
+	return blocks
+}
+
+// trim forgets committed blocks that are older than what is kept to serve from.
+func (c *chain) trim(commit Index) {
+	bytes, from := 0, len(c.tail)
+	for from > 0 {
+		b := c.tail[from-1]
+		bytes += len(b.raw)
+		old := len(c.tail)-from >= keepBlocks || bytes > keepBytes
+		if old && b.Last() <= commit {
+			break
+		}
+		from--
+	}
+	// Shift only once a whole stretch can go, so that the cost is spread over many blocks.
+	if from >= keepBlocks || from > 0 && bytes > 2*keepBytes {
+		c.tail = append([]*Block(nil), c.tail[from:]...)
+	}
+}
+
+// headers returns the headers of blocks.
+func headers(blocks []*Block) []quorumcert.Header {
+	if len(blocks) == 0 {
+		return nil
+	}
+	hs := make([]quorumcert.Header, len(blocks))
+	for i, b := range blocks {
+		hs[i] = b.header
+	}
+	return hs
+}

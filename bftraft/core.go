@@ -1,0 +1,334 @@
+package bftraft
+
+import (
+	"errors"
+
+	"tangaroa/quorumcert"
+)
+
+// ErrBroken is returned when certificates contradict a committed entry: more than f voters are
+// faulty, and nothing this node could do would be right (A5).
+var ErrBroken = errors.New("certificates contradict a committed entry: more than f voters are faulty")
+
+// Core is the protocol of one voter. It computes only; see the package comment.
+type Core struct {
+	cfg     Config
+	id      NodeID
+	cluster Digest
+	configs *quorumcert.Configurations
+
+	// What HardState keeps, and the durable chain. Changed by enterTerm, giveVote, setLock and
+	// makeAck alone.
+	term   Term
+	vote   VoteRecord
+	lock   Lock
+	lockQC *quorumcert.QC
+	mark   Lock
+	proof  TermProof
+	log    chain
+
+	// commit is the committed position; commitTerm the term of the certificate that showed it.
+	commit     Position
+	commitTerm Term
+	commitCert *quorumcert.Commit
+
+	// What is known of the current term; enterTerm forgets it.
+	election   *quorumcert.EC // the leader's certificate, once known
+	baseQC     *quorumcert.QC
+	lastAck    quorumcert.SignedAck // newest own ack, Term 0 for none
+	toAck      []proposal           // positions to ack in the next Ready, ascending
+	ecShown    Set                  // leader: who was sent the election certificate
+	startTip   Index                // leader: the end of its log when it took office
+	resigned   bool                 // the leader of this term resigned
+	suspicions quorumcert.Collector
+	cause      Cause // why this node suspects the term, 0 if it does not
+
+	// Time, in ticks.
+	now         uint64
+	termStart   uint64
+	leaderSeen  uint64
+	suspectedAt uint64
+	calmSince   uint64
+	backoff     int
+	starving    bool
+	announceNow bool // a heartbeat passed with a lock that was not announced
+
+	peers   [quorumcert.MaxVoters + 1]peer
+	gather  *gather
+	pending *quorumcert.QC // a certificate above the lock whose entries are not here yet
+
+	lastAskedCommit Index  // commit index when catch-up was last considered
+	catchUpPeer     NodeID // whom it asked last
+
+	faulty   Set // voters proven faulty
+	evidence []quorumcert.Evidence
+	broken   error
+
+	out   Ready
+	dirty bool // the hard state changed since the last Ready
+}
+
+// proposal is a position to ack; block is set when this node, as leader, has just made it.
+type proposal struct {
+	at    Position
+	block *Block
+}
+
+// peer is what a node knows of a voter, itself included. Everything in it is bounded.
+type peer struct {
+	acks        []quorumcert.SignedAck // of the current term, ascending by index, at most maxAcks
+	claim       quorumcert.SignedAck   // the one with the highest certified index on the own chain
+	vote        quorumcert.SignedVote  // newest of the current term
+	status      Status                 // newest
+	suspectedAt uint64                 // tick of its newest suspicion of the current term
+	suspects    bool
+	repairedAt  uint64 // tick of the last repair sent
+	statusAt    uint64 // tick of the last status sent in answer to it
+	fetched     Position
+	served      int // fetches answered since the last heartbeat
+}
+
+// maxAcks bounds the acks kept of one voter; maxServed the fetches answered to one voter in a
+// heartbeat interval.
+const (
+	maxAcks   = 160
+	maxServed = 32
+)
+
+// NewCore returns a core that goes on from what storage held.
+func NewCore(cfg Config, r Restored, reader Reader) (*Core, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	hs := r.HardState
+	c := &Core{
+		cfg: cfg, id: cfg.Signer.ID(), cluster: cfg.Cluster, configs: cfg.Configurations,
+		term: hs.Term, vote: hs.Vote, lock: hs.Lock, lockQC: hs.LockQC, mark: hs.Mark,
+		proof: hs.Proof, commitCert: r.Commit,
+	}
+	genesis := Position{0, cfg.Cluster}
+	c.commit = genesis
+	if r.Commit != nil {
+		c.commit = Position{r.Commit.Index, r.Commit.Hash}
+		c.commitTerm = r.Commit.Term
+	}
+	tip := r.Tip
+	if c.term == 0 {
+		c.term, c.lock, tip = 1, Lock{Hash: cfg.Cluster}, genesis
+	}
+	c.log = loadChain(genesis, tip, c.commit.Index, reader)
+	c.backoff = min(int(c.term-max(1, min(c.term, c.commitTerm))), cfg.MaxBackoff)
+	for _, e := range r.Evidence {
+		c.faulty = c.faulty.With(e.Culprit())
+	}
+	c.evidence = append(c.evidence, r.Evidence...)
+	if c.mark.Term == c.term {
+		c.lastAck = c.signAck(Position{c.mark.Index, c.mark.Hash})
+		c.storeAck(&c.lastAck)
+	}
+	if c.proof.EC != nil && c.proof.EC.Term == c.term {
+		c.takeElection(c.proof.EC, c.proof.BaseQC)
+	}
+	return c, nil
+}
+
+// Step takes a message in and says what became of it.
+func (c *Core) Step(v Verified) Drop {
+	if c.broken != nil {
+		return Stale
+	}
+	if !c.configs.Latest().Has(v.from) || v.from == c.id {
+		return UnknownSender
+	}
+	drop := c.dispatch(v.from, v.msg)
+	c.advance()
+	return drop
+}
+
+func (c *Core) dispatch(from NodeID, m Message) Drop {
+	switch m := m.(type) {
+	case *AppendEntries:
+		return c.onAppend(from, m)
+	case *AppendEntriesResponse:
+		return c.onAck(from, &m.Ack)
+	case *Suspect:
+		return c.onSuspect(from, m)
+	case *RequestVote:
+		return c.onRequestVote(from, m)
+	case *RequestVoteResponse:
+		return c.onVote(from, m)
+	case *Proof:
+		return c.onProof(from, m)
+	case *Status:
+		return c.onStatus(from, m)
+	case *Resign:
+		return c.onResign(from, m)
+	case *FetchChain:
+		return c.onFetchChain(from, m)
+	case *Chain:
+		return c.onChain(from, m)
+	case *FetchCommitted:
+		return c.onFetchCommitted(from, m)
+	case *Committed:
+		return c.onCommitted(from, m)
+	case *Accusation:
+		return c.convict(m.Evidence)
+	}
+	panic("bftraft: message of an unknown type")
+}
+
+// advance draws the conclusions of what has changed: locks, then commits.
+func (c *Core) advance() {
+	c.tryPending()
+	c.countCommits()
+}
+
+// Tick tells the core that one tick has passed.
+func (c *Core) Tick() {
+	if c.broken != nil {
+		return
+	}
+	c.now++
+	c.tickSuspicion()
+	c.tickCampaign()
+	c.tickBackoff()
+	if (c.now+uint64(c.id))%uint64(c.cfg.HeartbeatTicks) == 0 {
+		c.heartbeat()
+	}
+	c.advance()
+}
+
+// Ready returns what is to be done, and whether there is anything. The caller does it in the order
+// of the fields and then calls Advance; no Step or Tick comes between.
+func (c *Core) Ready() (Ready, bool) {
+	c.makeAcks()
+	c.advance()
+	c.announce()
+	c.advance()
+	if c.dirty {
+		hs := HardState{
+			Term: c.term, Vote: c.vote, Lock: c.lock, LockQC: c.lockQC, Mark: c.mark,
+			Proof: c.proof,
+		}
+		c.out.HardState = &hs
+	}
+	r := c.out
+	some := r.HardState != nil || r.Truncated || len(r.Blocks) > 0 || len(r.Commits) > 0 ||
+		len(r.Evidence) > 0 || len(r.Messages) > 0 || len(r.Committed) > 0
+	return r, some
+}
+
+// Advance says that the last Ready is done.
+func (c *Core) Advance(Ready) {
+	c.out, c.dirty = Ready{}, false
+	c.log.trim(c.commit.Index)
+}
+
+// Err returns ErrBroken once the node has seen proof that more than f voters are faulty. It then
+// says nothing more.
+func (c *Core) Err() error { return c.broken }
+
+func (c *Core) halt() {
+	c.broken = ErrBroken
+	c.out.Messages = nil
+}
+
+// others returns all voters but this node.
+func (c *Core) others() Set { return c.configs.Latest().Members().Without(c.id) }
+
+func (c *Core) send(to Set, class Class, m Message) {
+	if e, ok := m.(envelope); ok && e.envelope().From == 0 {
+		SignMessage(c.cfg.Signer, c.cluster, m)
+	}
+	if to = to.Without(c.id); to != 0 {
+		c.out.Messages = append(c.out.Messages, Outbound{To: to, Class: class, Msg: m})
+	}
+}
+
+func (c *Core) sendOne(to NodeID, class Class, m Message) {
+	c.send(quorumcert.SetOf(to), class, m)
+}
+
+// leading says whether this node leads the current term.
+func (c *Core) leading() bool { return c.election != nil && c.election.Leader == c.id }
+
+// electionConfig is the configuration that suspicions and ranks go by (E3).
+func (c *Core) electionConfig() *quorumcert.Configuration {
+	return c.configs.Behind(c.commit.Index)
+}
+
+// setLock takes a certificate whose entries are on the chain as the lock (N3, A2, E4).
+func (c *Core) setLock(l Lock, qc *quorumcert.QC) {
+	if !c.log.contains(Position{l.Index, l.Hash}) {
+		panic("bftraft: a lock without its entries")
+	}
+	c.lock, c.lockQC, c.dirty = l, qc, true
+	if c.pending != nil && !c.pending.Lock.Higher(l) {
+		c.pending = nil
+	}
+}
+
+// replaceSuffix makes the chain end with blocks, the first of which follows a position on the
+// chain and is not itself on it. It refuses what would touch a committed entry (A5) or what is
+// acked or certified in this term (A4).
+func (c *Core) replaceSuffix(blocks []*Block) Drop {
+	at := blocks[0].Before()
+	switch {
+	case !c.log.contains(at):
+		return MissingBlocks
+	case at.Index < c.commit.Index:
+		return Conflict
+	case c.mark.Term == c.term && at.Index < c.mark.Index:
+		return Conflict
+	case c.lock.Term == c.term && at.Index < c.lock.Index:
+		return Conflict
+	}
+	if at.Index < c.log.tip.Index {
+		c.log.truncate(at)
+		c.cutPending(at.Index)
+		c.recount()
+	}
+	c.log.append(blocks)
+	c.out.Blocks = append(c.out.Blocks, blocks...)
+	return Accepted
+}
+
+// cutPending keeps the Ready that is being made in step with a truncation.
+func (c *Core) cutPending(at Index) {
+	if !c.out.Truncated || at < c.out.Truncate {
+		c.out.Truncated, c.out.Truncate = true, at
+	}
+	k := len(c.out.Blocks)
+	for k > 0 && c.out.Blocks[k-1].Last() > at {
+		k--
+	}
+	c.out.Blocks = c.out.Blocks[:k]
+	k = len(c.toAck)
+	for k > 0 && c.toAck[k-1].at.Index > at {
+		k--
+	}
+	c.toAck = c.toAck[:k]
+}
+
+// beyond returns the blocks from the first that is not on the chain.
+func (c *Core) beyond(blocks []*Block) []*Block {
+	for len(blocks) > 0 && c.log.contains(blocks[0].End()) {
+		blocks = blocks[1:]
+	}
+	return blocks
+}
+
+// roomFor says whether blocks after at keep within what is held beyond the commit index.
+func (c *Core) roomFor(at Index, blocks []*Block) bool {
+	count, bytes := len(blocks), 0
+	for _, b := range blocks {
+		bytes += len(b.raw)
+	}
+	for k := len(c.log.tail) - 1; k >= 0 && c.log.tail[k].Last() > c.commit.Index; k-- {
+		if c.log.tail[k].Last() <= at {
+			count++
+			bytes += len(c.log.tail[k].raw)
+		}
+	}
+	return count <= 2*c.cfg.MaxUncommitted && bytes <= 2*c.cfg.MaxUncommittedBytes
+}

@@ -1,0 +1,181 @@
+package bftraft
+
+import "tangaroa/quorumcert"
+
+// tickCampaign stands for election once this node's rank has come (E3).
+func (c *Core) tickCampaign() {
+	if c.election != nil || c.mark.Term == c.term || c.faulty.Has(c.id) {
+		return
+	}
+	if c.vote.Candidate != 0 && c.vote.Candidate != c.id {
+		return
+	}
+	if c.term > 1 && c.proof.TC == nil {
+		return // entered by a certificate of this very term: it has or had a leader
+	}
+	if !c.windowOpen(c.id) || c.lockLacksEntries() {
+		return
+	}
+	if c.vote.Candidate == 0 || c.lock.Higher(c.vote.Lock) {
+		c.giveVote(c.id, c.lock)
+		c.requestVotes()
+	}
+}
+
+// windowOpen says whether id's rank has come, as far as this node's own time goes (E3).
+func (c *Core) windowOpen(id NodeID) bool {
+	rank, ok := c.electionConfig().Rank(c.term, id)
+	return ok && c.now-c.termStart >= uint64(rank)*c.window()
+}
+
+// lockLacksEntries is true while catch-up has replaced the chain the lock lies on by one that is
+// proven committed in a later term. Such a lock still says what this node will not vote below, but
+// it is nothing to stand for election with.
+func (c *Core) lockLacksEntries() bool {
+	return !c.log.contains(Position{c.lock.Index, c.lock.Hash})
+}
+
+// requestVotes sends, or sends again, this candidate's request.
+func (c *Core) requestVotes() {
+	c.send(c.others(), ClassConsensus, &RequestVote{
+		Term: c.term, Lock: c.vote.Lock, LockQC: c.lockQC, TC: c.proof.TC,
+	})
+}
+
+// giveVote records and sends a vote of this node (E4). The record is durable before it is sent.
+func (c *Core) giveVote(candidate NodeID, l Lock) {
+	c.vote, c.dirty, c.out.MustSync = VoteRecord{candidate, l}, true, true
+	c.sendVote()
+}
+
+func (c *Core) sendVote() {
+	v := quorumcert.Vote{
+		Cluster: c.cluster, Term: c.term, Candidate: c.vote.Candidate, Lock: c.vote.Lock,
+	}
+	sv := quorumcert.SignedVote{Vote: v, Signer: c.id, Sig: quorumcert.Sign(c.cfg.Signer, v)}
+	c.send(c.others(), ClassConsensus, &RequestVoteResponse{Vote: sv})
+	c.collectVote(&sv)
+}
+
+func (c *Core) onRequestVote(from NodeID, m *RequestVote) Drop {
+	if m.Term < c.term {
+		c.repair(from)
+		return Stale
+	}
+	if m.Term > c.term {
+		c.enterTerm(m.Term, TermProof{TC: m.TC})
+	}
+	if c.proof.TC == nil && m.TC != nil {
+		c.proof.TC, c.dirty = m.TC, true
+	}
+	switch {
+	case c.election != nil && c.election.Leader != from:
+		c.repair(from)
+		return AlreadyVoted
+	case c.faulty.Has(from):
+		return FaultySender
+	case c.vote.Candidate != from && (c.vote.Candidate != 0 || c.mark.Term == c.term):
+		return AlreadyVoted
+	case !c.windowOpen(from):
+		return TooEarly
+	case c.lock.Higher(m.Lock):
+		c.sendOne(from, ClassConsensus, &Proof{TermProof: TermProof{QC: c.lockQC}})
+		return LowerLock
+	case c.vote.Candidate == from && c.vote.Lock.Higher(m.Lock):
+		return Stale
+	case c.vote.Candidate == from && c.vote.Lock == m.Lock:
+		c.sendVote()
+		return Duplicate
+	}
+	c.giveVote(from, m.Lock)
+	return Accepted
+}
+
+func (c *Core) onVote(from NodeID, m *RequestVoteResponse) Drop {
+	switch {
+	case m.Vote.Term < c.term:
+		return Stale
+	case m.Vote.Term > c.term:
+		return FutureTerm
+	}
+	return c.collectVote(&m.Vote)
+}
+
+// collectVote keeps the newest vote of each voter and looks for a quorum of equal ones for this
+// node. Votes that show different locks do not add up (E4).
+func (c *Core) collectVote(v *quorumcert.SignedVote) Drop {
+	p := &c.peers[v.Signer]
+	if p.vote.Term == v.Term {
+		switch {
+		case p.vote.Candidate != v.Candidate:
+			c.convict(quorumcert.Evidence{Votes: &quorumcert.VoteConflict{A: p.vote, B: *v}})
+			return Conflict
+		case p.vote.Lock == v.Lock:
+			return Duplicate
+		case p.vote.Lock.Higher(v.Lock):
+			return Stale
+		}
+	}
+	p.vote = *v
+	if v.Candidate == c.id && c.election == nil && c.vote == (VoteRecord{c.id, v.Lock}) {
+		c.countVotes()
+	}
+	return Accepted
+}
+
+// countVotes becomes leader once a quorum has voted for this node with the lock it last showed.
+func (c *Core) countVotes() {
+	cfg := c.configs.Behind(c.vote.Lock.Index)
+	ec := &quorumcert.EC{Term: c.term, Leader: c.id, Base: c.vote.Lock}
+	for _, voter := range cfg.Voters() {
+		v := &c.peers[voter.ID].vote
+		if v.Term == c.term && v.Candidate == c.id && v.Lock == c.vote.Lock {
+			ec.Signers = ec.Signers.With(voter.ID)
+			ec.Sigs = append(ec.Sigs, v.Sig)
+		}
+	}
+	if len(ec.Sigs) >= cfg.Size().Q && c.lock == c.vote.Lock {
+		c.takeElection(ec, c.lockQC)
+	}
+}
+
+// learnElection takes in a verified election certificate, moving to its term if that is higher.
+func (c *Core) learnElection(ec *quorumcert.EC, base *quorumcert.QC) Drop {
+	if ec.Term < c.term {
+		return Stale
+	}
+	if ec.Term > c.term {
+		c.enterTerm(ec.Term, TermProof{EC: ec, BaseQC: base})
+	}
+	if c.election != nil {
+		return Duplicate
+	}
+	c.takeElection(ec, base)
+	return Accepted
+}
+
+// takeElection makes ec's leader the leader of the current term. A base below what is committed
+// in an earlier term is proof that more than f are faulty (A5).
+func (c *Core) takeElection(ec *quorumcert.EC, base *quorumcert.QC) {
+	below := Lock{Term: c.commitTerm, Index: c.commit.Index}.Higher(ec.Base)
+	if c.commitTerm < ec.Term && (below || ec.Base.Index == c.commit.Index &&
+		ec.Base.Hash != c.commit.Hash) {
+		c.halt()
+		return
+	}
+	c.election, c.baseQC = ec, base
+	c.proof.EC, c.proof.BaseQC, c.dirty = ec, base, true
+	c.leaderSeen, c.calmSince = c.now, c.now
+	if ec.Leader == c.id && c.holdsBase() {
+		// The first act in a term is to propose the log as it is (N1): so everything before is
+		// acked again in this term.
+		c.ecShown, c.startTip = 0, c.log.tip.Index
+		c.propose(c.log.tip, nil)
+	}
+}
+
+// holdsBase says whether the base of the current election is on the chain (A2).
+func (c *Core) holdsBase() bool {
+	b := c.election.Base
+	return c.log.contains(Position{b.Index, b.Hash})
+}

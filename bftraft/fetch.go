@@ -1,0 +1,356 @@
+package bftraft
+
+import "tangaroa/quorumcert"
+
+// gather collects, aside from the log, the blocks that lead from the own chain to a target whose
+// hash is known: a leader's proposal (A2), or a certificate (N3, E4). It goes backwards, so each
+// block is checked against a hash that is already trusted.
+type gather struct {
+	target Position
+	qc     *quorumcert.QC        // certifies the target, if that is why it is wanted
+	ack    *quorumcert.SignedAck // the leader's ack of the target, if it is known
+	blocks []*Block              // follow each other and end at the target
+	bytes  int
+	next   Position // the end of the block wanted now
+	asked  NodeID
+	tries  int
+}
+
+// maxGatherTries is the number of requests without an answer after which a target is given up;
+// whoever wants it will name it again.
+const maxGatherTries = 12
+
+// seek starts to gather towards a proposal of the leader, or extends the present gathering.
+func (c *Core) seek(
+	blocks []*Block, at Position, qc *quorumcert.QC, a *quorumcert.SignedAck,
+) Drop {
+	return c.seekFrom(c.election.Leader, blocks, at, qc, a)
+}
+
+func (c *Core) seekFrom(
+	from NodeID, blocks []*Block, at Position, qc *quorumcert.QC, a *quorumcert.SignedAck,
+) Drop {
+	g := c.gather
+	switch {
+	case g == nil:
+	case g.target != at && g.qc == nil && (qc != nil || a != nil && g.ack == nil):
+		// A certificate goes before a proposal, and both before a position that is merely acked.
+	case g.target == at:
+		if g.qc == nil {
+			g.qc = qc
+		}
+		if g.ack == nil {
+			g.ack = a
+		}
+		return MissingBlocks
+	case qc == nil && len(blocks) > 0 && blocks[0].Before() == g.target:
+		if !c.gatherFits(g, blocks) {
+			return TooFarAhead
+		}
+		g.blocks = append(g.blocks, blocks...)
+		g.target, g.ack, g.qc = at, a, nil
+		return MissingBlocks
+	case qc == nil || g.qc != nil && !qc.Lock.Higher(g.qc.Lock):
+		return MissingBlocks
+	}
+	g = &gather{target: at, qc: qc, ack: a, next: at, asked: from}
+	if len(blocks) > 0 && c.gatherFits(g, blocks) {
+		g.blocks = append(g.blocks, blocks...)
+		g.next = blocks[0].Before()
+	}
+	c.gather = g
+	c.ask()
+	return MissingBlocks
+}
+
+// gatherFits says whether blocks may be held aside, and counts them.
+func (c *Core) gatherFits(g *gather, blocks []*Block) bool {
+	bytes := g.bytes
+	for _, b := range blocks {
+		bytes += len(b.raw)
+	}
+	if len(g.blocks)+len(blocks) > 2*c.cfg.MaxUncommitted || bytes > 2*c.cfg.MaxUncommittedBytes {
+		return false
+	}
+	g.bytes = bytes
+	return true
+}
+
+func (c *Core) ask() {
+	g := c.gather
+	c.sendOne(g.asked, ClassConsensus, &FetchChain{Target: g.next, Above: c.commit.Index})
+}
+
+// askAgain asks the next peer for what is still missing.
+func (c *Core) askAgain() {
+	g := c.gather
+	if g == nil {
+		return
+	}
+	if c.log.contains(g.next) {
+		c.tryGathered()
+		return
+	}
+	if g.tries++; g.tries > maxGatherTries {
+		c.gather = nil
+		for id := range c.peers {
+			c.peers[id].fetched = Position{}
+		}
+		return
+	}
+	if g.tries > 1 {
+		g.asked = c.nextPeer(g.asked)
+	}
+	c.ask()
+}
+
+// nextPeer goes round the other voters.
+func (c *Core) nextPeer(id NodeID) NodeID {
+	others := c.others()
+	if next := others.Next(id); next != 0 {
+		return next
+	}
+	return others.Next(0)
+}
+
+// seekUnknown looks for a position that a peer acked in this term and that is not on this node's
+// chain: a block that never came, or the other half of an equivocation.
+func (c *Core) seekUnknown() {
+	if c.gather != nil || c.election == nil {
+		return
+	}
+	for _, v := range c.configs.Latest().Voters() {
+		p := &c.peers[v.ID]
+		if v.ID == c.id || len(p.acks) == 0 {
+			continue
+		}
+		a := &p.acks[len(p.acks)-1]
+		at := Position{a.Index, a.Hash}
+		if a.Index == 0 || at == p.fetched || c.log.contains(at) {
+			continue
+		}
+		p.fetched = at
+		c.seekFrom(v.ID, nil, at, nil, c.leaderAck(at))
+		return
+	}
+}
+
+// leaderAck returns the leader's ack of a position, if this node holds it.
+func (c *Core) leaderAck(at Position) *quorumcert.SignedAck {
+	if c.election == nil {
+		return nil
+	}
+	acks := c.peers[c.election.Leader].acks
+	if i, found := findAck(acks, at.Index); found && acks[i].Hash == at.Hash {
+		a := acks[i]
+		return &a
+	}
+	return nil
+}
+
+// maxAnswerBytes and maxAnswerBlocks bound the blocks in one answer; a single block may exceed
+// the bytes.
+const (
+	maxAnswerBytes  = 1 << 20
+	maxAnswerBlocks = 256
+)
+
+// serve counts a fetch against its sender's share of this interval.
+func (c *Core) serve(from NodeID) bool {
+	p := &c.peers[from]
+	p.served++
+	return p.served <= maxServed
+}
+
+func (c *Core) onFetchChain(from NodeID, m *FetchChain) Drop {
+	if !c.serve(from) || m.Target.Index == 0 || !c.log.contains(m.Target) {
+		return Unserved
+	}
+	answer := &Chain{LeaderAck: c.leaderAck(m.Target)}
+	size := 0
+	var back []*Block
+	for i := m.Target.Index; i > m.Above && len(back) < maxAnswerBlocks; {
+		b, ok := c.log.covering(i)
+		if !ok || len(back) > 0 && size+len(b.raw) > maxAnswerBytes {
+			break
+		}
+		size += len(b.raw)
+		back = append(back, b)
+		i = b.First() - 1
+	}
+	if len(back) == 0 {
+		return Unserved
+	}
+	for i := len(back) - 1; i >= 0; i-- {
+		answer.Blocks = append(answer.Blocks, back[i])
+	}
+	c.sendOne(from, ClassBulk, answer)
+	return Accepted
+}
+
+func (c *Core) onChain(from NodeID, m *Chain) Drop {
+	g := c.gather
+	if m.LeaderAck != nil && m.LeaderAck.Term == c.term {
+		if c.collectAck(m.LeaderAck, m.Blocks) == Conflict {
+			return Conflict
+		}
+	}
+	if g == nil || len(m.Blocks) == 0 || m.Blocks[len(m.Blocks)-1].End() != g.next {
+		return Unasked
+	}
+	if !c.allValid(m.Blocks) {
+		if m.LeaderAck != nil && c.election != nil && m.LeaderAck.Signer == c.election.Leader {
+			c.faulty = c.faulty.With(m.LeaderAck.Signer)
+		}
+		c.gather = nil
+		return InvalidEntry
+	}
+	if g.ack == nil && m.LeaderAck != nil && c.election != nil && m.LeaderAck.Term == c.term &&
+		m.LeaderAck.Signer == c.election.Leader && m.LeaderAck.Hash == g.target.Hash {
+		g.ack = m.LeaderAck
+	}
+	rest := c.beyond(m.Blocks)
+	if !c.gatherFits(g, rest) {
+		c.gather = nil
+		return TooFarAhead
+	}
+	g.blocks = append(append([]*Block(nil), rest...), g.blocks...)
+	if len(g.blocks) == 0 {
+		c.gather = nil
+		return Duplicate
+	}
+	g.next, g.tries, g.asked = g.blocks[0].Before(), 0, from
+	return c.tryGathered()
+}
+
+// tryGathered puts what was gathered on the chain once it is connected, else asks for more.
+func (c *Core) tryGathered() Drop {
+	g := c.gather
+	switch {
+	case c.log.contains(g.next):
+		c.gather = nil
+		return c.install(g)
+	case g.next.Index <= c.commit.Index:
+		c.gather = nil
+		if g.qc != nil && g.qc.Term >= c.commitTerm {
+			c.halt()
+		}
+		return Conflict
+	}
+	c.ask()
+	return Accepted
+}
+
+// install replaces the suffix by what was gathered, in one durable step.
+func (c *Core) install(g *gather) Drop {
+	blocks := c.beyond(g.blocks)
+	if g.ack != nil && g.ack.Term == c.term && c.election != nil {
+		if len(blocks) > 0 {
+			if drop := c.acceptBlocks(blocks); drop != Accepted {
+				return drop
+			}
+		}
+		return c.ackProposal(g.target)
+	}
+	if g.qc == nil || !c.wantsLock(g.qc) || !g.qc.Lock.Higher(c.lock) {
+		return Unasked
+	}
+	if len(blocks) > 0 {
+		if drop := c.replaceSuffix(blocks); drop != Accepted {
+			return drop
+		}
+	}
+	c.setLock(g.qc.Lock, g.qc)
+	c.recount()
+	c.candidateLockRose()
+	return Accepted
+}
+
+// askCommitted asks somebody who shows a higher commit index for what leads there, unless this
+// node got on by itself since the last interval.
+func (c *Core) askCommitted() {
+	stuck := c.commit.Index == c.lastAskedCommit
+	c.lastAskedCommit = c.commit.Index
+	if !stuck {
+		return
+	}
+	id := c.catchUpPeer
+	for range c.configs.Latest().Voters() {
+		id = c.nextPeer(id)
+		if c.peers[id].status.Commit.Index > c.commit.Index {
+			c.catchUpPeer = id
+			c.sendOne(id, ClassConsensus, &FetchCommitted{After: c.commit})
+			return
+		}
+	}
+}
+
+func (c *Core) onFetchCommitted(from NodeID, m *FetchCommitted) Drop {
+	if m.After.Index >= c.commit.Index || !c.serve(from) || !c.log.contains(m.After) {
+		return Unserved
+	}
+	answer := &Committed{LockQC: c.lockQC}
+	size := 0
+	end := m.After.Index
+	for end < c.commit.Index && len(answer.Blocks) < maxAnswerBlocks {
+		b, ok := c.log.covering(end + 1)
+		if !ok || len(answer.Blocks) > 0 && size+len(b.raw) > maxAnswerBytes {
+			break
+		}
+		size += len(b.raw)
+		answer.Blocks = append(answer.Blocks, b)
+		end = b.Last()
+	}
+	answer.Commit = c.commitAtOrAbove(end)
+	if answer.Commit == nil || len(answer.Blocks) == 0 {
+		return Unserved
+	}
+	answer.Bridge = headers(c.log.between(end, answer.Commit.Index))
+	c.sendOne(from, ClassBulk, answer)
+	return Accepted
+}
+
+// commitAtOrAbove returns the commit certificate of the lowest index at or above i.
+func (c *Core) commitAtOrAbove(i Index) *quorumcert.Commit {
+	if cc, ok := c.log.reader.Commit(i); ok {
+		return cc
+	}
+	if c.commitCert != nil && c.commitCert.Index >= i {
+		return c.commitCert
+	}
+	return nil
+}
+
+// onCommitted takes in blocks that are proven committed: catch-up. They are kept, never acked.
+func (c *Core) onCommitted(from NodeID, m *Committed) Drop {
+	if m.Commit.Term > c.term {
+		c.enterTerm(m.Commit.Term, TermProof{Commit: m.Commit})
+	}
+	if len(m.Blocks) == 0 {
+		return c.learnCommit(m.Commit)
+	}
+	end := m.Blocks[len(m.Blocks)-1].End()
+	if end.Index <= c.commit.Index {
+		return Duplicate
+	}
+	if rest := c.beyond(m.Blocks); len(rest) > 0 {
+		at := rest[0].Before()
+		if at.Index < c.commit.Index && c.log.contains(at) {
+			c.halt() // a certified commit that goes another way from below this node's own
+			return Conflict
+		}
+		if drop := c.replaceSuffix(rest); drop != Accepted {
+			return drop
+		}
+		c.recount()
+	}
+	c.commitTo(end, m.Commit)
+	if qc := m.LockQC; qc != nil && qc.Lock.Higher(c.lock) && qc.Term <= c.term &&
+		c.log.contains(Position{qc.Index, qc.Hash}) && c.lockLacksEntries() {
+		c.setLock(qc.Lock, qc)
+	}
+	if c.peers[from].status.Commit.Index > c.commit.Index {
+		c.sendOne(from, ClassConsensus, &FetchCommitted{After: c.commit})
+	}
+	return Accepted
+}

@@ -1,0 +1,189 @@
+package bftraft
+
+import "tangaroa/quorumcert"
+
+// heartbeat says where this node is and repeats what may have been lost (N6). Whoever shows less
+// is sent what it lacks when its own status comes in.
+func (c *Core) heartbeat() {
+	for id := range c.peers {
+		c.peers[id].served = 0
+	}
+	c.send(c.others(), ClassConsensus, c.makeStatus())
+	if c.election == nil && c.vote.Candidate == c.id && c.mark.Term != c.term &&
+		c.vote.Lock == c.lock {
+		c.requestVotes()
+	}
+	c.announceNow = true
+	c.seekUnknown()
+	c.askAgain()
+	c.askCommitted()
+}
+
+func (c *Core) makeStatus() *Status {
+	m := &Status{
+		Term: c.term, Tip: c.log.tip, Lock: c.lock, Commit: c.commit,
+		Behind: c.commit.Index < c.log.tip.Index || c.gather != nil,
+	}
+	if c.election != nil {
+		m.Leader = c.election.Leader
+	}
+	if c.lastAck.Term == c.term {
+		m.Acked = c.lastAck.Index
+	}
+	return m
+}
+
+// sendStatus tells one peer where this node is, at most once in a tick.
+func (c *Core) sendStatus(to NodeID) {
+	if p := &c.peers[to]; p.statusAt != c.now {
+		p.statusAt = c.now
+		c.sendOne(to, ClassConsensus, c.makeStatus())
+	}
+}
+
+func (c *Core) onStatus(from NodeID, m *Status) Drop {
+	p := &c.peers[from]
+	before := p.status
+	p.status = *m
+	switch {
+	case m.Term < c.term:
+		c.repair(from)
+		return Stale
+	case m.Term > c.term:
+		c.sendStatus(from)
+		return FutureTerm
+	}
+	if c.election != nil && c.election.Leader == from {
+		c.leaderSeen = c.now
+	}
+	c.repair(from)
+	if c.leading() && m.Leader == c.id && m.Acked == before.Acked && before.Term == m.Term {
+		c.resend(from, m)
+	}
+	return Accepted
+}
+
+// repair sends a peer what its newest status lacks: the certificates that move it to this term,
+// the leader's election, the lock, this node's newest ack (N6). Once in a tick is enough.
+func (c *Core) repair(to NodeID) {
+	p := &c.peers[to]
+	if p.repairedAt == c.now && c.now > 0 {
+		return
+	}
+	p.repairedAt = c.now
+	s := &p.status
+	var proof TermProof
+	if s.Term < c.term {
+		proof = c.proof
+		if proof.EC != nil {
+			proof.TC = nil // the election alone leads there
+		}
+	} else if s.Leader == 0 && c.election != nil {
+		proof.EC, proof.BaseQC = c.election, c.baseQC
+	}
+	if c.lock.Term == c.term && (s.Behind || s.Term < c.term) && c.lock.Higher(s.Lock) {
+		proof.QC = c.lockQC
+	}
+	if proof != (TermProof{}) {
+		c.sendOne(to, ClassConsensus, &Proof{TermProof: proof})
+	}
+	if c.lastAck.Term == c.term && s.Behind {
+		c.sendOne(to, ClassConsensus, &AppendEntriesResponse{Ack: c.lastAck})
+	}
+}
+
+// maxResendBytes bounds the blocks in one retransmission; a follower that lacks more fetches it.
+const maxResendBytes = 1 << 20
+
+// resend repeats the leader's newest proposal to a follower that has shown no progress, with the
+// blocks it lacks if they are few (A3).
+func (c *Core) resend(to NodeID, s *Status) {
+	if c.lastAck.Term != c.term || s.Acked >= c.lastAck.Index {
+		return
+	}
+	m := &AppendEntries{Ack: c.lastAck}
+	if s.Tip.Index < c.lastAck.Index && c.log.contains(s.Tip) {
+		size := 0
+		m.Blocks = c.log.between(s.Tip.Index, c.lastAck.Index)
+		for _, b := range m.Blocks {
+			size += len(b.raw)
+		}
+		if size > maxResendBytes || len(m.Blocks) > maxFrameBlocks {
+			m.Blocks = nil
+		}
+	}
+	c.sendOne(to, ClassConsensus, m)
+}
+
+// onProof takes in certificates.
+func (c *Core) onProof(from NodeID, m *Proof) Drop {
+	drop := Duplicate
+	if m.TC != nil && m.TC.Term >= c.term {
+		c.enterTerm(m.TC.Term+1, TermProof{TC: m.TC})
+		drop = Accepted
+	}
+	if m.EC != nil && c.learnElection(m.EC, m.BaseQC) == Accepted {
+		drop = Accepted
+	}
+	if m.Commit != nil && c.learnCommit(m.Commit) == Accepted {
+		drop = Accepted
+	}
+	if m.QC != nil && c.learnQC(from, m.QC) == Accepted {
+		drop = Accepted
+	}
+	if c.broken != nil {
+		return Conflict
+	}
+	return drop
+}
+
+// learnQC takes in a verified quorum certificate: it moves a node of a lower term, and becomes the
+// lock once its entries are here.
+func (c *Core) learnQC(from NodeID, qc *quorumcert.QC) Drop {
+	if qc.Term > c.term {
+		c.enterTerm(qc.Term, TermProof{QC: qc})
+	}
+	if !qc.Lock.Higher(c.lock) || c.pending != nil && !qc.Lock.Higher(c.pending.Lock) {
+		return Duplicate
+	}
+	if !c.wantsLock(qc) {
+		return Stale
+	}
+	at := Position{qc.Index, qc.Hash}
+	if c.contradictsCommit(at, qc.Term) {
+		c.halt()
+		return Conflict
+	}
+	c.pending = qc
+	if !c.log.contains(at) {
+		c.seekFrom(from, nil, at, qc, nil)
+	}
+	return Accepted
+}
+
+// contradictsCommit says whether a certificate of term t for a position proves that more than f
+// are faulty: certificates of a term not below that of a commit extend what is committed (A5).
+func (c *Core) contradictsCommit(at Position, t Term) bool {
+	return t >= c.commitTerm && at.Index <= c.commit.Index && c.commitTerm > 0 &&
+		!c.log.contains(at)
+}
+
+// learnCommit takes in a verified commit certificate of something this node has already.
+func (c *Core) learnCommit(cc *quorumcert.Commit) Drop {
+	if cc.Term > c.term {
+		c.enterTerm(cc.Term, TermProof{Commit: cc})
+	}
+	at := Position{cc.Index, cc.Hash}
+	if at.Index <= c.commit.Index {
+		if !c.log.contains(at) {
+			c.halt()
+			return Conflict
+		}
+		return Duplicate
+	}
+	if !c.log.contains(at) {
+		return MissingBlocks
+	}
+	c.commitTo(at, cc)
+	return Accepted
+}

@@ -1,0 +1,198 @@
+package bftraft
+
+import (
+	"encoding/binary"
+
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
+
+// Cause says why a node suspects its term (E1).
+type Cause uint8
+
+// The causes, in the order they are looked at.
+const (
+	CauseNone       Cause = iota
+	CauseResigned         // the leader resigned, or is no voter (E1e)
+	CauseProof            // the leader is proven faulty (E1c)
+	CauseSilence          // nothing valid came from the leader, or none was elected (E1a)
+	CauseStarvation       // the leader talks but does not order a client's request (E1b)
+	CauseOthers           // f+1 others suspect the term (E1d)
+	numCauses
+)
+
+var causeNames = [numCauses]string{
+	CauseNone: "none", CauseResigned: "resigned", CauseProof: "proof", CauseSilence: "silence",
+	CauseStarvation: "starvation", CauseOthers: "others",
+}
+
+// String returns the word for metrics and logs.
+func (c Cause) String() string {
+	if c < numCauses {
+		return causeNames[c]
+	}
+	return "unknown"
+}
+
+// Causes lists all causes of suspicion, for metrics.
+func Causes() []Cause {
+	return []Cause{CauseResigned, CauseProof, CauseSilence, CauseStarvation, CauseOthers}
+}
+
+// timeout is the election timeout in ticks, without jitter (E6).
+func (c *Core) timeout() uint64 { return uint64(c.cfg.ElectionTicks) << c.backoff }
+
+// window is the time each rank has to itself, in ticks (E3, E6).
+func (c *Core) window() uint64 { return uint64(c.cfg.WindowTicks) << c.backoff }
+
+// jitter is this node's share of up to half a timeout: a function of seed, term and node.
+func (c *Core) jitter() uint64 {
+	var b [24]byte
+	binary.BigEndian.PutUint64(b[:], c.cfg.Seed)
+	binary.BigEndian.PutUint64(b[8:], uint64(c.term))
+	binary.BigEndian.PutUint64(b[16:], uint64(c.id))
+	d := crypto.Hash(crypto.DomainMessage, b[:])
+	return binary.BigEndian.Uint64(d[:]) % (c.timeout()/2 + 1)
+}
+
+// tickSuspicion suspects the term while there is a cause, again in each heartbeat interval (E1).
+func (c *Core) tickSuspicion() {
+	cause := c.suspicionCause()
+	if cause == CauseNone {
+		c.cause = CauseNone
+		return
+	}
+	if c.cause != CauseNone && c.now-c.suspectedAt < uint64(c.cfg.HeartbeatTicks) {
+		return
+	}
+	c.cause, c.suspectedAt = cause, c.now
+	st := quorumcert.Suspicion{Cluster: c.cluster, Term: c.term}
+	m := &Suspect{Term: c.term, Signer: c.id, Sig: quorumcert.Sign(c.cfg.Signer, st)}
+	c.send(c.others(), ClassConsensus, m)
+	c.collectSuspicion(m)
+}
+
+func (c *Core) suspicionCause() Cause {
+	switch {
+	case !c.electionConfig().Has(c.id):
+		return CauseNone
+	case c.resigned || c.election != nil && !c.electionConfig().Has(c.election.Leader):
+		return CauseResigned
+	case c.election != nil && c.faulty.Has(c.election.Leader):
+		return CauseProof
+	case c.silent():
+		return CauseSilence
+	case c.starving && c.election != nil:
+		return CauseStarvation
+	}
+	others := 0
+	for _, v := range c.electionConfig().Voters() {
+		p := &c.peers[v.ID]
+		if v.ID != c.id && p.suspects && c.now-p.suspectedAt <= c.timeout() {
+			others++
+		}
+	}
+	if others > c.electionConfig().Size().F {
+		return CauseOthers
+	}
+	return CauseNone
+}
+
+// silent says whether nothing valid came over the leader's own connection, or no leader was
+// elected, for the election timeout (E1a).
+func (c *Core) silent() bool {
+	quiet := c.now - c.leaderSeen
+	return !c.leading() && quiet >= c.timeout() && quiet >= c.timeout()+c.jitter()
+}
+
+func (c *Core) onSuspect(from NodeID, m *Suspect) Drop {
+	switch {
+	case m.Term < c.term:
+		c.repair(from)
+		return Stale
+	case m.Term > c.term:
+		return FutureTerm
+	case !c.electionConfig().Has(from):
+		return UnknownSender
+	}
+	c.collectSuspicion(m)
+	return Accepted
+}
+
+// collectSuspicion counts a suspicion of the current term. A quorum of them, whenever they were
+// made, is the timeout certificate that ends it (E2).
+func (c *Core) collectSuspicion(m *Suspect) {
+	p := &c.peers[m.Signer]
+	p.suspects, p.suspectedAt = true, c.now
+	if !c.suspicions.Add(m.Signer, m.Sig) {
+		return
+	}
+	cfg := c.electionConfig()
+	sigs := c.suspicions.Take(cfg.Members())
+	if sigs.Signers.Len() >= cfg.Size().Q {
+		tc := &quorumcert.TC{Term: c.term, Signatures: sigs}
+		c.enterTerm(c.term+1, TermProof{TC: tc})
+	}
+}
+
+// enterTerm moves to term t, which proof shows to have begun: terms move by proof only (E2).
+func (c *Core) enterTerm(t Term, proof TermProof) {
+	if t <= c.term {
+		panic("bftraft: terms never go back")
+	}
+	c.term, c.vote, c.proof, c.dirty = t, VoteRecord{}, proof, true
+	c.election, c.baseQC, c.lastAck, c.toAck = nil, nil, quorumcert.SignedAck{}, c.toAck[:0]
+	c.ecShown, c.resigned, c.starving, c.cause = 0, false, false, CauseNone
+	c.suspicions.Reset()
+	for id := range c.peers {
+		p := &c.peers[id]
+		p.acks, p.claim, p.vote = p.acks[:0], quorumcert.SignedAck{}, quorumcert.SignedVote{}
+		p.suspects, p.fetched = false, Position{}
+	}
+	c.termStart, c.leaderSeen, c.calmSince = c.now, c.now, c.now
+	c.announceNow, c.gather = false, nil
+	c.backoff = min(c.backoff+1, c.cfg.MaxBackoff)
+}
+
+// tickBackoff takes one doubling back after each full timeout in which a leader was in office and
+// nothing that was pending was left waiting (E6).
+func (c *Core) tickBackoff() {
+	if c.election == nil || c.cause != CauseNone || c.starving {
+		c.calmSince = c.now
+		return
+	}
+	if c.backoff > 0 && c.now-c.calmSince >= c.timeout() {
+		c.backoff--
+		c.calmSince = c.now
+	}
+}
+
+// SetStarving says whether a client's lowest outstanding request has waited for longer than this
+// node is willing to accept from the leader of the term (E5).
+func (c *Core) SetStarving(on bool) { c.starving = on }
+
+// Resign makes this node, if it leads, ask to be replaced; it proposes nothing more (E1e).
+func (c *Core) Resign() {
+	if !c.leading() || c.resigned {
+		return
+	}
+	c.resigned = true
+	c.send(c.others(), ClassConsensus, &Resign{Term: c.term})
+}
+
+func (c *Core) onResign(from NodeID, m *Resign) Drop {
+	switch {
+	case m.Term < c.term:
+		return Stale
+	case m.Term > c.term:
+		return FutureTerm
+	case c.election == nil:
+		return NoElection
+	case c.election.Leader != from:
+		return NotLeader
+	case c.resigned:
+		return Duplicate
+	}
+	c.resigned = true
+	return Accepted
+}
