@@ -1,0 +1,321 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+	"golang.org/x/crypto/cryptobyte"
+
+	"tangaroa/bftraft"
+	"tangaroa/crypto"
+)
+
+const (
+	storeDir  = "store"
+	guardFile = "guard"
+)
+
+// Badger is the store on disk.
+type Badger struct {
+	dir     string
+	options Options
+	logger  *slog.Logger
+	meta    meta
+	guard   *guard
+	db      *badger.DB
+
+	written   state         // what the state record says
+	digest    crypto.Digest // of that record
+	committed bftraft.Index // of the newest commit certificate, pending or written
+	evidence  uint64        // pieces ever numbered
+	pending   pending
+	tip       bftraft.Position // the end of the chain, pending blocks included
+	loaded    bool
+	verdict   error
+
+	dirChanged time.Time // the change of the directory that was last flushed
+
+	err atomic.Pointer[error]
+}
+
+// Create makes an empty store for id in dir, which must not exist or be empty. It is made beside
+// dir and renamed, so that after a crash there is all of it or nothing.
+func Create(dir string, id Identity) error {
+	dir = filepath.Clean(dir)
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+		return fmt.Errorf("%w: %s", ErrExists, dir)
+	}
+	fresh := dir + ".new"
+	if err := os.RemoveAll(fresh); err != nil {
+		return fmt.Errorf("create store: %w", err)
+	}
+	if err := fill(fresh, id); err != nil {
+		return errors.Join(fmt.Errorf("create store: %w", err), os.RemoveAll(fresh))
+	}
+	if err := os.Rename(fresh, dir); err != nil {
+		return fmt.Errorf("create store: %w", err)
+	}
+	return syncDirectory(filepath.Dir(dir))
+}
+
+func fill(dir string, id Identity) error {
+	if err := os.MkdirAll(filepath.Join(dir, storeDir), 0o700); err != nil {
+		return err
+	}
+	m := meta{identity: id}
+	if _, err := rand.Read(m.instance[:]); err != nil {
+		return err
+	}
+	st := genesisState(id.Cluster)
+	record := st.encode()
+	db, err := badger.Open(badgerOptions(filepath.Join(dir, storeDir), Options{}.withDefaults()))
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(txn *badger.Txn) error {
+		if err := txn.Set(key(keyMeta), m.encode()); err != nil {
+			return err
+		}
+		return txn.Set(key(keyState), m.instance.seal(key(keyState), record))
+	})
+	if err = errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	err = createGuard(filepath.Join(dir, guardFile), promiseOf(m, &st, record))
+	return errors.Join(err, syncDirectory(filepath.Join(dir, storeDir)), syncDirectory(dir))
+}
+
+// badgerOptions is the small profile: no caches, as nothing is compressed and the chain keeps its
+// newest blocks in memory itself; no metrics; tables verified when they are opened.
+func badgerOptions(dir string, o Options) badger.Options {
+	return badger.DefaultOptions(dir).
+		WithSyncWrites(true).
+		WithChecksumVerificationMode(options.OnTableRead).
+		WithNumVersionsToKeep(1).
+		WithDetectConflicts(false).
+		WithCompression(options.None).
+		WithBlockCacheSize(0).
+		WithIndexCacheSize(0).
+		WithBlockSize(64 << 10).
+		WithMemTableSize(o.MemtableBytes).
+		WithNumMemtables(2).
+		WithNumCompactors(2).
+		WithNumGoroutines(2).
+		WithValueThreshold(valueThreshold).
+		WithValueLogFileSize(1 << 20).
+		WithMetricsEnabled(false).
+		WithLogger(badgerLog{o.Logger})
+}
+
+// Open opens the store that Create made in dir. Nothing may be signed before Load has returned.
+func Open(dir string, o Options) (*Badger, error) {
+	o = o.withDefaults()
+	s := &Badger{dir: filepath.Clean(dir), options: o, logger: o.Logger}
+	var err error
+	if s.guard, err = openGuard(filepath.Join(s.dir, guardFile)); err != nil {
+		return nil, err
+	}
+	if err := s.open(); err != nil {
+		return nil, errors.Join(err, s.release())
+	}
+	return s, nil
+}
+
+func (s *Badger) open() error {
+	s.meta = s.guard.newest.meta
+	if err := s.meta.identity.match(s.options.Identity); err != nil {
+		return err
+	}
+	if s.guard.spoilt {
+		s.logger.Warn("one slot of the guard is damaged; going by the other")
+	}
+	path := filepath.Join(s.dir, storeDir)
+	if err := present(path); err != nil {
+		return err
+	}
+	if err := s.checkSpace(); err != nil {
+		return err
+	}
+	if err := s.openBadger(path); err != nil {
+		return err
+	}
+	if err := s.readState(); err != nil {
+		return err
+	}
+	s.verdict = s.guard.newest.judge(&s.written, s.digest)
+	if s.verdict != nil && !s.options.ReadOnly {
+		return s.verdict
+	}
+	s.tip, s.pending.base = s.written.tip, s.written.tip.Index
+	return nil
+}
+
+func (have Identity) match(want Identity) error {
+	switch {
+	case have.Cluster != want.Cluster:
+		return fmt.Errorf("%w: it is of cluster %s", ErrWrongIdentity, have.Cluster.Short())
+	case have.Node != want.Node:
+		return fmt.Errorf("%w: it is of node %d", ErrWrongIdentity, have.Node)
+	case have.Key != want.Key:
+		return fmt.Errorf("%w: it is of key %s", ErrWrongIdentity, have.Key)
+	}
+	return nil
+}
+
+// present refuses directories that Badger would take for new ones, deleting what it finds there.
+func present(path string) error {
+	entries, err := os.ReadDir(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
+		return fmt.Errorf("%w: there is nothing in %s", ErrMissing, path)
+	}
+	if err != nil {
+		return fmt.Errorf("open store: %w", err)
+	}
+	for _, name := range []string{badger.ManifestFilename, "KEYREGISTRY"} {
+		if _, err := os.Stat(filepath.Join(path, name)); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: %s is not there", ErrDamaged, name)
+		}
+	}
+	return nil
+}
+
+func (s *Badger) openBadger(path string) (err error) {
+	defer recoverDamage(&err)
+	s.db, err = badger.Open(badgerOptions(path, s.options))
+	if err == nil {
+		return nil
+	}
+	s.db = nil
+	var errno syscall.Errno
+	switch {
+	case strings.Contains(err.Error(), "Cannot acquire directory lock"):
+		return fmt.Errorf("%w: %w", ErrLocked, err)
+	case errors.As(err, &errno):
+		return fmt.Errorf("open badger: %w", err)
+	}
+	return fmt.Errorf("%w: open badger: %w", ErrDamaged, err)
+}
+
+// readState reads the records that say whose store it is and how far it has come.
+func (s *Badger) readState() error {
+	return s.view(func(txn *badger.Txn) error {
+		var m meta
+		raw, err := get(txn, key(keyMeta))
+		if err != nil {
+			return fmt.Errorf("%w: it does not say whose it is: %w", ErrBehindGuard, err)
+		}
+		in := cryptobyte.String(raw)
+		if !readMeta(&in, &m) {
+			return fmt.Errorf("%w: its identity cannot be read", ErrDamaged)
+		}
+		if m != s.meta {
+			return fmt.Errorf("%w: store and guard do not belong together", ErrWrongIdentity)
+		}
+		sealed, err := get(txn, key(keyState))
+		if err != nil {
+			return fmt.Errorf("%w: it has no state: %w", ErrBehindGuard, err)
+		}
+		record, ok := s.meta.instance.unseal(key(keyState), sealed)
+		if ok {
+			s.written, ok = decodeState(record)
+		}
+		if !ok {
+			return fmt.Errorf("%w: its state cannot be read", ErrDamaged)
+		}
+		s.digest = stateDigest(s.meta.instance, record)
+		return nil
+	})
+}
+
+// Verdict returns why the node must not sign, for a store that was opened for reading; nil when
+// the store is where its guard is.
+func (s *Badger) Verdict() error { return s.verdict }
+
+// Err returns the first failure. After it nothing more is saved, as its outcome is not known.
+func (s *Badger) Err() error {
+	if err := s.err.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (s *Badger) fail(err error) error {
+	if err != nil {
+		s.err.CompareAndSwap(nil, &err)
+	}
+	return err
+}
+
+// Close writes what is still waiting and closes the files.
+func (s *Badger) Close() error {
+	if s.db == nil {
+		return nil
+	}
+	var err error
+	if s.Err() == nil && !s.pending.empty() {
+		err = s.flush(false)
+	}
+	err = errors.Join(err, s.release())
+	closed := ErrClosed
+	s.err.CompareAndSwap(nil, &closed)
+	return err
+}
+
+func (s *Badger) release() error {
+	var err error
+	if s.db != nil {
+		err = s.db.Close()
+		s.db = nil
+	}
+	return errors.Join(err, s.guard.close())
+}
+
+// view runs fn in a transaction for reading.
+func (s *Badger) view(fn func(*badger.Txn) error) (err error) {
+	defer recoverDamage(&err)
+	return s.db.View(fn)
+}
+
+// recoverDamage turns a panic of Badger, which trusts the bytes of its files, into an error.
+func recoverDamage(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("%w: badger: %v", ErrDamaged, r)
+	}
+}
+
+func get(txn *badger.Txn, key []byte) ([]byte, error) {
+	item, err := txn.Get(key)
+	if err != nil {
+		return nil, err
+	}
+	return item.ValueCopy(nil)
+}
+
+// badgerLog hands Badger's words to slog.
+type badgerLog struct{ logger *slog.Logger }
+
+func (l badgerLog) Errorf(format string, args ...any) {
+	l.logger.Warn("badger", "text", strings.TrimSpace(fmt.Sprintf(format, args...)))
+}
+
+func (l badgerLog) Warningf(format string, args ...any) { l.Errorf(format, args...) }
+
+func (l badgerLog) Infof(format string, args ...any) { l.Debugf(format, args...) }
+
+func (l badgerLog) Debugf(format string, args ...any) {
+	if l.logger.Enabled(context.Background(), slog.LevelDebug) {
+		l.logger.Debug("badger", "text", strings.TrimSpace(fmt.Sprintf(format, args...)))
+	}
+}

@@ -1,0 +1,167 @@
+package store
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/crypto/cryptobyte"
+
+	"tangaroa/bftraft"
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
+
+// state is the record that decides what is stored: the number of the newest batch, the end of the
+// chain, and the hard state.
+type state struct {
+	seq  uint64
+	tip  bftraft.Position
+	hard bftraft.HardState
+}
+
+// genesisState is what a store holds when it is made: the empty log in term 1.
+func genesisState(cluster crypto.Digest) state {
+	return state{
+		seq: 1,
+		tip: bftraft.Position{Hash: cluster},
+		hard: bftraft.HardState{
+			Term: 1,
+			Lock: quorumcert.Lock{Hash: cluster},
+		},
+	}
+}
+
+func (s *state) encode() []byte {
+	b := binary.BigEndian.AppendUint64(nil, s.seq)
+	b = binary.BigEndian.AppendUint64(b, uint64(s.tip.Index))
+	b = append(b, s.tip.Hash[:]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(s.hard.Term))
+	b = s.hard.Vote.Lock.AppendTo(append(b, byte(s.hard.Vote.Candidate)))
+	b = s.hard.Lock.AppendTo(b)
+	b = s.hard.Mark.AppendTo(b)
+	if s.hard.LockQC != nil {
+		b = s.hard.LockQC.AppendTo(append(b, 1))
+	} else {
+		b = append(b, 0)
+	}
+	return s.hard.Proof.AppendTo(b)
+}
+
+func decodeState(b []byte) (state, bool) {
+	var st state
+	var hasQC uint8
+	s := cryptobyte.String(b)
+	ok := s.ReadUint64(&st.seq) && s.ReadUint64((*uint64)(&st.tip.Index)) &&
+		s.CopyBytes(st.tip.Hash[:]) && s.ReadUint64((*uint64)(&st.hard.Term)) &&
+		s.ReadUint8((*uint8)(&st.hard.Vote.Candidate)) &&
+		quorumcert.ReadLock(&s, &st.hard.Vote.Lock) && quorumcert.ReadLock(&s, &st.hard.Lock) &&
+		quorumcert.ReadLock(&s, &st.hard.Mark) && s.ReadUint8(&hasQC) && hasQC <= 1
+	if ok && hasQC == 1 {
+		st.hard.LockQC = &quorumcert.QC{}
+		ok = quorumcert.ReadQC(&s, st.hard.LockQC)
+	}
+	ok = ok && bftraft.ReadTermProof(&s, &st.hard.Proof) && s.Empty()
+	return st, ok
+}
+
+// instance is the random name of one store, the key of all its checksums.
+type instance [16]byte
+
+const checksumBytes = 16
+
+// seal appends a checksum over the key and all of the value; what is read for another key, or
+// from another store, does not pass.
+func (id instance) seal(key, value []byte) []byte {
+	sum := crypto.Hash(crypto.DomainReady, id[:], key, value)
+	return append(value, sum[:checksumBytes]...)
+}
+
+// unseal returns what was sealed.
+func (id instance) unseal(key, sealed []byte) ([]byte, bool) {
+	n := len(sealed) - checksumBytes
+	if n < 0 {
+		return nil, false
+	}
+	sum := crypto.Hash(crypto.DomainReady, id[:], key, sealed[:n])
+	return sealed[:n], string(sum[:checksumBytes]) == string(sealed[n:])
+}
+
+// meta is the record of who the store belongs to.
+type meta struct {
+	identity Identity
+	instance instance
+}
+
+// formatVersion changes whenever a record's layout does.
+const formatVersion = 1
+
+func (m *meta) encode() []byte {
+	b := append([]byte{formatVersion}, m.identity.Cluster[:]...)
+	b = append(b, byte(m.identity.Node))
+	b = append(b, m.identity.Key[:]...)
+	return append(b, m.instance[:]...)
+}
+
+func readMeta(s *cryptobyte.String, m *meta) bool {
+	var version uint8
+	return s.ReadUint8(&version) && version == formatVersion &&
+		s.CopyBytes(m.identity.Cluster[:]) && s.ReadUint8((*uint8)(&m.identity.Node)) &&
+		s.CopyBytes(m.identity.Key[:]) && s.CopyBytes(m.instance[:])
+}
+
+// The first bytes of the keys. Behind them stand numbers of eight bytes.
+const (
+	keyMeta     = 'm' // meta
+	keyState    = 'h' // state
+	keyTrim     = 't' // a truncation that is not finished: index, number of its batch
+	keyBlock    = 'b' // last index, batch: header, then the block or nothing
+	keyPart     = 'd' // batch, last index, part: a piece of a block that is too large for one value
+	keyCommit   = 'c' // index, batch: commit certificate
+	keyEvidence = 'e' // batch, number: evidence
+)
+
+func key(kind byte, numbers ...uint64) []byte {
+	b := make([]byte, 1, 1+8*len(numbers))
+	b[0] = kind
+	for _, n := range numbers {
+		b = binary.BigEndian.AppendUint64(b, n)
+	}
+	return b
+}
+
+// number returns the k-th number of a key, and whether there is one.
+func number(key []byte, k int) (uint64, bool) {
+	if len(key) < 9+8*k {
+		return 0, false
+	}
+	return binary.BigEndian.Uint64(key[1+8*k:]), true
+}
+
+// blockHeader is the sealed front of a block's record.
+type blockHeader struct {
+	first bftraft.Index
+	hash  crypto.Digest
+	parts uint64 // zero: the block follows in the same value
+}
+
+const blockHeaderBytes = 8 + 32 + 8 + checksumBytes
+
+func (h blockHeader) encode(id instance, key []byte) []byte {
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, blockHeaderBytes), uint64(h.first))
+	b = append(b, h.hash[:]...)
+	return id.seal(key, binary.BigEndian.AppendUint64(b, h.parts))
+}
+
+func decodeBlockHeader(id instance, key, value []byte) (blockHeader, bool) {
+	var h blockHeader
+	if len(value) < blockHeaderBytes {
+		return h, false
+	}
+	b, ok := id.unseal(key, value[:blockHeaderBytes])
+	if !ok {
+		return h, false
+	}
+	h.first = bftraft.Index(binary.BigEndian.Uint64(b))
+	copy(h.hash[:], b[8:])
+	h.parts = binary.BigEndian.Uint64(b[40:])
+	return h, true
+}

@@ -1,0 +1,178 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"golang.org/x/crypto/cryptobyte"
+
+	"tangaroa/bftraft"
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
+
+// slotBytes is a page: it is written in one piece by what disks there are, and a slot never
+// shares a page with the other.
+const slotBytes = 4096
+
+// promise is the content of a slot: what the node may have signed.
+type promise struct {
+	meta
+	seq    uint64
+	digest crypto.Digest // of the state record of batch seq
+	term   bftraft.Term
+	vote   bftraft.VoteRecord
+	lock   bftraft.Lock
+	mark   bftraft.Lock
+	tip    bftraft.Position
+}
+
+func promiseOf(m meta, st *state, record []byte) promise {
+	return promise{
+		meta: m, seq: st.seq, digest: stateDigest(m.instance, record), term: st.hard.Term,
+		vote: st.hard.Vote, lock: st.hard.Lock, mark: st.hard.Mark, tip: st.tip,
+	}
+}
+
+func stateDigest(id instance, record []byte) crypto.Digest {
+	return crypto.Hash(crypto.DomainGuard, id[:], record)
+}
+
+// encode returns a whole slot; its last 32 bytes are the checksum of all others.
+func (p *promise) encode() []byte {
+	b := p.meta.encode()
+	b = binary.BigEndian.AppendUint64(b, p.seq)
+	b = append(b, p.digest[:]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(p.term))
+	b = p.vote.Lock.AppendTo(append(b, byte(p.vote.Candidate)))
+	b = p.mark.AppendTo(p.lock.AppendTo(b))
+	b = binary.BigEndian.AppendUint64(b, uint64(p.tip.Index))
+	b = append(b, p.tip.Hash[:]...)
+	slot := make([]byte, slotBytes)
+	copy(slot, b)
+	sum := crypto.Hash(crypto.DomainGuard, p.instance[:], slot[:slotBytes-32])
+	copy(slot[slotBytes-32:], sum[:])
+	return slot
+}
+
+func decodePromise(slot []byte) (promise, bool) {
+	var p promise
+	s := cryptobyte.String(slot[:slotBytes-32])
+	if !readMeta(&s, &p.meta) || !s.ReadUint64(&p.seq) || !s.CopyBytes(p.digest[:]) ||
+		!s.ReadUint64((*uint64)(&p.term)) || !s.ReadUint8((*uint8)(&p.vote.Candidate)) ||
+		!quorumcert.ReadLock(&s, &p.vote.Lock) || !quorumcert.ReadLock(&s, &p.lock) ||
+		!quorumcert.ReadLock(&s, &p.mark) || !s.ReadUint64((*uint64)(&p.tip.Index)) ||
+		!s.CopyBytes(p.tip.Hash[:]) {
+		return p, false
+	}
+	sum := crypto.Hash(crypto.DomainGuard, p.instance[:], slot[:slotBytes-32])
+	return p, string(sum[:]) == string(slot[slotBytes-32:])
+}
+
+// judge says whether a store in state st, whose record has this digest, explains the promise.
+func (p *promise) judge(st *state, digest crypto.Digest) error {
+	switch {
+	case st.seq < p.seq:
+		return fmt.Errorf("%w: it has batch %d, the guard %d", ErrBehindGuard, st.seq, p.seq)
+	case st.seq == p.seq && digest != p.digest:
+		return fmt.Errorf("%w: batch %d is not the one that was guarded", ErrBehindGuard, st.seq)
+	case st.hard.Term < p.term:
+		return fmt.Errorf("%w: it is in term %d, the guard in %d", ErrBehindGuard,
+			st.hard.Term, p.term)
+	case p.lock.Higher(st.hard.Lock):
+		return fmt.Errorf("%w: its lock is lower than the guard's", ErrBehindGuard)
+	case st.hard.Term == p.term && p.mark.Higher(st.hard.Mark):
+		return fmt.Errorf("%w: its mark is lower than the guard's", ErrBehindGuard)
+	case st.hard.Term == p.term && p.vote.Candidate != 0 &&
+		st.hard.Vote.Candidate != p.vote.Candidate:
+		return fmt.Errorf("%w: the vote of term %d differs", ErrBehindGuard, p.term)
+	}
+	return nil
+}
+
+// guard is the open guard file. It holds the lock against other processes.
+type guard struct {
+	file   *os.File
+	newest promise
+	slot   int  // where newest stands
+	spoilt bool // the other slot could not be read
+}
+
+func createGuard(path string, p promise) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("create guard: %w", err)
+	}
+	slot := p.encode()
+	_, err = f.Write(append(slot, slot...))
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write guard: %w", err)
+	}
+	return nil
+}
+
+// openGuard locks and reads the guard.
+func openGuard(path string) (*guard, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: there is no %s", ErrMissing, path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open guard: %w", err)
+	}
+	g := &guard{file: f}
+	if err := g.read(); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return g, nil
+}
+
+func (g *guard) read() error {
+	err := syscall.Flock(int(g.file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return ErrLocked
+	}
+	if err != nil {
+		return fmt.Errorf("lock guard: %w", err)
+	}
+	found := 0
+	for slot := range 2 {
+		b := make([]byte, slotBytes)
+		if _, err := g.file.ReadAt(b, int64(slot*slotBytes)); err != nil {
+			continue // too short or unreadable: like any other damage
+		}
+		p, ok := decodePromise(b)
+		if !ok {
+			continue
+		}
+		if found++; found == 1 || p.seq > g.newest.seq {
+			g.newest, g.slot = p, slot
+		}
+	}
+	if found == 0 {
+		return ErrGuardDamaged
+	}
+	g.spoilt = found == 1
+	return nil
+}
+
+// write makes p durable in the slot that does not hold the newest promise. Its pages exist, so
+// the size of the file does not change and one flush of data is enough.
+func (g *guard) write(p promise) error {
+	slot := 1 - g.slot
+	if _, err := g.file.WriteAt(p.encode(), int64(slot*slotBytes)); err != nil {
+		return fmt.Errorf("write guard: %w", err)
+	}
+	if err := datasync(g.file); err != nil {
+		return fmt.Errorf("sync guard: %w", err)
+	}
+	g.newest, g.slot, g.spoilt = p, slot, false
+	return nil
+}
+
+func (g *guard) close() error { return g.file.Close() }

@@ -1,0 +1,222 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+	"golang.org/x/crypto/cryptobyte"
+
+	"tangaroa/bftraft"
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
+
+// progressBlocks is how many blocks lie between two calls of Options.Progress.
+const progressBlocks = 1024
+
+// Load checks all that is stored, block by block, takes away what a crash left unfinished, brings
+// the guard up to the store, and returns what a Core goes on from.
+func (s *Badger) Load() (bftraft.Restored, error) {
+	r, err := s.load()
+	if err != nil {
+		return bftraft.Restored{}, s.fail(fmt.Errorf("load store: %w", err))
+	}
+	s.loaded = true
+	return r, nil
+}
+
+func (s *Badger) load() (bftraft.Restored, error) {
+	var r bftraft.Restored
+	if err := s.Err(); err != nil {
+		return r, err
+	}
+	if !s.pending.empty() {
+		if err := s.flush(false); err != nil {
+			return r, err
+		}
+	}
+	if err := s.tidy(); err != nil {
+		return r, err
+	}
+	if err := s.checkChain(); err != nil {
+		return r, err
+	}
+	r.HardState, r.Tip = s.written.hard, s.written.tip
+	if err := s.onChain("lock", r.HardState.Lock.Index, r.HardState.Lock.Hash); err != nil {
+		return r, err
+	}
+	var err error
+	if r.Commit, err = s.newestCommit(); err != nil {
+		return r, err
+	}
+	if r.Commit != nil {
+		if err := s.onChain("commit", r.Commit.Index, r.Commit.Hash); err != nil {
+			return r, err
+		}
+		s.committed = r.Commit.Index
+	}
+	if r.Evidence, err = s.allEvidence(); err != nil {
+		return r, err
+	}
+	if s.options.ReadOnly {
+		return r, nil
+	}
+	return r, s.raiseGuard()
+}
+
+// raiseGuard brings the guard up to the store before anything is signed: a crash may have come
+// between the two.
+func (s *Badger) raiseGuard() error {
+	if s.guard.newest.seq == s.written.seq && !s.guard.spoilt {
+		return nil
+	}
+	p := promiseOf(s.meta, &s.written, nil)
+	p.digest = s.digest
+	return s.guard.write(p)
+}
+
+func (s *Badger) onChain(what string, i bftraft.Index, hash crypto.Digest) error {
+	h, ok := s.endHash(i)
+	if err := s.Err(); err != nil {
+		return err
+	}
+	if !ok || h != hash {
+		return fmt.Errorf("%w: the %s at %d is not on the chain", ErrDamaged, what, i)
+	}
+	return nil
+}
+
+// tidy finishes a truncation and takes away the records of a batch whose state record was never
+// written.
+func (s *Badger) tidy() error {
+	var ops []op
+	err := s.view(func(txn *badger.Txn) error {
+		sealed, err := get(txn, key(keyTrim))
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		trim, ok := s.meta.instance.unseal(key(keyTrim), sealed)
+		if !ok || len(trim) != 17 {
+			return fmt.Errorf("%w: a truncation cannot be read", ErrDamaged)
+		}
+		ops, err = s.beyond(bftraft.Index(binary.BigEndian.Uint64(trim[1:])),
+			binary.BigEndian.Uint64(trim[9:]))
+		ops = append(ops, op{key: key(keyTrim)})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if ops, err = s.unfinished(ops); err != nil {
+		return err
+	}
+	for _, group := range s.pack(ops) {
+		if err := s.commit(group); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unfinished appends the deletion of all records of batches beyond the written state.
+func (s *Badger) unfinished(ops []op) ([]op, error) {
+	err := s.view(func(txn *badger.Txn) error {
+		for _, kind := range []byte{keyBlock, keyPart, keyCommit, keyEvidence} {
+			place := 0
+			if kind == keyBlock || kind == keyCommit {
+				place = 1
+			}
+			err := s.eachKey(txn, kind, 0, func(item *badger.Item) error {
+				seq, ok := number(item.Key(), place)
+				if !ok {
+					return fmt.Errorf("%w: a key is malformed", ErrDamaged)
+				}
+				if seq > s.written.seq {
+					ops = append(ops, op{key: item.KeyCopy(nil)})
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return ops, err
+}
+
+// checkChain reads every block and sees that they lead from the genesis to the tip.
+func (s *Badger) checkChain() error {
+	at := bftraft.Position{Hash: s.meta.identity.Cluster}
+	var buf []byte
+	count := 0
+	err := s.view(func(txn *badger.Txn) error {
+		return s.eachKey(txn, keyBlock, 0, func(item *badger.Item) error {
+			b, err := s.readBlock(txn, item, &buf)
+			if err != nil {
+				return err
+			}
+			if b.Before() != at {
+				return fmt.Errorf("%w: the block at %d does not follow %d", ErrDamaged,
+					b.First(), at.Index)
+			}
+			at = b.End()
+			if count++; count%progressBlocks == 0 && s.options.Progress != nil {
+				s.options.Progress(at.Index, s.written.tip.Index)
+			}
+			return nil
+		})
+	})
+	if err == nil && at != s.written.tip {
+		err = fmt.Errorf("%w: the chain ends at %d, and should at %d", ErrDamaged,
+			at.Index, s.written.tip.Index)
+	}
+	return err
+}
+
+// newestCommit returns the commit certificate of the highest index, nil for none.
+func (s *Badger) newestCommit() (*quorumcert.Commit, error) {
+	var newest *quorumcert.Commit
+	err := s.view(func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{
+			Prefix: []byte{keyCommit}, Reverse: true,
+		})
+		defer it.Close()
+		if it.Seek(key(keyCommit, ^uint64(0), ^uint64(0))); !it.Valid() {
+			return nil
+		}
+		var err error
+		newest, err = s.readCommit(it.Item())
+		return err
+	})
+	return newest, err
+}
+
+func (s *Badger) allEvidence() ([]quorumcert.Evidence, error) {
+	var all []quorumcert.Evidence
+	err := s.view(func(txn *badger.Txn) error {
+		return s.eachKey(txn, keyEvidence, 0, func(item *badger.Item) error {
+			var e quorumcert.Evidence
+			k := item.Key()
+			sealed, err := item.ValueCopy(nil)
+			if err != nil {
+				return err
+			}
+			raw, ok := s.meta.instance.unseal(k, sealed)
+			in := cryptobyte.String(raw)
+			if !ok || !quorumcert.ReadEvidence(&in, &e) || !in.Empty() {
+				return fmt.Errorf("%w: a piece of evidence cannot be read", ErrDamaged)
+			}
+			n, _ := number(k, 1)
+			s.evidence = max(s.evidence, n+1)
+			all = append(all, e)
+			return nil
+		})
+	})
+	return all, err
+}
