@@ -231,7 +231,7 @@ func TestSingleAndBatchGiveOneVerdict(t *testing.T) {
 			batch := []Check{honest, honest, honest, honest, honest}
 			batch[position] = c
 			require.Equal(t, v.want, batchHolds(batch), "%s, at %d of five", v.name, position)
-			require.Equal(t, v.want, ZIP215().VerifyAll(batch), "%s, at %d of five", v.name, position)
+			require.Equal(t, v.want, ZIP215().VerifyAll(batch), "%s, at %d", v.name, position)
 		}
 	}
 }
