@@ -80,6 +80,7 @@ type peer struct {
 	claim       quorumcert.SignedAck   // the one with the highest certified index on the own chain
 	vote        quorumcert.SignedVote  // newest of the current term
 	status      Status                 // newest
+	heardAt     uint64                 // tick at which it came
 	suspectedAt uint64                 // tick of its newest suspicion of the current term
 	suspects    bool
 	repairedAt  uint64 // tick of the last repair sent

@@ -44,7 +44,7 @@ func (c *Core) sendStatus(to NodeID) {
 func (c *Core) onStatus(from NodeID, m *Status) Drop {
 	p := &c.peers[from]
 	before := p.status
-	p.status = *m
+	p.status, p.heardAt = *m, c.now
 	switch {
 	case m.Term < c.term:
 		c.repair(from)

@@ -35,8 +35,14 @@ type Request struct {
 
 const requestHeadBytes = 32 + 8 + 8 + 2
 
+// RequestSigner is a client's key; crypto.PrivateKey is one.
+type RequestSigner interface {
+	Public() crypto.PublicKey
+	Sign(d crypto.Domain, msg []byte) crypto.Signature
+}
+
 // SignRequest returns the signed request. The cluster is part of what is signed.
-func SignRequest(cluster Digest, k crypto.PrivateKey, session, seq uint64, ops [][]byte) *Request {
+func SignRequest(cluster Digest, k RequestSigner, session, seq uint64, ops [][]byte) *Request {
 	r := &Request{Client: k.Public(), Session: session, Sequence: seq, Ops: ops}
 	body := r.appendBody(nil)
 	digest := requestDigest(cluster, body)

@@ -25,6 +25,7 @@ type PeerState struct {
 	ID       NodeID
 	Status   Status
 	Suspects bool // it suspects the current term
+	Silent   bool // no status came from it for an election timeout
 }
 
 // State returns the present picture.
@@ -40,7 +41,8 @@ func (c *Core) State() State {
 	for _, v := range c.configs.Latest().Voters() {
 		if v.ID != c.id {
 			p := &c.peers[v.ID]
-			s.Peers = append(s.Peers, PeerState{v.ID, p.status, p.suspects})
+			silent := p.status.Term == 0 || c.now-p.heardAt > c.timeout()
+			s.Peers = append(s.Peers, PeerState{v.ID, p.status, p.suspects, silent})
 		}
 	}
 	return s

@@ -1,0 +1,105 @@
+package replica
+
+import (
+	"tangaroa/bftraft"
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
+
+// executedRequest is a request of a block that was executed, with what its client is to be told.
+type executedRequest struct {
+	request *bftraft.Request
+	result  result
+}
+
+// apply executes a block that has just been committed and answers the clients in it.
+func (r *Replica) apply(b *bftraft.Block) {
+	done := r.execute(b)
+	if len(done) == 0 {
+		return
+	}
+	sig := quorumcert.Sign(r.cfg.Core.Signer, done[0].result.reply)
+	for i := range done {
+		d := &done[i]
+		r.pool.executed(d.request)
+		r.cfg.Transport.Reply(ClientID{Key: d.request.Client},
+			r.blockReply(d.request, &d.result, sig).Encode())
+	}
+}
+
+// execute drives the state machine with a block: each request in it at most once ever (C1). One
+// Merkle tree holds the results of all, so one signature answers all (C2).
+func (r *Replica) execute(b *bftraft.Block) []executedRequest {
+	if b.Before() != r.executed {
+		panic("replica: blocks are executed in order, each once")
+	}
+	leaves := make([]bftraft.Digest, len(b.Entries()))
+	done := make([]executedRequest, 0, len(leaves))
+	for i, e := range b.Entries() {
+		req, err := bftraft.DecodeRequest(e.Data)
+		if err != nil || e.Kind != bftraft.EntryRequest {
+			panic("replica: an entry that may not stand in a block was committed")
+		}
+		digest := req.Digest(r.cluster)
+		outcome := r.sessions.admit(req)
+		var results [][]byte
+		if outcome == bftraft.Executed {
+			results = r.executeOps(b.First()+bftraft.Index(i), req)
+			done = append(done, executedRequest{req, result{
+				sequence: req.Sequence, request: digest, results: results, place: uint32(i),
+			}})
+		}
+		leaves[i] = bftraft.ResultLeaf(digest, outcome, results)
+	}
+	reply := quorumcert.Reply{
+		Cluster: r.cluster, Configuration: r.configs.For(b.Last()).Entry(),
+		Index: b.Last(), Hash: b.Hash(), Results: crypto.MerkleRoot(leaves),
+	}
+	for i := range done {
+		res := &done[i].result
+		res.reply, res.leaves = reply, uint32(len(leaves))
+		res.branch = crypto.MerkleBranch(leaves, int(res.place))
+		r.sessions.remember(done[i].request, *res)
+	}
+	r.executed = b.End()
+	r.stats.Blocks++
+	return done
+}
+
+// executeOps runs the operations of a request in order. Together their results stay below a
+// limit that every node applies alike; what would exceed it is left out, which clients see.
+func (r *Replica) executeOps(index bftraft.Index, req *bftraft.Request) [][]byte {
+	results := make([][]byte, len(req.Ops))
+	size := 0
+	for i, op := range req.Ops {
+		res := r.cfg.Machine.Apply(uint64(index), op)
+		if size += len(res); size > bftraft.MaxResultBytes {
+			size -= len(res)
+			res = nil
+		}
+		results[i] = res
+	}
+	r.stats.Requests++
+	r.stats.Ops += uint64(len(req.Ops))
+	return results
+}
+
+func (r *Replica) blockReply(
+	req *bftraft.Request, res *result, sig crypto.Signature,
+) *bftraft.BlockReply {
+	return &bftraft.BlockReply{
+		Client: req.Client, Session: req.Session, Sequence: req.Sequence,
+		Request: res.request, Results: res.results, Reply: res.reply, Signer: r.id, Sig: sig,
+		Place: res.place, Leaves: res.leaves, Branch: res.branch,
+	}
+}
+
+// answerAgain returns the reply to a request that was executed before, or nil when its result is
+// no longer remembered. A replaced node can answer too: all it needs is replicated state.
+func (r *Replica) answerAgain(req *bftraft.Request) []byte {
+	res, ok := r.sessions.find(req.Client, req.Session, req.Sequence)
+	if !ok {
+		return nil
+	}
+	return r.blockReply(req, res, quorumcert.Sign(r.cfg.Core.Signer, res.reply)).Encode()
+}

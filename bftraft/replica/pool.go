@@ -1,0 +1,405 @@
+package replica
+
+import (
+	"bytes"
+	"slices"
+
+	"tangaroa/bftraft"
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
+
+// Limits of what a node holds for clients until it is executed. They bound memory per enrolled
+// client, whatever it sends.
+const (
+	// MaxOutstanding is the number of requests held of one client.
+	MaxOutstanding = 64
+	// MaxOutstandingBytes is their size; one largest request always fits.
+	MaxOutstandingBytes = 8 << 20
+)
+
+// pool holds requests until they are executed: the leader proposes from it, clients in turn; the
+// others watch with it that the leader does (E5).
+type pool struct {
+	clients []*outstanding // ascending by key; only those with something in it
+	turn    crypto.PublicKey
+}
+
+// outstanding is what is held of one client, ascending by session and sequence.
+type outstanding struct {
+	key      crypto.PublicKey
+	requests []*pending
+	bytes    int
+	// watched is the lowest admissible request and since when it has been that, in this term.
+	watchedSession, watchedSequence uint64
+	since                           uint64
+	asked                           bool // others were asked whether they have executed it
+}
+
+type pending struct {
+	*bftraft.Request
+	since    uint64       // tick at which it came
+	proposed bftraft.Term // the term in which this node, as leader, put it into a block
+	// replies of nodes that say they have executed it; f+1 equal ones end its timer.
+	replies [quorumcert.MaxVoters]*quorumcert.Reply
+}
+
+func newPool() *pool { return &pool{} }
+
+func (p *pool) find(key crypto.PublicKey) (*outstanding, int, bool) {
+	i, found := slices.BinarySearchFunc(p.clients, key,
+		func(o *outstanding, k crypto.PublicKey) int { return bytes.Compare(o.key[:], k[:]) })
+	if !found {
+		return nil, i, false
+	}
+	return p.clients[i], i, true
+}
+
+func (o *outstanding) place(session, sequence uint64) (int, bool) {
+	return slices.BinarySearchFunc(o.requests, sequence, func(p *pending, seq uint64) int {
+		switch {
+		case p.Session < session || p.Session == session && p.Sequence < seq:
+			return -1
+		case p.Session > session || p.Sequence > seq:
+			return 1
+		}
+		return 0
+	})
+}
+
+// add takes a request in. It returns false when too much of the client's is outstanding, and
+// whether the request is new.
+func (p *pool) add(r *bftraft.Request, now uint64) (fits, fresh bool) {
+	o, i, ok := p.find(r.Client)
+	if !ok {
+		o = &outstanding{key: r.Client}
+		p.clients = slices.Insert(p.clients, i, o)
+	}
+	at, found := o.place(r.Session, r.Sequence)
+	if found {
+		return true, false
+	}
+	if len(o.requests) >= MaxOutstanding ||
+		len(o.requests) > 0 && o.bytes+len(r.Raw()) > MaxOutstandingBytes {
+		return false, false
+	}
+	o.requests = slices.Insert(o.requests, at, &pending{Request: r, since: now})
+	o.bytes += len(r.Raw())
+	return true, true
+}
+
+// executed takes a request out, and with it whatever of its session is at or below its sequence.
+func (p *pool) executed(r *bftraft.Request) {
+	o, i, ok := p.find(r.Client)
+	if !ok {
+		return
+	}
+	o.requests = slices.DeleteFunc(o.requests, func(q *pending) bool {
+		gone := q.Session == r.Session && q.Sequence <= r.Sequence
+		if gone {
+			o.bytes -= len(q.Raw())
+		}
+		return gone
+	})
+	if len(o.requests) == 0 {
+		p.clients = slices.Delete(p.clients, i, i+1)
+	}
+}
+
+// Request takes in a client's verified request, from the client itself or forwarded by a node
+// (from other than 0), and returns why it is refused, if it is.
+func (r *Replica) Request(client ClientID, from bftraft.NodeID, req *bftraft.Request) {
+	if r.stopped != nil {
+		return
+	}
+	last, ok := r.sessions.last(req.Client, req.Session)
+	switch {
+	case !ok:
+		r.refuse(client, from, req, bftraft.RefusedExpired, last)
+		return
+	case req.Sequence <= last:
+		r.repeat(client, from, req, last)
+		return
+	case req.Sequence > last+Window:
+		r.refuse(client, from, req, bftraft.RefusedWindow, last)
+		return
+	case !r.worthOrdering(req):
+		r.refuse(client, from, req, bftraft.RefusedMalformed, last)
+		return
+	}
+	fits, fresh := r.pool.add(req, r.now)
+	switch {
+	case !fits:
+		r.refuse(client, from, req, bftraft.RefusedBusy, last)
+	case fresh && from == 0:
+		r.forward(req, quorumcert.SetOf(r.leader))
+	}
+}
+
+func (r *Replica) worthOrdering(req *bftraft.Request) bool {
+	if r.cfg.CheckOp == nil {
+		return true
+	}
+	for _, op := range req.Ops {
+		if r.cfg.CheckOp(op) != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// repeat answers a request that was executed before.
+func (r *Replica) repeat(
+	client ClientID, from bftraft.NodeID, req *bftraft.Request, last uint64,
+) {
+	frame := r.answerAgain(req)
+	switch {
+	case frame == nil:
+		r.refuse(client, from, req, bftraft.RefusedExpired, last)
+	case from != 0:
+		r.cfg.Transport.Send(from, bftraft.ClassConsensus, frame)
+	default:
+		r.cfg.Transport.Reply(client, frame)
+	}
+}
+
+func (r *Replica) refuse(
+	client ClientID, from bftraft.NodeID, req *bftraft.Request,
+	code bftraft.RefusalCode, last uint64,
+) {
+	r.stats.Refused++
+	if from != 0 {
+		return // the node that forwarded it has its own opinion
+	}
+	r.Refuse(client, &bftraft.Refusal{
+		Session: req.Session, Sequence: req.Sequence, Code: code, Executed: last,
+	})
+}
+
+// Refuse tells a client why a request of its is not taken in.
+func (r *Replica) Refuse(client ClientID, refusal *bftraft.Refusal) {
+	r.cfg.Transport.Reply(client, refusal.Encode())
+}
+
+func (r *Replica) forward(req *bftraft.Request, to bftraft.Set) {
+	if to = to.Without(r.id); to == 0 {
+		return
+	}
+	frame := bftraft.RequestFrame(req.Raw())
+	for id := to.Next(0); id != 0; id = to.Next(id) {
+		r.cfg.Transport.Send(id, bftraft.ClassConsensus, frame)
+	}
+}
+
+// StepReply takes in another node's signed reply to a request that this node asked about. Once
+// f+1 voters say that it was executed, this node is merely behind, and the leader is not to blame
+// (E5).
+func (r *Replica) StepReply(from bftraft.NodeID, reply *bftraft.BlockReply) bftraft.Drop {
+	if reply.Signer != from {
+		return bftraft.WrongSender
+	}
+	o, _, ok := r.pool.find(reply.Client)
+	if !ok {
+		return bftraft.Unasked
+	}
+	i, ok := o.place(reply.Session, reply.Sequence)
+	if !ok {
+		return bftraft.Unasked
+	}
+	if reply.Verify(r.cluster, r.configs) != nil {
+		return bftraft.BadSignature
+	}
+	p := o.requests[i]
+	p.replies[from-1] = &reply.Reply
+	equal := 0
+	for _, other := range p.replies {
+		if other != nil && *other == reply.Reply {
+			equal++
+		}
+	}
+	if equal > r.configs.For(reply.Reply.Index).Size().F {
+		r.pool.executed(p.Request)
+	}
+	return bftraft.Accepted
+}
+
+// watchLeader notices that term or leader have changed: timers start again (E5), and what is
+// outstanding goes to the new leader.
+func (r *Replica) watchLeader() {
+	term, leader := r.core.Term(), r.core.Leader()
+	if term == r.term && leader == r.leader {
+		return
+	}
+	newTerm := term != r.term
+	r.term, r.leader = term, leader
+	for _, o := range r.pool.clients {
+		if newTerm {
+			o.since, o.asked = r.now, false
+		}
+		if leader != 0 && leader != r.id {
+			for _, p := range o.requests {
+				r.forward(p.Request, quorumcert.SetOf(leader))
+			}
+		}
+	}
+	if leader == r.id {
+		r.markProposed()
+	}
+}
+
+// markProposed notes, as a new leader, what stands in the log already and waits to be committed.
+func (r *Replica) markProposed() {
+	for _, b := range r.core.Uncommitted() {
+		for _, e := range b.Entries() {
+			req, err := bftraft.DecodeRequest(e.Data)
+			if err != nil {
+				continue
+			}
+			if o, _, ok := r.pool.find(req.Client); ok {
+				if i, ok := o.place(req.Session, req.Sequence); ok {
+					o.requests[i].proposed = r.term
+				}
+			}
+		}
+	}
+}
+
+// patience is how long, in ticks, a client's lowest outstanding request may wait for the leader.
+func (r *Replica) patience() uint64 { return 2 * r.core.Timeout() }
+
+// tickPool runs the timers of E5: one for each client, for its lowest admissible request only.
+func (r *Replica) tickPool() {
+	starving := false
+	if r.now%pruneTicks == 0 {
+		r.prune()
+	}
+	for _, o := range r.pool.clients {
+		p := r.lowest(o)
+		if p == nil {
+			o.watchedSequence = 0
+			continue
+		}
+		if p.Session != o.watchedSession || p.Sequence != o.watchedSequence {
+			o.watchedSession, o.watchedSequence = p.Session, p.Sequence
+			o.since, o.asked = r.now, false
+		}
+		waited := r.now - o.since
+		if waited >= r.patience()/2 && !o.asked {
+			// Perhaps this node is behind; perhaps the leader never got it (E5).
+			o.asked = true
+			r.forward(p.Request, r.configs.Latest().Members())
+		}
+		starving = starving || waited >= r.patience()
+	}
+	r.core.SetStarving(starving && r.leader != r.id)
+}
+
+// pruneTicks is how often prune looks, and abandonedTimeouts how long a request may wait for those
+// before it in its session, in election timeouts.
+const (
+	pruneTicks        = 100
+	abandonedTimeouts = 16
+)
+
+// prune forgets requests that cannot be executed: those of sessions that are no longer accepted,
+// and those that have long waited for a sequence that never came.
+func (r *Replica) prune() {
+	limit := abandonedTimeouts * r.core.Timeout()
+	for _, o := range r.pool.clients {
+		lowest := r.lowest(o)
+		o.requests = slices.DeleteFunc(o.requests, func(p *pending) bool {
+			last, ok := r.sessions.last(p.Client, p.Session)
+			follows := lowest != nil && p.Session == lowest.Session
+			gone := !ok || p.Sequence <= last || !follows && p.Sequence != last+1 &&
+				r.now-p.since > limit
+			if gone {
+				o.bytes -= len(p.Raw())
+			}
+			return gone
+		})
+	}
+	r.pool.clients = slices.DeleteFunc(r.pool.clients,
+		func(o *outstanding) bool { return len(o.requests) == 0 })
+}
+
+// lowest returns the request of a client whose turn it is to be executed, if it is here: the one
+// that follows what was executed, of the lowest session.
+func (r *Replica) lowest(o *outstanding) *pending {
+	for _, p := range o.requests {
+		last, ok := r.sessions.last(p.Client, p.Session)
+		if ok && p.Sequence == last+1 {
+			return p
+		}
+	}
+	return nil
+}
+
+// proposeNext makes the next block, if this node leads, there is room, and something to order.
+func (r *Replica) proposeNext() {
+	r.watchLeader()
+	if r.leader != r.id || len(r.pool.clients) == 0 {
+		return
+	}
+	for r.core.Room() {
+		entries := r.nextEntries()
+		if len(entries) == 0 {
+			return
+		}
+		r.core.Propose(entries)
+	}
+}
+
+// nextEntries takes clients in turn, one request at a time, so that a flood by some does not
+// starve the others (E5), until the block is full or nothing is left.
+func (r *Replica) nextEntries() []bftraft.Entry {
+	var entries []bftraft.Entry
+	size := 0
+	start, _ := slices.BinarySearchFunc(r.pool.clients, r.pool.turn,
+		func(o *outstanding, k crypto.PublicKey) int { return bytes.Compare(o.key[:], k[:]) })
+	n := len(r.pool.clients)
+	for took := true; took; {
+		took = false
+		for k := range n {
+			o := r.pool.clients[(start+k)%n]
+			p := r.nextUnproposed(o)
+			if p == nil {
+				continue
+			}
+			cost := len(p.Raw()) + 5
+			if len(entries) > 0 && size+cost > r.cfg.BlockBytes ||
+				len(entries) == bftraft.MaxBlockEntries {
+				r.pool.turn = o.key
+				return entries
+			}
+			p.proposed = r.term
+			entries = append(entries, p.Entry())
+			size += cost
+			took = true
+		}
+	}
+	return entries
+}
+
+// nextUnproposed returns the client's next request that continues, in its session, what was
+// executed and proposed.
+func (r *Replica) nextUnproposed(o *outstanding) *pending {
+	var session, next uint64
+	for _, p := range o.requests {
+		if p.Session != session || next == 0 {
+			last, ok := r.sessions.last(p.Client, p.Session)
+			if !ok {
+				continue
+			}
+			session, next = p.Session, last+1
+		}
+		switch {
+		case p.Sequence != next:
+			session, next = 0, 0 // a gap: the rest of this session must wait
+			continue
+		case p.proposed != r.term:
+			return p
+		}
+		next++
+	}
+	return nil
+}

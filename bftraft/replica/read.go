@@ -1,0 +1,74 @@
+package replica
+
+import (
+	"tangaroa/bftraft"
+	"tangaroa/crypto"
+)
+
+// Limits of reads that wait for execution to come along, and how long they may.
+const (
+	maxWaitingReads          = 1024
+	maxWaitingReadsPerClient = 64
+	readPatienceTimeouts     = 8 // election timeouts
+)
+
+type waitingRead struct {
+	client  ClientID
+	request *bftraft.ReadRequest
+	since   uint64
+}
+
+// Read answers a client's read (C3) once this node has executed as far as it asks, or with what
+// there is when that takes too long. Nothing here can slow ordered requests: what is too much is
+// answered at once.
+func (r *Replica) Read(client ClientID, req *bftraft.ReadRequest) {
+	if r.stopped != nil {
+		return
+	}
+	if req.MinIndex <= r.executed.Index || len(r.reads) >= maxWaitingReads ||
+		r.waitingOf(client.Key) >= maxWaitingReadsPerClient {
+		r.answerRead(client, req)
+		return
+	}
+	r.reads = append(r.reads, waitingRead{client, req, r.now})
+}
+
+func (r *Replica) waitingOf(key crypto.PublicKey) int {
+	n := 0
+	for i := range r.reads {
+		if r.reads[i].client.Key == key {
+			n++
+		}
+	}
+	return n
+}
+
+// tickReads answers the reads whose index has been executed, or whose time is up.
+func (r *Replica) tickReads() {
+	kept := r.reads[:0]
+	for _, w := range r.reads {
+		if w.request.MinIndex <= r.executed.Index ||
+			r.now-w.since >= readPatienceTimeouts*r.core.Timeout() {
+			r.answerRead(w.client, w.request)
+			continue
+		}
+		kept = append(kept, w)
+	}
+	clear(r.reads[len(kept):])
+	r.reads = kept
+}
+
+// answerRead signs what this node knows: its lock, with the certificate, as the bound of what may
+// be committed, and the result where it has executed to.
+func (r *Replica) answerRead(client ClientID, req *bftraft.ReadRequest) {
+	lock, qc := r.core.LockWithQC()
+	reply := &bftraft.ReadReply{
+		Nonce: req.Nonce, Lock: lock, LockQC: qc, Configuration: r.configs.Latest().Entry(),
+		Executed: r.executed.Index, Result: r.cfg.Machine.Query(req.Query),
+	}
+	if len(reply.Result) > bftraft.MaxResultBytes {
+		reply.Result = nil
+	}
+	reply.Sign(r.cfg.Core.Signer, r.cluster, req.Query)
+	r.cfg.Transport.Reply(client, reply.Encode())
+}

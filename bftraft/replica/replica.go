@@ -1,0 +1,276 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"tangaroa/bftraft"
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
+
+// ErrStopped is returned by Flush once the replica has stopped for good; it wraps the reason.
+var ErrStopped = errors.New("replica stopped")
+
+// Protocol is the core, or an adversary around it.
+type Protocol interface {
+	Tick()
+	Step(bftraft.Verified) bftraft.Drop
+	Room() bool
+	Propose([]bftraft.Entry)
+	SetStarving(bool)
+	Resign()
+	Ready() (bftraft.Ready, bool)
+	Advance(bftraft.Ready)
+	Err() error
+
+	Term() bftraft.Term
+	Leader() bftraft.NodeID
+	Commit() bftraft.Position
+	LockWithQC() (bftraft.Lock, *quorumcert.QC)
+	Uncommitted() []*bftraft.Block
+	Timeout() uint64
+	State() bftraft.State
+}
+
+// Storage keeps what must not be forgotten. Save is atomic, and durable on return when the Ready
+// says MustSync; what it does not sync must not become visible after a crash without all that was
+// saved before it. After an error nothing more is saved.
+type Storage interface {
+	bftraft.Reader
+	Load() (bftraft.Restored, error)
+	Save(*bftraft.Ready) error
+	// Err returns the first failure of any call, reads included.
+	Err() error
+}
+
+// ClientID names a client's connection; Conn 0 means all connections of the key.
+type ClientID struct {
+	Key  crypto.PublicKey
+	Conn uint64
+}
+
+// Transport sends frames. It never blocks; it may lose, repeat and reorder.
+type Transport interface {
+	Send(to bftraft.NodeID, class bftraft.Class, frame []byte)
+	Reply(to ClientID, frame []byte)
+}
+
+// StateMachine is what the log drives. Apply and Query never fail: what is wrong with an operation
+// or a query is said in their result. Both are deterministic.
+type StateMachine interface {
+	Apply(index uint64, op []byte) []byte
+	Query(query []byte) []byte
+	Digest() crypto.Digest
+	Snapshot(w io.Writer) error
+	Restore(r io.Reader) error
+}
+
+// Config is what a Replica is made with.
+type Config struct {
+	Core      bftraft.Config
+	Storage   Storage
+	Transport Transport
+	Machine   StateMachine
+	// Wrap, if set, puts an adversary around the core.
+	Wrap func(Protocol) Protocol
+	// CheckOp, if set, says whether an operation is worth ordering: a courtesy to clients, applied
+	// by each node to the requests it takes in, never to blocks.
+	CheckOp func(op []byte) error
+	// BlockBytes is the size at which a block is full. Zero stands for DefaultBlockBytes.
+	BlockBytes int
+	// Progress, if set, is told how far the replay of the log has come at the start.
+	Progress func(done, total bftraft.Index)
+}
+
+// DefaultBlockBytes is the size at which a block is full; one request may exceed it.
+const DefaultBlockBytes = 1 << 20
+
+// Replica is one member. See the package comment.
+type Replica struct {
+	cfg      Config
+	id       bftraft.NodeID
+	cluster  bftraft.Digest
+	configs  *quorumcert.Configurations
+	core     Protocol
+	sessions *sessions
+	pool     *pool
+	reads    []waitingRead
+	executed bftraft.Position
+	now      uint64
+	term     bftraft.Term
+	leader   bftraft.NodeID
+	stopped  error
+	stats    Stats
+}
+
+// Stats counts what a Replica has done since its start.
+type Stats struct {
+	Saves    uint64 // Readys made durable
+	Synced   uint64 // of which something depended on their durability
+	Blocks   uint64 // blocks applied
+	Requests uint64 // requests executed
+	Ops      uint64 // operations executed
+	Refused  uint64 // requests refused at the door
+}
+
+// New returns a replica that goes on from what its storage holds, having executed all of it that
+// is committed.
+func New(cfg Config) (*Replica, error) {
+	if cfg.BlockBytes == 0 {
+		cfg.BlockBytes = DefaultBlockBytes
+	}
+	restored, err := cfg.Storage.Load()
+	if err != nil {
+		return nil, err
+	}
+	core, err := bftraft.NewCore(cfg.Core, restored, cfg.Storage)
+	if err != nil {
+		return nil, err
+	}
+	r := &Replica{
+		cfg: cfg, id: cfg.Core.Signer.ID(), cluster: cfg.Core.Cluster,
+		configs: cfg.Core.Configurations, core: core,
+		sessions: newSessions(), pool: newPool(),
+		executed: bftraft.Position{Hash: cfg.Core.Cluster},
+	}
+	if cfg.Wrap != nil {
+		r.core = cfg.Wrap(core)
+	}
+	return r, r.replay(core.Commit())
+}
+
+// replay executes what was committed before the start. Nobody is told the results again.
+func (r *Replica) replay(to bftraft.Position) error {
+	for r.executed.Index < to.Index {
+		b, ok := r.cfg.Storage.Block(r.executed.Index + 1)
+		if !ok || b.Before() != r.executed {
+			return fmt.Errorf("replay the log: block after entry %d is missing: %w",
+				r.executed.Index, r.cfg.Storage.Err())
+		}
+		r.execute(b)
+		if r.cfg.Progress != nil {
+			r.cfg.Progress(r.executed.Index, to.Index)
+		}
+	}
+	return nil
+}
+
+// Tick tells the replica that one tick has passed.
+func (r *Replica) Tick() {
+	if r.stopped != nil {
+		return
+	}
+	r.now++
+	r.core.Tick()
+	r.watchLeader()
+	r.tickPool()
+	r.tickReads()
+}
+
+// Step takes in a message of another node.
+func (r *Replica) Step(v bftraft.Verified) bftraft.Drop {
+	if r.stopped != nil {
+		return bftraft.Stale
+	}
+	drop := r.core.Step(v)
+	r.watchLeader()
+	return drop
+}
+
+// Resign makes the replica, if it leads, ask to be replaced.
+func (r *Replica) Resign() { r.core.Resign() }
+
+// Flush does all that is to be done: proposes what has room, makes durable, sends, applies. An
+// error is final.
+func (r *Replica) Flush() error {
+	for r.stopped == nil {
+		r.proposeNext()
+		ready, some := r.core.Ready()
+		if !some {
+			break
+		}
+		r.do(&ready)
+	}
+	return r.stopped
+}
+
+// do carries out one Ready in the order of its fields.
+func (r *Replica) do(ready *bftraft.Ready) {
+	if needsSave(ready) {
+		r.stats.Saves++
+		if ready.MustSync {
+			r.stats.Synced++
+		}
+		if err := r.cfg.Storage.Save(ready); err != nil {
+			r.stop(fmt.Errorf("save: %w", err))
+			return
+		}
+	}
+	if err := r.cfg.Storage.Err(); err != nil {
+		r.stop(err)
+		return
+	}
+	for i := range ready.Messages {
+		r.send(&ready.Messages[i])
+	}
+	for _, b := range ready.Committed {
+		r.apply(b)
+	}
+	r.core.Advance(*ready)
+	if err := r.core.Err(); err != nil {
+		r.stop(err)
+	}
+}
+
+func needsSave(r *bftraft.Ready) bool {
+	return r.HardState != nil || r.Truncated || len(r.Blocks) > 0 || len(r.Commits) > 0 ||
+		len(r.Evidence) > 0
+}
+
+func (r *Replica) send(out *bftraft.Outbound) {
+	frame := bftraft.Encode(out.Msg)
+	for id := out.To.Next(0); id != 0; id = out.To.Next(id) {
+		r.cfg.Transport.Send(id, out.Class, frame)
+	}
+}
+
+func (r *Replica) stop(why error) { r.stopped = fmt.Errorf("%w: %w", ErrStopped, why) }
+
+// Stats returns the counters.
+func (r *Replica) Stats() Stats { return r.stats }
+
+// Core returns the protocol's present picture of itself.
+func (r *Replica) Core() bftraft.State { return r.core.State() }
+
+// Executed returns the position up to which the state machine has been driven.
+func (r *Replica) Executed() bftraft.Position { return r.executed }
+
+// Machine returns the state machine, for its owner to look at between calls.
+func (r *Replica) Machine() StateMachine { return r.cfg.Machine }
+
+// SessionsDigest returns a digest of the replicated session state.
+func (r *Replica) SessionsDigest() crypto.Digest { return r.sessions.digest() }
+
+// NodeStatus returns the signed frame that answers a client's question for the node's status.
+func (r *Replica) NodeStatus() []byte {
+	s := r.core.State()
+	m := &bftraft.NodeStatus{
+		Term: s.Term, Leader: s.Leader, Lock: s.Lock, Tip: s.Tip, Commit: s.Commit,
+		Executed: r.executed.Index, Backoff: uint8(s.Backoff), Suspects: s.Suspects,
+		Faulty: s.Faulty, State: r.cfg.Machine.Digest(),
+	}
+	for _, p := range s.Peers {
+		if p.Suspects {
+			m.Accuses = m.Accuses.With(p.ID)
+		}
+		if p.Status.Commit.Index < s.Commit.Index {
+			m.Behind = m.Behind.With(p.ID)
+		}
+		if p.Silent {
+			m.Silent = m.Silent.With(p.ID)
+		}
+	}
+	return bftraft.SignNodeStatus(r.cfg.Core.Signer, r.cluster, m)
+}
