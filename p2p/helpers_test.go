@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -205,14 +206,24 @@ type proxy struct {
 	cut   bool
 	flow  chan struct{} // closed while bytes may pass
 	ended chan struct{}
+
+	bytesPerSecond int // no limit if zero
 }
 
-func newProxy(t testing.TB, target string) *proxy {
+func newProxy(t testing.TB, target string, bytesPerSecond int) *proxy {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	var setup net.ListenConfig
+	if bytesPerSecond > 0 { // a slow line has little memory of its own
+		setup.Control = func(_, _ string, c syscall.RawConn) error {
+			return c.Control(func(fd uintptr) {
+				_ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 32<<10)
+			})
+		}
+	}
+	listener, err := setup.Listen(context.Background(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	p := &proxy{
-		listener: listener, target: target, open: map[net.Conn]bool{},
+		listener: listener, target: target, bytesPerSecond: bytesPerSecond, open: map[net.Conn]bool{},
 		flow: make(chan struct{}), ended: make(chan struct{}),
 	}
 	close(p.flow)
@@ -265,6 +276,9 @@ func (p *proxy) carry(from, to net.Conn) {
 	defer from.Close()
 	defer to.Close()
 	buffer := make([]byte, 32<<10)
+	if p.bytesPerSecond > 0 {
+		buffer = buffer[:16<<10]
+	}
 	for {
 		n, err := from.Read(buffer)
 		if err != nil {
@@ -280,6 +294,14 @@ func (p *proxy) carry(from, to net.Conn) {
 		}
 		if _, err := to.Write(buffer[:n]); err != nil {
 			return
+		}
+		if p.bytesPerSecond > 0 {
+			line := time.NewTimer(time.Duration(n) * time.Second / time.Duration(p.bytesPerSecond))
+			select {
+			case <-line.C:
+			case <-p.ended:
+				return
+			}
 		}
 	}
 }
@@ -318,11 +340,19 @@ func (p *proxy) heal() {
 // not know where the lower one is.
 func proxied(t testing.TB, tweak func(*Config)) (a, b *party, line *proxy) {
 	t.Helper()
+	return proxiedAt(t, 0, tweak)
+}
+
+// proxiedAt is proxied over a line that carries so many bytes per second, or any number if zero.
+func proxiedAt(
+	t testing.TB, bytesPerSecond int, tweak func(*Config),
+) (a, b *party, line *proxy) {
+	t.Helper()
 	one, two := testConfig(1), testConfig(2)
 	tweak(&one)
 	tweak(&two)
 	a, b = start(t, one), start(t, two)
-	line = newProxy(t, b.Addrs()[0])
+	line = newProxy(t, b.Addrs()[0], bytesPerSecond)
 	there, back := b.peer(), a.peer()
 	there.Addrs, back.Addrs = []string{line.addr()}, nil
 	require.NoError(t, a.SetPeers([]Peer{there}))

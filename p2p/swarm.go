@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/connmgr"
 	"github.com/libp2p/go-libp2p/core/control"
@@ -114,11 +115,17 @@ func newSecurity(
 }
 
 // newMuxer sets yamux up for a handful of long-lived streams.
+//
+// The window of a stream is also what bulk may put in front of consensus on a slow line, because
+// one connection sends in order. It starts at 256 KiB and doubles while it is used up within four
+// round trips. The round trip is measured once, on the idle connection: measured again beside a
+// long transfer it would include our own queue, and the window would grow with it.
 func (h *Host) newMuxer() network.Multiplexer {
 	c := yamux.DefaultConfig()
 	c.LogOutput = io.Discard
 	c.ReadBufSize = 0         // the security layer buffers
 	c.EnableKeepAlive = false // ours is a frame
+	c.MeasureRTTInterval = measureOnce
 	c.AcceptBacklog = maxStreams
 	c.MaxIncomingStreams = maxStreams
 	c.MaxStreamWindowSize = streamWindowBytes
@@ -126,6 +133,9 @@ func (h *Host) newMuxer() network.Multiplexer {
 	c.ConnectionWriteTimeout = h.cfg.WriteTimeout
 	return (*lyamux.Transport)(c)
 }
+
+// measureOnce is longer than any connection lasts.
+const measureOnce = 10 * 365 * 24 * time.Hour
 
 func (h *Host) newQUIC(
 	key lcrypto.PrivKey, gate connmgr.ConnectionGater, limits network.ResourceManager,
