@@ -47,16 +47,27 @@ func (g *Genesis) Validate() error {
 		return fmt.Errorf("%w: too many clients or administrators", ErrGenesis)
 	case g.AdminQuorum < 0 || g.AdminQuorum > len(g.Admins):
 		return fmt.Errorf("%w: admin quorum must be at most the number of admins", ErrGenesis)
+	case g.AdminQuorum == 0 && len(g.Admins) > 0:
+		return fmt.Errorf("%w: admin quorum must be at least 1 where there are admins", ErrGenesis)
 	}
-	for _, list := range [][]Enrolled{g.Clients, g.Admins} {
-		for i, e := range list {
-			if len(e.Name) == 0 || len(e.Name) > 255 {
-				return fmt.Errorf("%w: a name must have 1 to 255 bytes", ErrGenesis)
-			}
-			for _, other := range list[:i] {
-				if other.Key == e.Key {
-					return fmt.Errorf("%w: key of %q stands in it twice", ErrGenesis, e.Name)
-				}
+	if err := validateEnrolled("client", g.Clients); err != nil {
+		return err
+	}
+	return validateEnrolled("admin", g.Admins)
+}
+
+func validateEnrolled(what string, list []Enrolled) error {
+	for i, e := range list {
+		if len(e.Name) == 0 || len(e.Name) > 255 {
+			return fmt.Errorf("%w: name of %s %d must have 1 to 255 bytes", ErrGenesis, what, i+1)
+		}
+		for _, other := range list[:i] {
+			switch {
+			case other.Key == e.Key:
+				return fmt.Errorf("%w: key of %s %q is also that of %q", ErrGenesis, what, e.Name,
+					other.Name)
+			case other.Name == e.Name:
+				return fmt.Errorf("%w: %s %q appears twice", ErrGenesis, what, e.Name)
 			}
 		}
 	}
@@ -97,7 +108,7 @@ func appendEnrolled(b []byte, list []Enrolled) []byte {
 // Hash returns the cluster's id, which is also h(0).
 func (g *Genesis) Hash() Digest { return crypto.Hash(crypto.DomainGenesis, g.Encode()) }
 
-// Configuration returns the first configuration.
+// Configuration returns the first configuration. It judges all keys: voters', clients' and admins'.
 func (g *Genesis) Configuration(s crypto.Scheme) (*quorumcert.Configuration, error) {
 	if err := g.Validate(); err != nil {
 		return nil, err
@@ -106,5 +117,21 @@ func (g *Genesis) Configuration(s crypto.Scheme) (*quorumcert.Configuration, err
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrGenesis, err)
 	}
+	if err := expandAll(s, "client", g.Clients); err != nil {
+		return nil, err
+	}
+	if err := expandAll(s, "admin", g.Admins); err != nil {
+		return nil, err
+	}
 	return c, nil
+}
+
+// expandAll refuses keys for which anybody could sign.
+func expandAll(s crypto.Scheme, what string, list []Enrolled) error {
+	for _, e := range list {
+		if _, err := s.Expand(e.Key); err != nil {
+			return fmt.Errorf("%w: key of %s %q: %w", ErrGenesis, what, e.Name, err)
+		}
+	}
+	return nil
 }

@@ -6,8 +6,8 @@ import (
 )
 
 // Message is one of the messages between nodes. Each is signed: those that must convince third
-// parties carry signed statements, the others are signed as a whole by their sender. docs/PROTOCOL.md
-// has the table.
+// parties carry signed statements, the others are signed as a whole by their sender. The table is
+// in docs/PROTOCOL.md.
 type Message interface {
 	kind() messageKind
 	// appendTo appends the body: all that follows the kind.

@@ -128,12 +128,16 @@ func spoilQC(f *fixture) *spoiler {
 	for k := range f.quorum() {
 		at := number(uint64(k))
 		set("void ack "+at, ErrVoidAck, func(qc *QC) { qc.Certified[k] = 45 })
-		set("void ack far beyond "+at, ErrVoidAck, func(qc *QC) { qc.Certified[k] = math.MaxUint64 })
+		set("void ack far beyond "+at, ErrVoidAck, func(qc *QC) {
+			qc.Certified[k] = math.MaxUint64
+		})
 		set("other certified index "+at, ErrSignature, func(qc *QC) { qc.Certified[k]-- })
 	}
 	set("certified indexes missing", ErrShape, func(qc *QC) { qc.Certified = nil })
 	set("one certified index less", ErrShape, func(qc *QC) { qc.Certified = qc.Certified[1:] })
-	set("one certified index more", ErrShape, func(qc *QC) { qc.Certified = append(qc.Certified, 0) })
+	set("one certified index more", ErrShape, func(qc *QC) {
+		qc.Certified = append(qc.Certified, 0)
+	})
 	return s
 }
 

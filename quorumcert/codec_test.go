@@ -232,8 +232,8 @@ func TestStatementsHaveDomainsOfTheirOwn(t *testing.T) {
 }
 
 func TestLocksAreOrderedByTermThenIndex(t *testing.T) {
-	ascending := []Lock{{}, {0, 1, crypto.Digest{}}, {1, 0, crypto.Digest{}}, {1, 7, crypto.Digest{}},
-		{2, 3, crypto.Digest{}}, {2, 4, crypto.Digest{}}}
+	ascending := []Lock{{}, {Index: 1}, {Term: 1}, {Term: 1, Index: 7}, {Term: 2, Index: 3},
+		{Term: 2, Index: 4}}
 	for i, l := range ascending {
 		for j, m := range ascending {
 			require.Equal(t, i > j, l.Higher(m), "%v above %v", l, m)

@@ -53,7 +53,9 @@ func spoilAckConflict(f *fixture) *spoiler {
 			set(what, want, func(e *AckConflict) { spoil(pick(e)) })
 		})
 	}
-	set("index of A inside a block", crypto.ErrBadSignature, func(e *AckConflict) { e.A.Index = 42 })
+	set("index of A inside a block", crypto.ErrBadSignature, func(e *AckConflict) {
+		e.A.Index = 42
+	})
 	set("index of A beyond B", ErrNoProof, func(e *AckConflict) { e.A.Index = 49 })
 	set("index of B inside a block", ErrChain, func(e *AckConflict) { e.B.Index = 47 })
 	set("hash of A", crypto.ErrBadSignature, func(e *AckConflict) { e.A.Hash[5] ^= 1 })
@@ -84,7 +86,9 @@ func spoilAck(f *fixture, name string, set func(string, error, func(a *SignedAck
 	})
 	set("signer of "+name, ErrNoProof, func(a *SignedAck) { a.Signer = 2 })
 	set("no signature of "+name, bad, func(a *SignedAck) { a.Sig = crypto.Signature{} })
-	set("outsider's signature of "+name, bad, func(a *SignedAck) { a.Sig = Sign(f.outsider, a.Ack) })
+	set("outsider's signature of "+name, bad, func(a *SignedAck) {
+		a.Sig = Sign(f.outsider, a.Ack)
+	})
 	for _, at := range []int{0, 31, 32, 63} {
 		set(fmt.Sprintf("signature of %s flipped in byte %d", name, at), bad,
 			func(a *SignedAck) { a.Sig[at] ^= 0x20 })
