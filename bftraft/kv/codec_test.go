@@ -342,9 +342,38 @@ func TestCountsMakeNoMemory(t *testing.T) {
 		}
 	})
 	require.Less(t, few, 20.0)
-	_, err = DecodeResult(make([]byte, MaxResultBytes+1))
+}
+
+// TestLengthsThatDoNotFitAreNotCut checks that a length beyond its prefix is an
+// error and not a shorter field.
+func TestLengthsThatDoNotFitAreNotCut(t *testing.T) {
+	for _, kv := range []KV{{Key: make([]byte, 1<<16)}, {Value: make([]byte, 1<<24)}} {
+		_, err := EncodeQueryResult(RangeResult{Count: 1, KVs: []KV{kv}})
+		require.Error(t, err)
+	}
+	_, err := EncodeQuery(Events{Span: All(), From: 1, FromKey: make([]byte, MaxKeyBytes+1)})
+	require.NoError(t, err)
+	_, err = EncodeQuery(Events{Span: All(), From: 1, FromKey: make([]byte, MaxKeyBytes+2)})
+	require.ErrorIs(t, err, ErrKeyTooLarge)
+}
+
+// TestResultsBeyondTheLimitAreRefused gives decoders what is sound but for its
+// length.
+func TestResultsBeyondTheLimitAreRefused(t *testing.T) {
+	kvs := make([]KV, MaxResultBytes/MaxValueBytes)
+	for i := range kvs {
+		kvs[i].Value = make([]byte, MaxValueBytes)
+	}
+	n := uint64(len(kvs))
+	answer, err := EncodeQueryResult(RangeResult{Count: n, KVs: kvs})
+	require.NoError(t, err)
+	_, err = DecodeQueryResult(answer)
 	require.ErrorIs(t, err, ErrMalformed)
-	_, err = DecodeQueryResult(make([]byte, MaxResultBytes+1))
+	result, err := EncodeResult(Result{Kind: KindRange, Ops: []OpResult{
+		{Kind: KindRange, Count: n, KVs: kvs},
+	}})
+	require.NoError(t, err)
+	_, err = DecodeResult(result)
 	require.ErrorIs(t, err, ErrMalformed)
 }
 

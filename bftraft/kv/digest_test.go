@@ -68,16 +68,68 @@ func TestDigestDoesNotDependOnWhenItWasAsked(t *testing.T) {
 	require.Equal(t, silent.Digest(), asked.Digest())
 }
 
-// TestImageDependsOnlyOnTheKeysThatExist checks that the tree forgets keys
-// without a trace.
+// TestImageDependsOnlyOnTheKeysThatExist checks the tree, after many keys came and
+// went, against one that the same keys entered in another order; and that it keeps
+// no trace of keys when all are gone.
 func TestImageDependsOnlyOnTheKeysThatExist(t *testing.T) {
-	m := New()
+	grown := New()
 	for i := range 3000 {
-		put(t, m, fmt.Sprintf("key %d", i), "")
+		put(t, grown, fmt.Sprintf("key %d", i), "")
 	}
-	require.False(t, m.image.root().IsZero())
-	apply(t, m, Delete{Span: All()})
-	require.True(t, m.image.root().IsZero())
+	requireShape(t, grown.image.root)
+	require.True(t, grown.image.root.divided())
+	// Too few stay for the tree to remain as deep as it was, too many for a leaf.
+	for i := range 2950 {
+		apply(t, grown, Delete{Span: One(fmt.Appendf(nil, "key %d", i))})
+		grown.image.root.sum()
+		if i%50 == 0 {
+			requireShape(t, grown.image.root)
+		}
+	}
+	requireShape(t, grown.image.root)
+	fresh := newImage()
+	grown.keys.Reverse(func(h *history) bool {
+		_, exists := h.at(latest)
+		fresh.update(h, false, exists)
+		return true
+	})
+	require.Equal(t, 50, fresh.root.count)
+	require.Equal(t, fresh.root.sum(), grown.image.root.sum())
+	apply(t, grown, Delete{Span: All()})
+	require.True(t, grown.image.root.sum().IsZero())
+	require.False(t, grown.image.root.divided())
+}
+
+// requireShape checks the rule that makes the tree a function of its keys.
+func requireShape(t *testing.T, n *node) {
+	if !n.divided() {
+		require.LessOrEqual(t, n.count, leafKeys)
+		require.Len(t, n.keys, n.count)
+		return
+	}
+	require.Greater(t, n.count, leafKeys)
+	require.Empty(t, n.keys)
+	require.Equal(t, n.count, n.halves[0].count+n.halves[1].count)
+	for _, half := range n.halves {
+		requireShape(t, half)
+	}
+}
+
+// TestImageEndsWherePathsEnd gives more keys one path than a leaf holds.
+func TestImageEndsWherePathsEnd(t *testing.T) {
+	tree := newImage()
+	var keys []*history
+	for i := range 2 * leafKeys {
+		h := &history{key: []byte{byte(i)}, path: 0xabcdef, versions: []version{{number: 1}}}
+		keys = append(keys, h)
+		tree.update(h, false, true)
+	}
+	full := tree.root.sum()
+	require.False(t, full.IsZero())
+	for _, h := range keys {
+		tree.update(h, true, false)
+	}
+	require.True(t, tree.root.sum().IsZero())
 }
 
 // TestDigestCoversTheVersionsThatCompactionLeft changes each retained version of a
@@ -124,6 +176,6 @@ func TestDigestIsFixed(t *testing.T) {
 		Txn{Then: []Op{Put{Key: []byte("b")}, Delete{Span: One([]byte("a"))}}},
 		Compact{Revision: 1},
 	}
-	require.Equal(t, "1f53e2b198c90244f7201415f1535840a6f217b48967d0125b6924efcb63f39c",
+	require.Equal(t, "6b2547ebf1de86f81e4acba43a1f491d5c9dd61790d1bfbdee6c1e2f724ae2c8",
 		digestOf(t, ops...).String())
 }

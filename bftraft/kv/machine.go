@@ -51,8 +51,8 @@ func (v version) deleted() bool { return v.number == 0 }
 // and that one is no deletion: it is what the key held at compacted.
 type history struct {
 	key []byte
-	// bucket is where the image holds the key while it exists.
-	bucket   int
+	// path leads to the key in the image while it exists.
+	path     uint64
 	versions []version
 }
 
@@ -68,10 +68,10 @@ const latest = Revision(math.MaxUint64)
 
 // New returns the empty store.
 func New() *Machine {
-	byKey := func(a, b *history) bool { return bytes.Compare(a.key, b.key) < 0 }
+	less := func(a, b *history) bool { return byKey(a, b) < 0 }
 	return &Machine{
-		keys:  btree.NewBTreeGOptions(byKey, btree.Options{NoLocks: true}),
-		image: &image{},
+		keys:  btree.NewBTreeGOptions(less, btree.Options{NoLocks: true}),
+		image: newImage(),
 	}
 }
 
@@ -177,7 +177,7 @@ func (m *Machine) put(op Put, page *int) OpResult {
 	h, ok := m.keys.Get(&history{key: op.Key})
 	if !ok {
 		key := bytes.Clone(op.Key)
-		h = &history{key: key, bucket: bucketOf(key)}
+		h = &history{key: key, path: pathOf(key)}
 		m.keys.Set(h)
 	}
 	found := RangeResult{}
@@ -223,7 +223,7 @@ func (m *Machine) seal() {
 	if len(m.written) == 0 {
 		return
 	}
-	slices.SortFunc(m.written, func(a, b *history) int { return bytes.Compare(a.key, b.key) })
+	slices.SortFunc(m.written, byKey)
 	m.revision++
 	first := len(m.events)
 	for _, h := range m.written {

@@ -120,8 +120,7 @@ func (m *Machine) restore(in *snapshotReader) error {
 	m.compacted = Revision(in.u64())
 	m.revision = Revision(in.u64())
 	in.digest(&m.anchor)
-	if m.revision > maxRevision || m.compacted > m.revision ||
-		(m.compacted == 0) != m.anchor.IsZero() {
+	if m.revision > maxRevision || (m.compacted == 0) != m.anchor.IsZero() {
 		return in.damaged()
 	}
 	var last []byte
@@ -152,7 +151,7 @@ func (m *Machine) restore(in *snapshotReader) error {
 
 // restoreKey reads the history of a key.
 func (m *Machine) restoreKey(in *snapshotReader, key []byte) error {
-	h := &history{key: key, bucket: bucketOf(key)}
+	h := &history{key: key, path: pathOf(key)}
 	if in.flag() {
 		base := in.base()
 		if in.err != nil || !base.possible(m.compacted) {
@@ -172,10 +171,7 @@ func (m *Machine) restoreKey(in *snapshotReader, key []byte) error {
 		if !deleted {
 			value = in.sized(3, MaxValueBytes)
 		}
-		if in.err != nil || mod <= m.compacted || mod > m.revision {
-			return in.damaged()
-		}
-		if !h.follow(mod, deleted, value) {
+		if in.err != nil || !h.follow(mod, deleted, value) {
 			return in.damaged()
 		}
 		m.events = append(m.events, change{revision: mod, history: h})
@@ -189,11 +185,12 @@ func (m *Machine) restoreKey(in *snapshotReader, key []byte) error {
 // possible says whether a key can have held the version at a compacted revision.
 func (v version) possible(compacted Revision) bool {
 	switch {
-	case v.create == 0 || v.create > v.mod || v.mod > compacted || v.number == 0:
+	case v.create == 0 || v.create > v.mod || v.mod > compacted:
 		return false
 	case (v.number == 1) != (v.create == v.mod):
 		return false
 	}
+	// A number of 0 wraps round to more writes than there were revisions.
 	return v.number-1 <= uint64(v.mod-v.create)
 }
 
@@ -219,7 +216,8 @@ func (h *history) follow(mod Revision, deleted bool, value []byte) bool {
 }
 
 // relink puts the changes, which a snapshot holds key by key, into the order of
-// revisions, and computes the chain. It says false if a revision changed nothing.
+// revisions, and computes the chain. It says false unless the changes are those of
+// the revisions above compacted up to the current one, each with at least one.
 func (m *Machine) relink() bool {
 	slices.SortStableFunc(m.events, func(a, b change) int {
 		return compareNumbers(uint64(a.revision), uint64(b.revision))
