@@ -64,6 +64,9 @@ func Create(dir string, id Identity) error {
 	if err := fill(fresh, id); err != nil {
 		return errors.Join(fmt.Errorf("create store: %w", err), os.RemoveAll(fresh))
 	}
+	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("create store: %w", err)
+	}
 	if err := os.Rename(fresh, dir); err != nil {
 		return fmt.Errorf("create store: %w", err)
 	}

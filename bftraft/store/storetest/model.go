@@ -1,0 +1,250 @@
+package storetest
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"reflect"
+
+	"github.com/stretchr/testify/require"
+
+	"tangaroa/bftraft"
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
+
+// Model is the naive store: everything in plain lists, copied at every Save.
+type Model struct {
+	Hard     bftraft.HardState
+	Blocks   []*bftraft.Block
+	Commits  []*quorumcert.Commit
+	Evidence []quorumcert.Evidence
+
+	cluster crypto.Digest
+}
+
+// NewModel returns what a new store of the cluster holds.
+func NewModel(cluster crypto.Digest) Model {
+	return Model{
+		cluster: cluster,
+		Hard:    bftraft.HardState{Term: 1, Lock: quorumcert.Lock{Hash: cluster}},
+	}
+}
+
+// Tip returns the end of the chain.
+func (m Model) Tip() bftraft.Position { return m.end(len(m.Blocks)) }
+
+// end returns the position behind the first k blocks.
+func (m Model) end(k int) bftraft.Position {
+	if k == 0 {
+		return bftraft.Position{Hash: m.cluster}
+	}
+	return m.Blocks[k-1].End()
+}
+
+// floor returns how many blocks must stay: those up to the newest commit.
+func (m Model) floor() int {
+	for k := range m.Blocks {
+		if n := len(m.Commits); n > 0 && m.Blocks[k].Last() == m.Commits[n-1].Index {
+			return k + 1
+		}
+	}
+	return 0
+}
+
+// After returns the model after r.
+func (m Model) After(r *bftraft.Ready) Model {
+	n := Model{cluster: m.cluster, Hard: m.Hard}
+	if r.HardState != nil {
+		n.Hard = *r.HardState
+	}
+	for _, b := range m.Blocks {
+		if !r.Truncated || b.Last() <= r.Truncate {
+			n.Blocks = append(n.Blocks, b)
+		}
+	}
+	n.Blocks = append(n.Blocks, r.Blocks...)
+	n.Commits = append(append(n.Commits, m.Commits...), r.Commits...)
+	n.Evidence = append(append(n.Evidence, m.Evidence...), r.Evidence...)
+	return n
+}
+
+// Equal says whether what a store loaded is what the model holds, so far as Load shows it.
+func (m Model) Equal(r bftraft.Restored) bool {
+	if r.Tip != m.Tip() || (r.Commit == nil) != (len(m.Commits) == 0) {
+		return false
+	}
+	return reflect.DeepEqual(r.HardState, m.Hard) && reflect.DeepEqual(r.Evidence, m.Evidence) &&
+		(r.Commit == nil || reflect.DeepEqual(r.Commit, m.Commits[len(m.Commits)-1]))
+}
+
+// Check compares a store that was loaded with the model, to the last byte.
+func (m Model) Check(t require.TestingT, s Store, r bftraft.Restored) {
+	require.Equal(t, m.Hard, r.HardState)
+	require.Equal(t, m.Tip(), r.Tip)
+	require.Equal(t, m.Evidence, r.Evidence)
+	if len(m.Commits) == 0 {
+		require.Nil(t, r.Commit)
+	} else {
+		require.Equal(t, m.Commits[len(m.Commits)-1], r.Commit)
+	}
+	m.CheckReads(t, s)
+}
+
+// CheckReads compares what is read from an open store with the model.
+func (m Model) CheckReads(t require.TestingT, s Store) {
+	for _, want := range m.Blocks {
+		for _, i := range []bftraft.Index{want.First(), want.Last()} {
+			got, ok := s.Block(i)
+			require.True(t, ok, "block at %d: %v", i, s.Err())
+			require.Equal(t, want.Raw(), got.Raw())
+			require.Equal(t, want.Hash(), got.Hash())
+		}
+	}
+	for _, i := range []bftraft.Index{0, m.Tip().Index + 1} {
+		_, ok := s.Block(i)
+		require.False(t, ok, "block at %d", i)
+	}
+	at := bftraft.Index(0)
+	for _, want := range m.Commits {
+		for ; at <= want.Index; at++ {
+			got, ok := s.Commit(at)
+			require.True(t, ok)
+			require.Equal(t, want, got)
+		}
+	}
+	_, ok := s.Commit(at)
+	require.False(t, ok)
+	require.NoError(t, s.Err())
+}
+
+// Generator makes Readies such as a Core might.
+type Generator struct {
+	rng *rand.Rand
+	// Large lets blocks be larger than one value of a store.
+	Large bool
+}
+
+// NewGenerator returns the generator of a seed.
+func NewGenerator(seed uint64) *Generator {
+	return &Generator{rng: rand.New(rand.NewPCG(seed, 1))}
+}
+
+func (g *Generator) chance(percent int) bool { return g.rng.IntN(100) < percent }
+
+// Next returns a Ready that follows m.
+func (g *Generator) Next(m Model) *bftraft.Ready {
+	r := &bftraft.Ready{MustSync: g.chance(60)}
+	keep := len(m.Blocks)
+	if g.chance(15) {
+		keep = m.floor() + g.rng.IntN(keep-m.floor()+1)
+		r.Truncated, r.Truncate = true, m.end(keep).Index
+	}
+	if g.chance(10) && keep == len(m.Blocks) {
+		r.Truncated, r.Truncate = true, m.Tip().Index+bftraft.Index(g.rng.IntN(3))
+	}
+	tip := m.end(keep)
+	for range g.rng.IntN(4) {
+		b := bftraft.NewBlock(tip, g.entries())
+		r.Blocks = append(r.Blocks, b)
+		tip = b.End()
+	}
+	after := m.After(r)
+	if g.chance(50) || r.Truncated {
+		hard := g.hardState(after, m)
+		r.HardState = &hard
+	}
+	if k := after.floor(); k < len(after.Blocks) && g.chance(30) {
+		k += 1 + g.rng.IntN(len(after.Blocks)-k)
+		r.Commits = append(r.Commits, g.commit(after.end(k)))
+	}
+	if g.chance(10) {
+		r.Evidence = append(r.Evidence, g.evidence())
+	}
+	return r
+}
+
+func (g *Generator) entries() []bftraft.Entry {
+	var entries []bftraft.Entry
+	for range 1 + g.rng.IntN(3) {
+		size := g.rng.IntN(2000)
+		if g.Large && g.chance(5) {
+			size = g.rng.IntN(1 << 20)
+		}
+		entries = append(entries, bftraft.Entry{Kind: bftraft.EntryRequest, Data: g.bytes(size)})
+	}
+	return entries
+}
+
+func (g *Generator) bytes(n int) []byte {
+	b := make([]byte, (n+7)/8*8)
+	for i := 0; i < len(b); i += 8 {
+		binary.LittleEndian.PutUint64(b[i:], g.rng.Uint64())
+	}
+	return b[:n]
+}
+
+func (g *Generator) hardState(after, before Model) bftraft.HardState {
+	hard := before.Hard
+	hard.Term += bftraft.Term(g.rng.IntN(3)) / 2
+	at := after.end(after.floor() + g.rng.IntN(len(after.Blocks)-after.floor()+1))
+	if at.Index < hard.Lock.Index && hard.Term == before.Hard.Term {
+		hard.Term++ // locks only rise
+	}
+	hard.Lock = quorumcert.Lock{Term: hard.Term, Index: at.Index, Hash: at.Hash}
+	if hard.Term > before.Hard.Term || at.Index >= hard.Mark.Index {
+		hard.Mark = hard.Lock
+	}
+	if hard.Term > before.Hard.Term {
+		hard.Vote = bftraft.VoteRecord{
+			Candidate: bftraft.NodeID(1 + g.rng.IntN(4)), Lock: before.Hard.Lock,
+		}
+	}
+	hard.LockQC = nil
+	if at.Index > 0 {
+		hard.LockQC = g.qc(hard.Lock)
+	}
+	hard.Proof = bftraft.TermProof{}
+	if hard.Term > 1 {
+		hard.Proof.TC = &quorumcert.TC{Term: hard.Term - 1, Signatures: g.signatures()}
+	}
+	if g.chance(50) {
+		hard.Proof.EC = &quorumcert.EC{
+			Term: hard.Term, Leader: 2, Base: hard.Lock, Signatures: g.signatures(),
+		}
+	}
+	return hard
+}
+
+func (g *Generator) signatures() quorumcert.Signatures {
+	s := quorumcert.Signatures{Signers: quorumcert.Set(1 + g.rng.IntN(15))}
+	for range s.Signers.Len() {
+		s.Sigs = append(s.Sigs, crypto.Signature(g.bytes(64)))
+	}
+	return s
+}
+
+func (g *Generator) qc(l quorumcert.Lock) *quorumcert.QC {
+	qc := &quorumcert.QC{Lock: l, Signatures: g.signatures()}
+	for range qc.Sigs {
+		qc.Certified = append(qc.Certified, bftraft.Index(g.rng.IntN(int(l.Index)+1)))
+	}
+	return qc
+}
+
+func (g *Generator) commit(at bftraft.Position) *quorumcert.Commit {
+	c := &quorumcert.Commit{Term: 1, Index: at.Index, Hash: at.Hash, Signatures: g.signatures()}
+	for range c.Sigs {
+		c.Acks = append(c.Acks, quorumcert.AckedAt{Index: at.Index, Certified: at.Index})
+	}
+	return c
+}
+
+func (g *Generator) evidence() quorumcert.Evidence {
+	vote := func(candidate bftraft.NodeID) quorumcert.SignedVote {
+		return quorumcert.SignedVote{
+			Vote:   quorumcert.Vote{Term: bftraft.Term(g.rng.IntN(9)), Candidate: candidate},
+			Signer: 3, Sig: crypto.Signature(g.bytes(64)),
+		}
+	}
+	return quorumcert.Evidence{Votes: &quorumcert.VoteConflict{A: vote(1), B: vote(2)}}
+}
