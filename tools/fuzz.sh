@@ -7,8 +7,10 @@ cd "$(dirname "$0")/.."
 
 fuzztime=$1
 shift
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+corpus=$(go env GOCACHE)/fuzz
+log=$work/log
 
 # The go command stops a duration with a race that fails the target though nothing
 # was found (go.dev/issue/75804; counts do not have it). Only a failure that wrote
@@ -18,22 +20,34 @@ only_the_deadline() {
 		! grep -qE 'Failing input written|panic:|_test\.go:' "$log"
 }
 
+# run PACKAGE TARGET runs a target in its package's folder, where a failing input is
+# kept under testdata/fuzz.
+run() {
+	if "$work/fuzz.test" -test.run '^$' -test.fuzz "^$2\$" -test.fuzztime "$fuzztime" \
+		-test.fuzzcachedir "$corpus/$1" -test.timeout 0 >"$log" 2>&1; then
+		echo "ok    $1 $2: $(grep -o 'execs: [0-9]*' "$log" | tail -1)"
+	elif only_the_deadline; then
+		echo "ok    $1 $2: stopped at its deadline"
+	else
+		cat "$log"
+		echo "FAIL  $1 $2"
+		exit 1
+	fi
+}
+
+packages=$(go list -f '{{.ImportPath}} {{.Dir}}' "$@" ./...)
 found=0
-for package in $(go list "$@" ./...); do
-	# With -list, the names stand on lines of their own before the package's line.
-	for target in $(go test "$@" -run '^$' -list '^Fuzz' "$package" | grep '^Fuzz' || true); do
+while read -r package dir; do
+	targets=$(cat "$dir"/*_test.go 2>/dev/null | sed -nE 's/^func (Fuzz[A-Za-z0-9_]*)\(.*/\1/p')
+	[ -n "$targets" ] || continue
+	# One binary for all targets of a package: linking takes longer than a slice.
+	go test "$@" -c -fuzz . -o "$work/fuzz.test" "$package"
+	cd "$dir"
+	for target in $targets; do
 		found=$((found + 1))
-		if go test "$@" -run '^$' -fuzz "^$target\$" -fuzztime "$fuzztime" \
-			-timeout 0 "$package" >"$log" 2>&1; then
-			echo "ok    $package $target: $(grep -o 'execs: [0-9]*' "$log" | tail -1)"
-		elif only_the_deadline; then
-			echo "ok    $package $target: stopped at its deadline"
-		else
-			cat "$log"
-			echo "FAIL  $package $target"
-			exit 1
-		fi
+		run "$package" "$target"
 	done
-done
+	cd - >/dev/null
+done <<<"$packages"
 echo "$found fuzz targets, $fuzztime each"
 [ "$found" -gt 0 ]
