@@ -142,3 +142,15 @@ func TestHeadersDoNotWrapAround(t *testing.T) {
 	})
 	require.Error(t, cc.Verify(f.cluster, f.config))
 }
+
+// A header that ends before it starts is a block without entries. It would let a chain grow in
+// hash but not in index.
+func TestHeadersOfEmptyBlocksDoNotLink(t *testing.T) {
+	f := newFixture(t)
+	cc := &Commit{Term: 9, Index: 42, Hash: digestOf("committed")}
+	cc.Headers = chainOf("empty", 42, cc.Hash, 0, 2)
+	require.Equal(t, Index(42), cc.Headers[0].Last)
+	cc.Acks = slices.Repeat([]AckedAt{{44, 42}}, 5)
+	cc.Signatures = f.collect(f.quorum(), func(k int) Statement { return f.ackAt(cc, k) })
+	require.ErrorIs(t, cc.Verify(f.cluster, f.config), ErrChain)
+}
