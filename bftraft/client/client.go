@@ -1,0 +1,219 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"tangaroa/bftraft"
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
+
+// rememberedTallies is how many settled requests are remembered, to notice nodes that answer late
+// and differ.
+const rememberedTallies = 256
+
+// Client sends operations to a cluster and accepts what f+1 voters vouch for.
+type Client struct {
+	cfg     Config
+	cluster bftraft.Digest
+	configs *quorumcert.Configurations
+	config  *quorumcert.Configuration // the newest of them
+	judge   judge
+	link    Link
+	wake    chan struct{} // something waits to be sent; holds one
+	stop    context.Context
+	cancel  context.CancelFunc
+	stopped chan struct{} // closed when the goroutine has ended
+	closing sync.Once
+
+	mu         sync.Mutex
+	closed     bool
+	up         quorumcert.Set // nodes with a link
+	queue      []*Future      // waiting to be sent, in order
+	queueBytes int
+	flights    []*flight // sent or about to be, in order; as long as Window
+	session    uint64
+	next       uint64 // sequence of the next request
+	pace       pace
+	leaders    leaders
+	asked      time.Time // when all were last asked for their status
+	settled    [rememberedTallies]*Tally
+	oldest     int // place in settled to be taken next
+	reads      map[bftraft.Digest]*reading
+	statuses   []*survey
+	stats      Stats
+}
+
+// New connects to all nodes of a cluster. It returns at once: operations wait until nodes can be
+// reached, and links that break are made again.
+func New(cfg Config) (*Client, error) { return NewWithLink(cfg, dialHost(cfg)) }
+
+// NewWithLink is New over a link of the caller's, which the client closes.
+func NewWithLink(cfg Config, dial Dial) (*Client, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	config, err := cfg.Genesis.Configuration(crypto.ZIP215())
+	if err != nil {
+		return nil, err
+	}
+	public := cfg.Key.Public()
+	if !slices.ContainsFunc(cfg.Genesis.Clients,
+		func(e bftraft.Enrolled) bool { return e.Key == public }) {
+		return nil, fmt.Errorf("%w: %v", ErrNotAuthorised, public)
+	}
+	c := &Client{
+		cfg: cfg, cluster: cfg.Genesis.Hash(), config: config,
+		configs: quorumcert.NewConfigurations(config), wake: make(chan struct{}, 1),
+		stopped: make(chan struct{}), session: cfg.Session, next: max(1, cfg.FirstSequence),
+		pace:  pace{late: cfg.Late, lateMax: cfg.LateMax},
+		reads: make(map[bftraft.Digest]*reading),
+	}
+	if c.session == 0 {
+		c.session = uint64(time.Now().UnixNano())
+	}
+	c.judge.cluster, c.judge.configs = c.cluster, c.configs
+	c.stats.Nodes = make([]NodeStats, len(config.Voters()))
+	for i, v := range config.Voters() {
+		c.stats.Nodes[i].ID = v.ID
+	}
+	c.stop, c.cancel = context.WithCancel(context.Background())
+	link, err := dial(c)
+	if err != nil {
+		c.cancel()
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.link = link
+	c.askStatus(c.up) // of those that came up before the link was known here
+	go c.run()
+	return c, nil
+}
+
+// Close ends the client and returns when nothing of it runs any more. Operations on their way fail,
+// with ErrUnknownOutcome if they were sent.
+func (c *Client) Close() error {
+	var err error
+	c.closing.Do(func() {
+		c.cancel()
+		<-c.stopped
+		c.mu.Lock()
+		c.closed = true
+		for _, f := range c.queue {
+			f.fail(ErrClosed)
+		}
+		for _, f := range c.flights {
+			if f.sent == 0 {
+				f.fail(ErrClosed)
+			} else {
+				f.fail(f.unknown(ErrClosed))
+			}
+		}
+		c.queue, c.flights = nil, nil
+		c.mu.Unlock()
+		err = c.link.Close()
+	})
+	return err
+}
+
+// Go submits an operation and returns at once. The operation must not be changed afterwards.
+// Operations are executed in the order in which they were submitted.
+func (c *Client) Go(op []byte) *Future { return c.submit(&Future{op: op}) }
+
+// GoAlone is Go for an operation that shall have a signature of its own. It is for those with large
+// results: the results of one request together are bounded (bftraft.MaxResultBytes), and the
+// operations that exceed it have an empty one.
+func (c *Client) GoAlone(op []byte) *Future { return c.submit(&Future{op: op, alone: true}) }
+
+func (c *Client) submit(f *Future) *Future {
+	f.done = make(chan struct{})
+	if err := c.check(f.op); err != nil {
+		f.fail(err)
+		return f
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closed:
+		f.fail(ErrClosed)
+	case len(c.queue) >= c.cfg.QueueOps || c.queueBytes+f.cost() > c.cfg.QueueBytes:
+		f.fail(ErrQueueFull)
+	default:
+		c.queue = append(c.queue, f)
+		c.queueBytes += f.cost()
+		c.kick()
+	}
+	return f
+}
+
+func (c *Client) check(op []byte) error {
+	if len(op) > bftraft.MaxOpBytes {
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(op), bftraft.MaxOpBytes)
+	}
+	if c.cfg.CheckOp != nil {
+		return c.cfg.CheckOp(op)
+	}
+	return nil
+}
+
+// kick wakes the goroutine that sends.
+func (c *Client) kick() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Submit submits an operation and waits for its result. If ctx ends first the error is ErrNotSent,
+// and it did not happen, or ErrUnknownOutcome.
+func (c *Client) Submit(ctx context.Context, op []byte) (Result, error) {
+	return c.Wait(ctx, c.Go(op))
+}
+
+// Wait waits for an operation as Submit does. Once it has returned an error for an operation, that
+// is final for all who wait for it.
+func (c *Client) Wait(ctx context.Context, f *Future) (Result, error) {
+	select {
+	case <-f.Done():
+	case <-ctx.Done():
+		c.abandon(f, context.Cause(ctx))
+	}
+	return f.Result()
+}
+
+// abandon ends an operation for which nobody waits any more. If its request was sent it may still
+// be executed: it stays in flight, because those after it wait for it.
+func (c *Client) abandon(f *Future, cause error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case <-f.done:
+		return
+	default:
+	}
+	if f.flight == nil {
+		if i := slices.Index(c.queue, f); i >= 0 {
+			c.queue = slices.Delete(c.queue, i, i+1)
+			c.queueBytes -= f.cost()
+		}
+		f.fail(fmt.Errorf("%w: %w", ErrNotSent, cause))
+		return
+	}
+	flight := f.flight
+	if last := len(c.flights) - 1; flight.frame != nil && flight.sent == 0 &&
+		len(flight.futures) == 1 && last >= 0 && c.flights[last] == flight {
+		// Nobody has seen it, and nothing follows it: its sequence can be given to another.
+		c.flights = slices.Delete(c.flights, last, last+1)
+		c.next--
+		f.fail(fmt.Errorf("%w: %w", ErrNotSent, cause))
+		return
+	}
+	// Its place in the request remains, held by one that nobody waits for.
+	flight.futures[slices.Index(flight.futures, f)] = &Future{done: make(chan struct{})}
+	f.fail(flight.unknown(cause))
+}

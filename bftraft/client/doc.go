@@ -1,0 +1,25 @@
+// Package client lets a program use a cluster without trusting any single node of it. Its one job
+// is to turn signed answers into results that f+1 voters vouch for, so that at least one honest
+// node does.
+//
+// # Contract
+//
+// A write is accepted once f+1 voters signed the same reply about its block and the block's
+// results tree leads to its result (protocol.md, C2). Together these make a Receipt, which others
+// can check with nothing but the genesis. A linearizable read writes nothing to the log (C3). A
+// node whose answer differs from the accepted one is counted and reported, and has no influence.
+//
+// Operations are executed at most once and in the order in which they were submitted. Those that
+// wait while the window of requests is full travel together under one signature. What was sent is
+// repeated until it is answered: first to the leader, then to all. When a caller gives up on an
+// operation that was sent, its outcome is unknown and the error says so; sending it again under
+// its RequestID is safe.
+//
+// The package does not know the state machine: operations, queries and results are bytes.
+//
+// # Threads
+//
+// Tally, ReadTally and Receipt are plain values of one owner: no clock, no goroutine. A Client may
+// be used by any number of goroutines. It has one goroutine of its own, which signs and sends, and
+// those of its link, which verify and count. Close ends them all.
+package client

@@ -1,0 +1,195 @@
+package client
+
+import (
+	"bytes"
+
+	"tangaroa/bftraft"
+	"tangaroa/quorumcert"
+)
+
+// readVoice is the newest answer of one voter.
+type readVoice struct {
+	signer   bftraft.NodeID
+	executed bftraft.Index
+	result   []byte
+}
+
+// ReadTally counts the answers to one question until a linearizable result stands (C3): the
+// greatest lock index of the first Q voters is the read index, and f+1 voters that have executed at
+// least that far must agree on the result.
+//
+// Why that is enough: a write that was complete before the question was asked is locked by Q voters,
+// and any Q others share an honest one with them; so the read index is not below it. Among f+1 that
+// agree one is honest.
+type ReadTally struct {
+	config *quorumcert.Configuration
+	locks  quorumcert.Set // voters whose lock was counted: at most Q
+	index  bftraft.Index  // the greatest of them
+	voices []readVoice    // at most one for each voter
+	newer  quorumcert.Set // voters that go by a newer configuration
+
+	settled bool
+	result  []byte
+	at      bftraft.Index
+	same    quorumcert.Set // those that vouch for the result
+	differ  quorumcert.Set // those that contradict f+1 others about one and the same state
+}
+
+// NewReadTally returns the tally of a question that is asked under a configuration.
+func NewReadTally(c *quorumcert.Configuration) *ReadTally { return &ReadTally{config: c} }
+
+// Add counts an answer that came over the link of its signer, has the nonce of the question, and
+// was verified. A node that is asked again answers again; what it has executed only grows.
+func (t *ReadTally) Add(r *bftraft.ReadReply) Verdict {
+	if !t.config.Has(r.Signer) {
+		return Alien
+	}
+	if r.Configuration > t.config.Entry() {
+		t.newer = t.newer.With(r.Signer)
+		return Counted
+	}
+	if t.settled {
+		return t.late(r)
+	}
+	if !t.fixed() && !t.locks.Has(r.Signer) {
+		t.locks = t.locks.With(r.Signer)
+		t.index = max(t.index, r.Lock.Index)
+	}
+	if !t.note(r) {
+		return Repeats
+	}
+	return t.settle()
+}
+
+// fixed says that the read index is known. Once it is, further locks do not move it.
+func (t *ReadTally) fixed() bool { return t.locks.Len() >= t.config.Size().Q }
+
+// note keeps the answer unless the node has given it before, or a newer one.
+func (t *ReadTally) note(r *bftraft.ReadReply) bool {
+	for i := range t.voices {
+		v := &t.voices[i]
+		if v.signer != r.Signer {
+			continue
+		}
+		if v.executed >= r.Executed {
+			return false
+		}
+		v.executed, v.result = r.Executed, r.Result
+		return true
+	}
+	t.voices = append(t.voices, readVoice{r.Signer, r.Executed, r.Result})
+	return true
+}
+
+// settle looks for f+1 voters that have executed far enough and agree.
+func (t *ReadTally) settle() Verdict {
+	if !t.fixed() {
+		return Counted
+	}
+	for _, v := range t.voices {
+		same := t.vouching(v.result)
+		if v.executed < t.index || same.Len() <= t.config.Size().F {
+			continue
+		}
+		t.settled, t.result, t.same = true, v.result, same
+		for _, w := range t.voices {
+			if same.Has(w.signer) {
+				t.at = max(t.at, w.executed)
+			}
+		}
+		for _, w := range t.voices {
+			if t.contradicts(w) {
+				t.differ = t.differ.With(w.signer)
+			}
+		}
+		return Settled
+	}
+	return Counted
+}
+
+// vouching returns the voters that have executed far enough and give this result.
+func (t *ReadTally) vouching(result []byte) quorumcert.Set {
+	var same quorumcert.Set
+	for _, v := range t.voices {
+		if v.executed >= t.index && bytes.Equal(v.result, result) {
+			same = same.With(v.signer)
+		}
+	}
+	return same
+}
+
+// contradicts says that f+1 voters have executed exactly as far as this one and agree on another
+// result. Who has executed further or less may well have another one.
+func (t *ReadTally) contradicts(v readVoice) bool {
+	n := 0
+	for _, w := range t.voices {
+		if t.same.Has(w.signer) && w.executed == v.executed {
+			n++
+		}
+	}
+	return n > t.config.Size().F && !bytes.Equal(v.result, t.result)
+}
+
+func (t *ReadTally) late(r *bftraft.ReadReply) Verdict {
+	v := readVoice{r.Signer, r.Executed, r.Result}
+	if t.contradicts(v) {
+		t.differ = t.differ.With(r.Signer)
+		return Dissents
+	}
+	return Agrees
+}
+
+// Result returns the accepted result, how far the furthest of those that vouch for it has executed,
+// and who they are; false as long as there is none.
+func (t *ReadTally) Result() (result []byte, at bftraft.Index, by quorumcert.Set, ok bool) {
+	return t.result, t.at, t.same, t.settled
+}
+
+// ReadIndex returns the index that must have been executed; false as long as fewer than Q voters
+// have answered.
+func (t *ReadTally) ReadIndex() (bftraft.Index, bool) { return t.index, t.fixed() }
+
+// Unheard returns the voters that have not answered at all.
+func (t *ReadTally) Unheard() quorumcert.Set {
+	unheard := t.config.Members() &^ t.newer
+	for _, v := range t.voices {
+		unheard = unheard.Without(v.signer)
+	}
+	return unheard
+}
+
+// Behind returns the voters that had not executed as far as the read index when they answered.
+// They have to be asked again, with the read index as the least index.
+func (t *ReadTally) Behind() quorumcert.Set {
+	var behind quorumcert.Set
+	if !t.fixed() {
+		return 0
+	}
+	for _, v := range t.voices {
+		if v.executed < t.index {
+			behind = behind.With(v.signer)
+		}
+	}
+	return behind
+}
+
+// Exhausted says that a quorum has executed far enough and no f+1 of it agree: what is read keeps
+// changing, and the whole question should be asked anew.
+func (t *ReadTally) Exhausted() bool {
+	if t.settled || !t.fixed() {
+		return false
+	}
+	n := 0
+	for _, v := range t.voices {
+		if v.executed >= t.index {
+			n++
+		}
+	}
+	return n >= t.config.Size().Q
+}
+
+// Superseded says that f+1 voters go by a newer configuration, so an honest one does.
+func (t *ReadTally) Superseded() bool { return t.newer.Len() > t.config.Size().F }
+
+// Dissenters returns the voters that contradict the accepted result.
+func (t *ReadTally) Dissenters() quorumcert.Set { return t.differ }

@@ -1,0 +1,265 @@
+package client
+
+import (
+	"slices"
+	"time"
+
+	"tangaroa/bftraft"
+	"tangaroa/crypto"
+)
+
+// Frame is called by the link with a frame from a node.
+func (c *Client) Frame(from bftraft.NodeID, frame []byte) {
+	if !c.config.Has(from) || len(frame) == 0 {
+		return
+	}
+	ok := false
+	switch frame[0] {
+	case bftraft.FrameReply:
+		ok = c.takeReply(from, frame)
+	case bftraft.FrameRefusal:
+		ok = c.takeRefusal(from, frame)
+	case bftraft.FrameReadReply:
+		ok = c.takeReadReply(from, frame)
+	case bftraft.FrameStatusReply:
+		ok = c.takeStatus(from, frame)
+	}
+	if !ok {
+		c.report([]Dissent{{Node: from, Kind: DissentInvalid}})
+	}
+}
+
+// report counts answers that were wrong and tells the owner about them.
+func (c *Client) report(list []Dissent) {
+	c.mu.Lock()
+	for _, d := range list {
+		if n := c.stats.node(d.Node); n != nil {
+			n.count(d.Kind)
+		}
+	}
+	c.mu.Unlock()
+	for _, d := range list {
+		if c.cfg.OnDissent != nil {
+			c.cfg.OnDissent(d)
+		}
+	}
+}
+
+// takeReply verifies a reply on the goroutine of its link and counts it.
+func (c *Client) takeReply(from bftraft.NodeID, frame []byte) bool {
+	r, err := bftraft.DecodeBlockReply(frame)
+	if err != nil {
+		return false
+	}
+	id := RequestID{r.Session, r.Sequence}
+	if r.Client != c.cfg.Key.Public() || !c.awaits(id) {
+		return true // another process under the same key waits for it, or nobody any more
+	}
+	if !c.judge.reply(from, r) {
+		return false
+	}
+	dissent, ok := c.countReply(id, r)
+	if len(dissent) > 0 {
+		c.report(dissent)
+	}
+	return ok
+}
+
+// awaits says whether a request is in flight or settled lately.
+func (c *Client) awaits(id RequestID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, tally := c.find(id)
+	return tally != nil
+}
+
+// find returns the tally of a request, and its flight if it has no result yet.
+func (c *Client) find(id RequestID) (*flight, *Tally) {
+	for _, f := range c.flights {
+		if f.id == id {
+			return f, f.tally
+		}
+	}
+	for _, t := range c.settled {
+		if t != nil && t.id == id {
+			return nil, t
+		}
+	}
+	return nil, nil
+}
+
+func (c *Client) countReply(id RequestID, r *bftraft.BlockReply) (list []Dissent, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f, tally := c.find(id)
+	if tally == nil {
+		return nil, true
+	}
+	if n := c.stats.node(r.Signer); n != nil {
+		n.Replies++
+	}
+	verdict, answer := tally.Add(r)
+	switch verdict {
+	case Malformed:
+		return nil, false
+	case Dissents:
+		return []Dissent{{Node: r.Signer, Kind: DissentReply, ID: id}}, true
+	case Settled:
+		differ := tally.Dissenters()
+		for node := differ.Next(0); node != 0; node = differ.Next(node) {
+			list = append(list, Dissent{Node: node, Kind: DissentReply, ID: id})
+		}
+		c.land(f, answer)
+	}
+	return list, true
+}
+
+// land takes a request that has its result out of the window.
+func (c *Client) land(f *flight, a *Answer) {
+	i := slices.Index(c.flights, f)
+	c.flights = slices.Delete(c.flights, i, i+1)
+	c.settled[c.oldest] = f.tally
+	c.oldest = (c.oldest + 1) % len(c.settled)
+	if a.Mine {
+		f.settle(a)
+	} else {
+		f.fail(ErrOtherRequest)
+	}
+	if !f.repeated {
+		c.pace.note(time.Since(f.began))
+	}
+	c.kick()
+}
+
+// takeRefusal counts a refusal. One node's word decides nothing, but the others are asked at once.
+func (c *Client) takeRefusal(from bftraft.NodeID, frame []byte) bool {
+	r, err := bftraft.DecodeRefusal(frame)
+	if err != nil {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f, _ := c.find(RequestID{r.Session, r.Sequence})
+	if f == nil || !f.sent.Has(from) {
+		return true
+	}
+	if n := c.stats.node(from); n != nil {
+		n.Refusals++
+	}
+	verdict := f.refuse(from, r, c.config.Size().F)
+	switch {
+	case verdict.code != 0:
+		c.giveUp(f, verdict)
+	case !passing(r.Code) && !f.toAll:
+		f.due = time.Now()
+	}
+	c.kick()
+	return true
+}
+
+// giveUp ends a request that f+1 nodes refuse for good. If they have executed its sequence, those
+// after it go on; else they wait in vain.
+func (c *Client) giveUp(f *flight, why refusal) {
+	i := slices.Index(c.flights, f)
+	c.flights = slices.Delete(c.flights, i, i+1)
+	f.fail(refusalError(why.code))
+	if why.code != bftraft.RefusedExpired || !why.executed {
+		c.breakSession(f)
+	}
+}
+
+// takeStatus keeps a node's status.
+func (c *Client) takeStatus(from bftraft.NodeID, frame []byte) bool {
+	s, err := bftraft.DecodeNodeStatus(frame, c.cluster, c.configs)
+	if err != nil || s.From != from {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leaders.note(s)
+	for _, v := range c.statuses {
+		v.take(s)
+	}
+	return true
+}
+
+// takeReadReply counts the answer to a read that is waiting for it.
+func (c *Client) takeReadReply(from bftraft.NodeID, frame []byte) bool {
+	r, err := bftraft.DecodeReadReply(frame)
+	if err != nil {
+		return false
+	}
+	query, ok := c.queryOf(r.Nonce)
+	if !ok {
+		return true // nobody waits for it any more
+	}
+	if r.Signer != from || r.Verify(c.cluster, c.configs, query) != nil {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n := c.stats.node(from); n != nil {
+		n.Replies++
+	}
+	if reading := c.reads[r.Nonce]; reading != nil {
+		reading.take(r)
+	}
+	return true
+}
+
+func (c *Client) queryOf(nonce bftraft.Digest) ([]byte, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.reads[nonce]
+	if r == nil {
+		return nil, false
+	}
+	return r.query, true
+}
+
+// NodeStats is what one node has said.
+type NodeStats struct {
+	ID       bftraft.NodeID
+	Up       bool   // it can be reached now
+	Replies  uint64 // verified replies and answers
+	Refusals uint64
+	Dissents uint64 // replies and reads that differ from what f+1 others vouch for
+	Invalid  uint64 // frames that are malformed or do not verify
+}
+
+func (n *NodeStats) count(kind DissentKind) {
+	if kind == DissentInvalid {
+		n.Invalid++
+		return
+	}
+	n.Dissents++
+}
+
+// Stats counts since the client was made.
+type Stats struct {
+	Requests uint64      // signed
+	Ops      uint64      // operations in them
+	Repeated uint64      // repetitions of requests that were late
+	Nodes    []NodeStats // ascending by id
+}
+
+func (s *Stats) node(id crypto.NodeID) *NodeStats {
+	for i := range s.Nodes {
+		if s.Nodes[i].ID == id {
+			return &s.Nodes[i]
+		}
+	}
+	return nil
+}
+
+// Stats returns a snapshot of the counters.
+func (c *Client) Stats() Stats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.stats
+	s.Nodes = slices.Clone(c.stats.Nodes)
+	for i := range s.Nodes {
+		s.Nodes[i].Up = c.up.Has(s.Nodes[i].ID)
+	}
+	return s
+}

@@ -1,0 +1,208 @@
+package client
+
+import (
+	"fmt"
+	"time"
+
+	"tangaroa/bftraft"
+	"tangaroa/quorumcert"
+)
+
+// run signs and sends what waits, and repeats what is late, until Close.
+func (c *Client) run() {
+	defer close(c.stopped)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		for c.launch() {
+		}
+		timer.Reset(c.repeatLate())
+		select {
+		case <-c.stop.Done():
+			return
+		case <-c.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// launch signs and sends one request with what waits, if the window has room. While it is full
+// operations gather, so that under load many share a signature.
+func (c *Client) launch() bool {
+	if c.stop.Err() != nil {
+		return false
+	}
+	c.mu.Lock()
+	f, ops := c.board()
+	c.mu.Unlock()
+	if f == nil {
+		return false
+	}
+	request := bftraft.SignRequest(c.cluster, c.cfg.Key, f.id.Session, f.id.Sequence, ops)
+	frame := bftraft.RequestFrame(request.Raw())
+	tally := NewTally(c.cluster, c.configs, request)
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f.request, f.frame, f.tally, f.began = request, frame, tally, time.Now()
+	c.stats.Requests++
+	c.stats.Ops += uint64(len(ops))
+	f.due = f.began.Add(c.pace.first())
+	c.send(f)
+	return true
+}
+
+// board takes operations from the queue into a new flight. The window counts from the oldest one
+// without a result, so that the cluster still remembers the results of all in it.
+func (c *Client) board() (*flight, [][]byte) {
+	if len(c.queue) == 0 || len(c.flights) >= c.cfg.Window || len(c.flights) > 0 &&
+		c.flights[0].id.Session == c.session &&
+		c.next >= c.flights[0].id.Sequence+uint64(c.cfg.Window) {
+		return nil, nil
+	}
+	f := &flight{id: RequestID{c.session, c.next}}
+	var ops [][]byte
+	size, n := 0, 0
+	for _, future := range c.queue {
+		full := n == c.cfg.BundleOps || size+future.cost() > c.cfg.BundleBytes || future.alone
+		if n > 0 && full {
+			break
+		}
+		future.flight = f
+		f.futures, ops = append(f.futures, future), append(ops, future.op)
+		size += future.cost()
+		if n++; future.alone {
+			break
+		}
+	}
+	clear(c.queue[:n])
+	c.queue = c.queue[n:]
+	c.queueBytes -= size
+	c.next++
+	c.flights = append(c.flights, f)
+	return f, ops
+}
+
+// send sends a flight to where it goes now: to the leader, or anybody who may forward it while no
+// leader is known, or to all.
+func (c *Client) send(f *flight) {
+	if f.toAll {
+		for id := c.up.Next(0); id != 0; id = c.up.Next(id) {
+			c.sendTo(f, id)
+		}
+		return
+	}
+	to := c.leaders.best(c.config.Size().F)
+	if !c.up.Has(to) {
+		to = c.up.Next(0)
+	}
+	if to != 0 {
+		c.sendTo(f, to)
+	}
+}
+
+func (c *Client) sendTo(f *flight, id bftraft.NodeID) {
+	if c.link.Send(id, f.frame) {
+		f.sent = f.sent.With(id)
+	}
+}
+
+// repeatLate sends what is late to all nodes, and asks them who leads. It returns the time until
+// the next one will be late.
+func (c *Client) repeatLate() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	wait := c.cfg.LateMax
+	late := false
+	for _, f := range c.flights {
+		if f.frame == nil {
+			continue
+		}
+		if left := f.due.Sub(now); left > 0 {
+			wait = min(wait, left)
+			continue
+		}
+		late = true
+		pause := c.pace.first()
+		if f.sent != 0 {
+			f.repeated, f.toAll = true, true
+			c.stats.Repeated++
+			pause = c.pace.next(now.Sub(f.began))
+		}
+		f.due = now.Add(pause)
+		wait = min(wait, pause)
+		c.send(f)
+	}
+	if late && now.Sub(c.asked) >= c.pace.first() {
+		c.asked = now
+		c.askStatus(c.up)
+	}
+	return wait
+}
+
+// askStatus asks nodes for their status.
+func (c *Client) askStatus(to quorumcert.Set) {
+	frame := []byte{bftraft.FrameStatus}
+	for id := to.Next(0); id != 0; id = to.Next(id) {
+		c.link.Send(id, frame)
+	}
+}
+
+// Up is called by the link when a node can be reached. What was sent before may be lost.
+func (c *Client) Up(id bftraft.NodeID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.config.Has(id) || c.closed {
+		return
+	}
+	c.up = c.up.With(id)
+	if c.link == nil {
+		return // New will ask
+	}
+	c.askStatus(quorumcert.SetOf(id))
+	for _, f := range c.flights {
+		if f.frame != nil && (f.toAll || f.sent&c.up == 0 || f.sent.Has(id)) {
+			c.sendTo(f, id)
+		}
+	}
+	for _, r := range c.reads {
+		if r.asks.Has(id) {
+			c.ask(r, quorumcert.SetOf(id))
+		}
+	}
+}
+
+// Down is called by the link when a node cannot be reached any more. What went to it alone goes to
+// all now: it may have been the leader.
+func (c *Client) Down(id bftraft.NodeID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.up = c.up.Without(id)
+	c.leaders.forget(id)
+	for _, f := range c.flights {
+		if f.frame != nil && f.sent.Has(id) && !f.toAll {
+			f.due = time.Now()
+			c.kick()
+		}
+	}
+}
+
+// breakSession gives up the session after a request in it that will never be executed: those
+// after it wait for it in vain. Later operations go under a new session.
+func (c *Client) breakSession(f *flight) {
+	kept := c.flights[:0]
+	for _, other := range c.flights {
+		if other.id.Session == f.id.Session && other.id.Sequence > f.id.Sequence {
+			other.fail(other.unknown(fmt.Errorf("request %v before it was refused", f.id)))
+			continue
+		}
+		kept = append(kept, other)
+	}
+	clear(c.flights[len(kept):])
+	c.flights = kept
+	if c.session == f.id.Session {
+		c.session = max(c.session+1, uint64(time.Now().UnixNano()))
+		c.next = 1
+	}
+}

@@ -1,0 +1,83 @@
+package client
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"tangaroa/bftraft"
+	"tangaroa/quorumcert"
+)
+
+// NodeReport is what a node says about itself, if it answers.
+type NodeReport struct {
+	ID     bftraft.NodeID
+	Up     bool                // it can be reached
+	Status *bftraft.NodeStatus // nil: it did not answer
+}
+
+// survey collects one status of each node. The client's mutex guards it.
+type survey struct {
+	reports []NodeReport
+	missing int
+	done    chan struct{} // closed when nobody is missing
+}
+
+func (v *survey) take(s *bftraft.NodeStatus) {
+	for i := range v.reports {
+		if v.reports[i].ID != s.From || v.reports[i].Status != nil {
+			continue
+		}
+		v.reports[i].Status = s
+		if v.missing--; v.missing == 0 {
+			close(v.done)
+		}
+	}
+}
+
+// Status asks every node for its status and returns when all have answered or ctx has ended. Each
+// is one node's word, signed.
+func (c *Client) Status(ctx context.Context) []NodeReport {
+	v := &survey{done: make(chan struct{}), missing: len(c.config.Voters())}
+	for _, voter := range c.config.Voters() {
+		v.reports = append(v.reports, NodeReport{ID: voter.ID})
+	}
+	c.mu.Lock()
+	c.statuses = append(c.statuses, v)
+	c.mu.Unlock()
+	repeat := time.NewTimer(0)
+	defer repeat.Stop()
+	for waiting := true; waiting; {
+		select {
+		case <-v.done:
+			waiting = false
+		case <-ctx.Done():
+			waiting = false
+		case <-c.stop.Done():
+			waiting = false
+		case <-repeat.C:
+			c.mu.Lock()
+			c.askStatus(v.absent() & c.up)
+			c.mu.Unlock()
+			repeat.Reset(c.cfg.Late)
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.statuses = slices.DeleteFunc(c.statuses, func(o *survey) bool { return o == v })
+	for i := range v.reports {
+		v.reports[i].Up = c.up.Has(v.reports[i].ID)
+	}
+	return v.reports
+}
+
+// absent returns the nodes that have not answered.
+func (v *survey) absent() quorumcert.Set {
+	var absent quorumcert.Set
+	for _, r := range v.reports {
+		if r.Status == nil {
+			absent = absent.With(r.ID)
+		}
+	}
+	return absent
+}

@@ -1,0 +1,153 @@
+package client
+
+import (
+	"tangaroa/bftraft"
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
+
+// Verdict says what a tally made of an answer.
+type Verdict uint8
+
+// The verdicts. An honest node causes only the first four, unless another process uses the same
+// request id.
+const (
+	Counted   Verdict = iota + 1 // it counts; more are needed
+	Settled                      // it made f+1: the result is accepted
+	Agrees                       // it is the same as what has been accepted
+	Repeats                      // the node had said the same before
+	Dissents                     // it differs from what was accepted, or from the node's own word
+	Alien                        // it is about something else
+	Malformed                    // it does not fit the request
+)
+
+// voice is the first answer of one voter.
+type voice struct {
+	signer bftraft.NodeID
+	reply  *bftraft.BlockReply
+	key    replyKey
+}
+
+// replyKey is all that makes two replies equal: the statement binds the block and its results, the
+// leaf binds request and results.
+type replyKey struct {
+	statement quorumcert.Reply
+	leaf      bftraft.Digest
+}
+
+// Tally counts the replies to one request until f+1 voters have said the same (C2). It holds at
+// most one reply for each voter, and none once it is settled.
+type Tally struct {
+	configs  *quorumcert.Configurations
+	client   crypto.PublicKey
+	id       RequestID
+	request  bftraft.Digest
+	ops      int
+	voices   []voice // in the order of their arrival
+	settled  bool
+	accepted replyKey
+	same     quorumcert.Set // signers of what was accepted
+	differ   quorumcert.Set // signers of anything else
+}
+
+// NewTally returns the tally of a request in a cluster.
+func NewTally(
+	cluster bftraft.Digest, configs *quorumcert.Configurations, r *bftraft.Request,
+) *Tally {
+	return &Tally{
+		configs: configs, client: r.Client, id: RequestID{r.Session, r.Sequence},
+		request: r.Digest(cluster), ops: len(r.Ops),
+	}
+}
+
+// Answer is what f+1 voters said alike.
+type Answer struct {
+	// Mine is false when it is about another request with the same id: this one was not executed.
+	Mine   bool
+	Reply  *bftraft.BlockReply // one of the replies
+	Proof  quorumcert.Receipt  // the statement with f+1 signatures
+	Voices quorumcert.Set      // all voters that had answered
+}
+
+// Add counts a reply that came over the link of its signer and whose signature and branch were
+// verified. The answer is set when the verdict is Settled.
+//
+// A reply about another request with our id counts for that other request: f+1 of them settle
+// that ours was never executed. One liar can put honest nodes' signatures under such a reply, since
+// a statement is about the block and not about us; that is why every voter speaks for itself, over
+// its own link.
+func (t *Tally) Add(r *bftraft.BlockReply) (Verdict, *Answer) {
+	if r.Client != t.client || r.Session != t.id.Session || r.Sequence != t.id.Sequence {
+		return Alien, nil
+	}
+	if r.Request == t.request && len(r.Results) != t.ops {
+		return Malformed, nil
+	}
+	key := replyKey{statement: r.Reply, leaf: r.Leaf()}
+	if t.settled {
+		return t.late(r.Signer, key), nil
+	}
+	for _, v := range t.voices {
+		if v.signer == r.Signer {
+			if v.key == key {
+				return Repeats, nil
+			}
+			return Dissents, nil
+		}
+	}
+	t.voices = append(t.voices, voice{signer: r.Signer, reply: r, key: key})
+	return t.count(r, key)
+}
+
+// late judges a reply to a request that has its result.
+func (t *Tally) late(signer bftraft.NodeID, key replyKey) Verdict {
+	switch {
+	case key != t.accepted:
+		t.differ = t.differ.With(signer)
+		return Dissents
+	case t.same.Has(signer):
+		return Repeats
+	}
+	t.same = t.same.With(signer)
+	return Agrees
+}
+
+func (t *Tally) count(r *bftraft.BlockReply, key replyKey) (Verdict, *Answer) {
+	var same quorumcert.Set
+	for _, v := range t.voices {
+		if v.key == key {
+			same = same.With(v.signer)
+		}
+	}
+	if same.Len() <= t.configs.For(r.Reply.Index).Size().F {
+		return Counted, nil
+	}
+	a := &Answer{Mine: r.Request == t.request, Reply: r, Proof: quorumcert.Receipt{Reply: r.Reply}}
+	for _, v := range t.voices {
+		a.Voices = a.Voices.With(v.signer)
+	}
+	a.Proof.Signers = same
+	for id := same.Next(0); id != 0; id = same.Next(id) {
+		for _, v := range t.voices {
+			if v.signer == id {
+				a.Proof.Sigs = append(a.Proof.Sigs, v.reply.Sig)
+			}
+		}
+	}
+	t.settled, t.accepted, t.same, t.differ = true, key, same, a.Voices&^same
+	t.voices = nil
+	return Settled, a
+}
+
+// Dissenters returns the voters whose answer differs from the accepted one. It is empty as long as
+// nothing is accepted.
+func (t *Tally) Dissenters() quorumcert.Set { return t.differ }
+
+// Heard returns the voters that have answered.
+func (t *Tally) Heard() quorumcert.Set {
+	heard := t.same | t.differ
+	for _, v := range t.voices {
+		heard = heard.With(v.signer)
+	}
+	return heard
+}
