@@ -100,6 +100,21 @@ func TestImageDependsOnlyOnTheKeysThatExist(t *testing.T) {
 	require.False(t, grown.image.root.divided())
 }
 
+// TestImageCoversEveryKey writes each key of a divided tree in turn: no subtree may
+// be left out.
+func TestImageCoversEveryKey(t *testing.T) {
+	m := New()
+	seen := map[crypto.Digest]bool{}
+	for range 2 {
+		for i := range 10 * leafKeys {
+			put(t, m, fmt.Sprintf("key %d", i), "")
+			root := m.image.root.sum()
+			require.False(t, seen[root], "key %d does not count", i)
+			seen[root] = true
+		}
+	}
+}
+
 // requireShape checks the rule that makes the tree a function of its keys.
 func requireShape(t *testing.T, n *node) {
 	if !n.divided() {
