@@ -16,6 +16,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
+	"github.com/dgraph-io/badger/v4/table"
+	"github.com/dgraph-io/ristretto/v2/z"
 	"golang.org/x/crypto/cryptobyte"
 
 	"tangaroa/bftraft"
@@ -196,19 +198,52 @@ func present(path string) error {
 
 func (s *Badger) openBadger(path string) (err error) {
 	defer recoverDamage(&err)
-	s.db, err = badger.Open(badgerOptions(path, s.options))
-	if err == nil {
-		return nil
+	if err = checkTables(path); err == nil {
+		if s.db, err = badger.Open(badgerOptions(path, s.options)); err == nil {
+			return nil
+		}
 	}
 	s.db = nil
 	var errno syscall.Errno
 	switch {
 	case strings.Contains(err.Error(), "Cannot acquire directory lock"):
 		return fmt.Errorf("%w: %w", ErrLocked, err)
+	case errors.Is(err, ErrDamaged):
+		return err
 	case errors.As(err, &errno):
 		return fmt.Errorf("open badger: %w", err)
 	}
-	return fmt.Errorf("%w: open badger: %w", ErrDamaged, err)
+	return fmt.Errorf("%w: open badger: %s", ErrDamaged, oneLine(err))
+}
+
+// checkTables opens the tables that the MANIFEST names, for their footers and indexes. Badger
+// does so in goroutines of its own, where a panic over damaged bytes ends the process without a
+// word on what is wrong; it goes on to verify all that the indexes name.
+func checkTables(path string) (err error) {
+	defer recoverDamage(&err)
+	f, err := os.Open(filepath.Join(path, badger.ManifestFilename))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	manifest, _, err := badger.ReplayManifestFile(f, 0, badger.DefaultOptions(path))
+	if err != nil {
+		return err
+	}
+	for id := range manifest.Tables {
+		file, err := z.OpenMmapFile(table.NewFilename(id, path), os.O_RDONLY, 0)
+		if err != nil {
+			return fmt.Errorf("%w: table %d: %w", ErrDamaged, id, err)
+		}
+		t, err := table.OpenTable(file, table.Options{ReadOnly: true})
+		if err != nil {
+			return errors.Join(fmt.Errorf("table %d: %w", id, err), file.Close(-1))
+		}
+		if err := t.Close(-1); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // readState reads the records that say whose store it is and how far it has come.
@@ -294,8 +329,16 @@ func (s *Badger) view(fn func(*badger.Txn) error) (err error) {
 // recoverDamage turns a panic of Badger, which trusts the bytes of its files, into an error.
 func recoverDamage(err *error) {
 	if r := recover(); r != nil {
-		*err = fmt.Errorf("%w: badger: %v", ErrDamaged, r)
+		*err = fmt.Errorf("%w: badger: %s", ErrDamaged, oneLine(r))
 	}
+}
+
+// oneLine returns the first line of what Badger says that has something in it: some of its errors
+// carry a stack.
+func oneLine(what any) string {
+	text := strings.TrimSpace(fmt.Sprint(what))
+	line, _, _ := strings.Cut(text, "\n")
+	return line
 }
 
 func get(txn *badger.Txn, key []byte) ([]byte, error) {

@@ -82,12 +82,45 @@ func flip(t *testing.T, path string, at int64) {
 	require.NoError(t, errors.Join(err, f.Close()))
 }
 
-// copyTree copies a directory and leaves holes where files are zero: Badger's are mostly that.
+// copyTree copies a directory as it is at one moment, as a crash would leave it: when Badger has
+// turned over its files meanwhile, what was copied never was, and it begins again.
 func copyTree(t *testing.T, from, to string) {
 	t.Helper()
-	require.NoError(t, filepath.WalkDir(from, func(p string, e fs.DirEntry, err error) error {
+	for before := layout(t, from); ; {
+		require.NoError(t, os.RemoveAll(to))
+		require.NoError(t, copyOnce(from, to))
+		after := layout(t, from)
+		if before == after {
+			return
+		}
+		before = after
+	}
+}
+
+// layout is what changes when Badger begins, lists or removes a file.
+func layout(t *testing.T, dir string) string {
+	t.Helper()
+	var all strings.Builder
+	require.NoError(t, filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil // a compaction has taken it away
+			return nil
+		}
+		all.WriteString(p + "\n")
+		if err == nil && e.Name() == "MANIFEST" {
+			raw, err := os.ReadFile(p)
+			all.Write(raw)
+			return err
+		}
+		return err
+	}))
+	return all.String()
+}
+
+// copyOnce leaves holes where files are zero: Badger's are mostly that.
+func copyOnce(from, to string) error {
+	return filepath.WalkDir(from, func(p string, e fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
 		}
 		if err != nil {
 			return err
@@ -97,7 +130,7 @@ func copyTree(t *testing.T, from, to string) {
 			return os.MkdirAll(target, 0o700)
 		}
 		return copyFile(p, target)
-	}))
+	})
 }
 
 func copyFile(from, to string) error {
