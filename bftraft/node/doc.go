@@ -1,0 +1,18 @@
+// Package node runs one member of the cluster: it gives a replica.Replica goroutines, a clock, a
+// network, metrics and a status page. Other programs embed it with a state machine of their own;
+// see the example.
+//
+// # Contract
+//
+// Bytes from other nodes and clients are verified off the goroutine that owns the replica, and
+// reach it verified or not at all. Frames of one class from one peer stay in order. Every queue is
+// bounded; what does not fit is dropped and counted, because the protocol sends again. After a
+// storage failure the node signs nothing more and Run says why. Run returns nil once its context
+// has ended; a leader then hands over first, if it can do so within Config.Grace.
+//
+// # Threads
+//
+// One goroutine, in Run, owns the replica and with it storage and state machine. Each (peer,
+// class) has a goroutine that verifies, and a few more verify for all clients together. They pass
+// what they verified on by channels. All methods of Node may be called from any goroutine.
+package node

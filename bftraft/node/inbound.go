@@ -1,0 +1,252 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"tangaroa/bftraft"
+	"tangaroa/bftraft/replica"
+	"tangaroa/crypto"
+	"tangaroa/p2p"
+)
+
+// peerClasses are the classes between nodes; each has a queue and a goroutine of its own for every
+// peer, so that bulk never delays consensus.
+const peerClasses = 2
+
+// inbound is the way of bytes to the owner. It implements p2p.Handler.
+type inbound struct {
+	log      *slog.Logger
+	verifier *bftraft.Verifier
+	metrics  *metrics
+	self     crypto.NodeID
+
+	peers   [crypto.MaxNodeID + 1]*[peerClasses]*queue // nil for who is no voter; never changed
+	clients *fairQueue
+	steps   chan step // to the owner
+	asks    chan ask  // to the owner
+	network Network   // set before anything arrives
+	wg      sync.WaitGroup
+}
+
+// step is what another node sent: a verified message, or a reply to a question of this node's.
+type step struct {
+	from  crypto.NodeID
+	msg   bftraft.Verified
+	reply *bftraft.BlockReply // if not nil, msg is empty
+}
+
+// ask is what a client, or the program around the node, wants: exactly one of the last four.
+type ask struct {
+	client  replica.ClientID
+	from    crypto.NodeID // the node that forwarded it, if one did
+	request *bftraft.Request
+	read    *bftraft.ReadRequest
+	status  bool
+	look    func(*replica.Replica)
+}
+
+// The channels to the owner are short: what waits, waits in the queues, which count bytes.
+const (
+	stepsWaiting = 64
+	asksWaiting  = 64
+)
+
+func newInbound(cfg *Config, v *bftraft.Verifier, m *metrics) *inbound {
+	in := &inbound{
+		log: cfg.logger(), verifier: v, metrics: m, self: cfg.ID,
+		clients: newFairQueue(cfg.ClientQueue, cfg.MaxClientQueueBytes),
+		steps:   make(chan step, stepsWaiting), asks: make(chan ask, asksWaiting),
+	}
+	for _, voter := range cfg.Genesis.Voters {
+		if voter.ID == cfg.ID {
+			continue
+		}
+		in.peers[voter.ID] = &[peerClasses]*queue{
+			newQueue(cfg.PeerQueue), newQueue(cfg.PeerQueue),
+		}
+	}
+	return in
+}
+
+// start begins to verify, until ctx ends.
+func (in *inbound) start(ctx context.Context, workers int) {
+	for id, queues := range in.peers {
+		if queues == nil {
+			continue
+		}
+		for _, q := range queues {
+			in.wg.Go(func() { in.verifyPeer(ctx, crypto.NodeID(id), q) })
+		}
+	}
+	for range workers {
+		in.wg.Go(func() { in.serveClients(ctx) })
+	}
+}
+
+// FromNode queues a frame of another node.
+func (in *inbound) FromNode(id crypto.NodeID, class p2p.Class, frame []byte) {
+	if !id.Valid() || in.peers[id] == nil {
+		in.metrics.drop(id, bftraft.UnknownSender)
+		return
+	}
+	fits := false
+	switch {
+	case len(frame) > 0 && frame[0] == bftraft.FrameRequest:
+		fits = in.clients.push(clientFrame{source: source{node: id}, frame: frame})
+	case class == p2p.Consensus:
+		fits = in.peers[id][0].push(frame)
+	default:
+		fits = in.peers[id][1].push(frame)
+	}
+	if !fits {
+		in.metrics.full(id)
+	}
+}
+
+// FromClient queues a frame of a client.
+func (in *inbound) FromClient(key crypto.PublicKey, conn p2p.ConnID, frame []byte) {
+	if !in.clients.push(clientFrame{source: source{key: key}, conn: conn, frame: frame}) {
+		in.metrics.clientFull.Inc()
+	}
+}
+
+// NodeUp has nothing to do: the next heartbeat says what was missed (N6).
+func (in *inbound) NodeUp(crypto.NodeID) {}
+
+// NodeDown has nothing to do: silence shows in the protocol.
+func (in *inbound) NodeDown(crypto.NodeID) {}
+
+func (in *inbound) verifyPeer(ctx context.Context, id crypto.NodeID, q *queue) {
+	var frames [][]byte
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-q.ready:
+		}
+		frames = q.take(frames)
+		for i, frame := range frames {
+			frames[i] = nil // the message holds what it needs
+			s, drop := in.verify(id, frame)
+			if drop != bftraft.Accepted {
+				in.metrics.drop(id, drop)
+				in.log.Debug("message dropped", "peer", id, "drop", drop)
+				continue
+			}
+			select {
+			case in.steps <- s:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+func (in *inbound) verify(id crypto.NodeID, frame []byte) (step, bftraft.Drop) {
+	if len(frame) > 0 && frame[0] == bftraft.FrameReply {
+		reply, err := bftraft.DecodeBlockReply(frame)
+		if err != nil {
+			return step{}, bftraft.Malformed
+		}
+		return step{from: id, reply: reply}, bftraft.Accepted
+	}
+	msg, drop := in.verifier.Verify(id, frame)
+	return step{from: id, msg: msg}, drop
+}
+
+func (in *inbound) serveClients(ctx context.Context) {
+	for {
+		f, ok := in.clients.pop()
+		if !ok {
+			select {
+			case <-in.clients.ready:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		a, ok := in.judge(&f)
+		if !ok {
+			continue
+		}
+		select {
+		case in.asks <- a:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// judge decodes and verifies what a client sent.
+func (in *inbound) judge(f *clientFrame) (ask, bool) {
+	a := ask{
+		client: replica.ClientID{Key: f.source.key, Conn: uint64(f.conn)}, from: f.source.node,
+	}
+	var err error
+	switch {
+	case len(f.frame) == 0:
+		err = bftraft.ErrClientMessage
+	case f.frame[0] == bftraft.FrameRequest:
+		return in.judgeRequest(f, a)
+	case f.frame[0] == bftraft.FrameRead:
+		a.read, err = bftraft.DecodeReadRequest(f.frame)
+	case f.frame[0] == bftraft.FrameStatus && len(f.frame) == 1:
+		a.status = true
+	default:
+		err = bftraft.ErrClientMessage
+	}
+	if err != nil {
+		in.metrics.refused(bftraft.RefusedMalformed)
+		return ask{}, false
+	}
+	return a, true
+}
+
+func (in *inbound) judgeRequest(f *clientFrame, a ask) (ask, bool) {
+	r, err := in.verifier.VerifyRequest(f.frame[1:])
+	if err == nil && a.from == 0 && r.Client != f.source.key {
+		err = bftraft.ErrUnknownClient // one client does not speak for another
+	}
+	if err == nil {
+		a.request = r
+		return a, true
+	}
+	if a.from != 0 {
+		in.metrics.drop(a.from, dropOf(err))
+		return ask{}, false
+	}
+	refusal := bftraft.Refusal{Code: codeOf(err)}
+	if r, err := bftraft.DecodeRequest(f.frame[1:]); err == nil {
+		refusal.Session, refusal.Sequence = r.Session, r.Sequence
+	}
+	in.metrics.refused(refusal.Code)
+	in.network.ReplyClient(f.conn, refusal.Encode())
+	return ask{}, false
+}
+
+// dropOf says in the words for peers why a request is not taken in.
+func dropOf(err error) bftraft.Drop {
+	switch {
+	case errors.Is(err, bftraft.ErrRequestTooLarge):
+		return bftraft.Oversize
+	case errors.Is(err, bftraft.ErrUnknownClient):
+		return bftraft.UnknownSender
+	case errors.Is(err, bftraft.ErrRequestSignature):
+		return bftraft.BadSignature
+	}
+	return bftraft.Malformed
+}
+
+// codeOf says the same in the words for clients.
+func codeOf(err error) bftraft.RefusalCode {
+	switch {
+	case errors.Is(err, bftraft.ErrRequestTooLarge):
+		return bftraft.RefusedTooLarge
+	case errors.Is(err, bftraft.ErrUnknownClient), errors.Is(err, bftraft.ErrRequestSignature):
+		return bftraft.RefusedClient
+	}
+	return bftraft.RefusedMalformed
+}

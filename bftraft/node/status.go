@@ -1,0 +1,198 @@
+package node
+
+import (
+	"time"
+
+	"tangaroa/bftraft"
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
+
+// Status is a picture of a node for people and programs. It is what /status serves.
+type Status struct {
+	Node     crypto.NodeID   `json:"node"`
+	Cluster  crypto.Digest   `json:"cluster"`
+	Name     string          `json:"name"` // of the cluster
+	Testnet  bool            `json:"testnet"`
+	Term     quorumcert.Term `json:"term"`
+	Leader   crypto.NodeID   `json:"leader"` // 0 while none is known
+	Suspects string          `json:"suspects"`
+	Backoff  int             `json:"backoff"` // doublings of the timeouts
+
+	Tip     quorumcert.Index `json:"tip"`     // end of the durable log
+	Locked  quorumcert.Index `json:"locked"`  // certified
+	Commit  quorumcert.Index `json:"commit"`  // committed
+	Applied quorumcert.Index `json:"applied"` // executed
+
+	Ready    bool             `json:"ready"`
+	NotReady string           `json:"not_ready,omitempty"` // why
+	Uptime   float64          `json:"uptime_seconds"`
+	Peers    []PeerStatus     `json:"peers"`
+	Faulty   []crypto.NodeID  `json:"faulty"` // voters not to be trusted
+	Evidence []EvidenceStatus `json:"evidence"`
+	Executed uint64           `json:"executed_operations"` // since the start
+}
+
+// PeerStatus is what a node knows of another.
+type PeerStatus struct {
+	Node     crypto.NodeID    `json:"node"`
+	Term     quorumcert.Term  `json:"term"`
+	Leader   crypto.NodeID    `json:"leader"`
+	Commit   quorumcert.Index `json:"commit"`
+	Suspects bool             `json:"suspects"` // the present term
+	Silent   bool             `json:"silent"`   // for an election timeout
+}
+
+// EvidenceStatus describes a proof that a voter is faulty.
+type EvidenceStatus struct {
+	Culprit crypto.NodeID    `json:"culprit"`
+	Kind    string           `json:"kind"` // two_acks or two_votes
+	Term    quorumcert.Term  `json:"term"`
+	Index   quorumcert.Index `json:"index,omitempty"`
+}
+
+// Describe says what a proof is about.
+func Describe(e *quorumcert.Evidence) EvidenceStatus {
+	switch {
+	case e.Acks != nil:
+		return EvidenceStatus{e.Culprit(), "two_acks", e.Acks.A.Term, e.Acks.A.Index}
+	case e.Votes != nil:
+		return EvidenceStatus{Culprit: e.Culprit(), Kind: "two_votes", Term: e.Votes.A.Term}
+	}
+	return EvidenceStatus{}
+}
+
+// picture makes a Status of a core's state, without judging readiness.
+func (n *Node) picture(s *bftraft.State, applied bftraft.Index) *Status {
+	out := &Status{
+		Node: n.cfg.ID, Cluster: n.verifier.Cluster(), Name: n.cfg.Genesis.Name,
+		Testnet: n.cfg.Genesis.Testnet, Term: s.Term, Leader: s.Leader,
+		Suspects: s.Suspects.String(), Backoff: s.Backoff, Tip: s.Tip.Index,
+		Locked: s.Lock.Index, Commit: s.Commit.Index, Applied: applied,
+		NotReady: "starting", Peers: make([]PeerStatus, len(s.Peers)),
+		Faulty:   append([]crypto.NodeID{}, s.Faulty.Members()...),
+		Evidence: make([]EvidenceStatus, len(s.Evidence)),
+	}
+	for i := range s.Peers {
+		p := &s.Peers[i]
+		out.Peers[i] = PeerStatus{
+			Node: p.ID, Term: p.Status.Term, Leader: p.Status.Leader,
+			Commit: p.Status.Commit.Index, Suspects: p.Suspects, Silent: p.Silent,
+		}
+	}
+	for i := range s.Evidence {
+		out.Evidence[i] = Describe(&s.Evidence[i])
+	}
+	return out
+}
+
+// watch notices what an operator should know. It belongs to the owner.
+type watch struct {
+	begunAt  time.Time
+	leader   crypto.NodeID // the last one known, 0 before the first
+	term     quorumcert.Term
+	cause    bftraft.Cause    // why this node last suspected its term
+	evidence int              // proofs reported
+	commit   quorumcert.Index // at movedAt
+	movedAt  time.Time        // when commits last moved, or nothing was waiting
+}
+
+// staleAfter is how long something may wait to be committed before the node is not ready.
+const staleAfter = 5 * time.Second
+
+// begin reports nothing that was known before the start.
+func (w *watch) begin(n *Node, now time.Time) {
+	s := n.replica.Core()
+	w.begunAt, w.movedAt, w.term, w.evidence = now, now, s.Term, len(s.Evidence)
+	w.look(n, now)
+}
+
+// saw remembers causes of suspicion that may be gone by the next tick.
+func (w *watch) saw(m bftraft.Message, drop bftraft.Drop) {
+	if drop != bftraft.Accepted {
+		return
+	}
+	if _, ok := m.(*bftraft.Resign); ok {
+		w.cause = bftraft.CauseResigned
+	}
+}
+
+// look takes a new picture and compares.
+func (w *watch) look(n *Node, now time.Time) {
+	s := n.replica.Core()
+	out := n.picture(&s, n.replica.Executed().Index)
+	out.Executed = n.replica.Stats().Ops
+	out.Uptime = now.Sub(w.begunAt).Seconds()
+	if s.Suspects != bftraft.CauseNone {
+		w.cause = s.Suspects
+	}
+	w.reportEvidence(n, &s)
+	w.reportLeader(n, &s)
+	waiting := s.Tip.Index > s.Commit.Index
+	for i := range s.Peers {
+		waiting = waiting || s.Peers[i].Status.Commit.Index > s.Commit.Index
+	}
+	if !waiting || s.Commit.Index != w.commit {
+		w.commit, w.movedAt = s.Commit.Index, now
+	}
+	out.NotReady = w.notReady(n, &s, now)
+	out.Ready = out.NotReady == ""
+	n.seen.Store(out)
+}
+
+// notReady says why the node is of no use to clients now, "" if it is.
+func (w *watch) notReady(n *Node, s *bftraft.State, now time.Time) string {
+	heard := 1
+	for i := range s.Peers {
+		if !s.Peers[i].Silent {
+			heard++
+		}
+	}
+	switch {
+	case s.Leader == 0:
+		return "no leader is known"
+	case s.Suspects != bftraft.CauseNone:
+		return "this node suspects the leader: " + s.Suspects.String()
+	case heard < quorumcert.ForNodes(len(n.cfg.Genesis.Voters)).Q:
+		return "no quorum of nodes is heard of"
+	case now.Sub(w.movedAt) >= staleAfter:
+		return "what waits is not being committed here"
+	}
+	return ""
+}
+
+func (w *watch) reportEvidence(n *Node, s *bftraft.State) {
+	for ; w.evidence < len(s.Evidence); w.evidence++ {
+		d := Describe(&s.Evidence[w.evidence])
+		if d.Culprit == s.Leader {
+			w.cause = bftraft.CauseProof
+		}
+		n.log.Warn("voter is proven faulty", "peer", d.Culprit, "evidence", d.Kind,
+			"term", d.Term, "index", d.Index)
+	}
+}
+
+func (w *watch) reportLeader(n *Node, s *bftraft.State) {
+	if s.Term != w.term && w.leader != 0 && s.Faulty.Has(w.leader) {
+		w.cause = bftraft.CauseProof
+	}
+	w.term = s.Term
+	if s.Leader == 0 || s.Leader == w.leader {
+		if s.Leader != 0 {
+			w.cause = s.Suspects
+		}
+		return
+	}
+	if w.leader == 0 {
+		n.log.Info("leader is known", "leader", s.Leader, "term", s.Term)
+	} else {
+		cause := w.cause
+		if cause == bftraft.CauseNone {
+			cause = bftraft.CauseOthers // a quorum suspected it and this node did not
+		}
+		n.metrics.leaderChanged(cause)
+		n.log.Info("leader changed", "leader", s.Leader, "before", w.leader, "term", s.Term,
+			"cause", cause)
+	}
+	w.leader, w.cause = s.Leader, s.Suspects
+}
