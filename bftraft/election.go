@@ -1,11 +1,17 @@
 package bftraft
 
-import "tangaroa/quorumcert"
+import (
+	"tangaroa/internal/mutant"
+	"tangaroa/quorumcert"
+)
 
 // tickCampaign stands for election once this node's rank has come (E3).
 func (c *Core) tickCampaign() {
 	if c.election != nil || c.mark.Term == c.term || c.faulty.Has(c.id) {
 		return
+	}
+	if c.lock.Term == c.term {
+		return // somebody leads this term: no base can be of the term itself (E4)
 	}
 	if c.vote.Candidate != 0 && c.vote.Candidate != c.id {
 		return
@@ -44,7 +50,8 @@ func (c *Core) requestVotes() {
 
 // giveVote records and sends a vote of this node (E4). The record is durable before it is sent.
 func (c *Core) giveVote(candidate NodeID, l Lock) {
-	c.vote, c.dirty, c.out.MustSync = VoteRecord{candidate, l}, true, true
+	c.vote, c.dirty = VoteRecord{candidate, l}, true
+	c.out.MustSync = c.out.MustSync || !mutant.On(mutant.M13)
 	c.sendVote()
 }
 
@@ -78,7 +85,7 @@ func (c *Core) onRequestVote(from NodeID, m *RequestVote) Drop {
 		return AlreadyVoted
 	case !c.windowOpen(from):
 		return TooEarly
-	case c.lock.Higher(m.Lock):
+	case c.refusesLock(m.Lock):
 		c.sendOne(from, ClassConsensus, &Proof{TermProof: TermProof{QC: c.lockQC}})
 		return LowerLock
 	case c.vote.Candidate == from && c.vote.Lock.Higher(m.Lock):
@@ -89,6 +96,18 @@ func (c *Core) onRequestVote(from NodeID, m *RequestVote) Drop {
 	}
 	c.giveVote(from, m.Lock)
 	return Accepted
+}
+
+// refusesLock says whether a candidate's lock is below this node's: only certified positions count,
+// by term first.
+func (c *Core) refusesLock(l Lock) bool {
+	switch {
+	case mutant.On(mutant.M05):
+		return false
+	case mutant.On(mutant.M12):
+		return c.lock.Index > l.Index
+	}
+	return c.lock.Higher(l)
 }
 
 func (c *Core) onVote(from NodeID, m *RequestVoteResponse) Drop {
