@@ -1,0 +1,156 @@
+package adversary
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tangaroa/bftraft"
+	"tangaroa/crypto"
+)
+
+func TestRegistryKnowsItsAttacksAndRefusesOthers(t *testing.T) {
+	require.True(t, slices.IsSorted(Names()))
+	require.Contains(t, Names(), "equivocate")
+	require.Contains(t, Names(), "silent")
+	o := Options{Signer: crypto.NewSigner(1, seeded(1)), Cluster: crypto.Digest{1}}
+	for _, name := range Names() {
+		require.NotEmpty(t, Does(name))
+		liar, err := New(name, o)
+		require.NoError(t, err)
+		require.Equal(t, name, liar.Name())
+	}
+	_, err := New("harmless", o)
+	require.ErrorIs(t, err, ErrUnknown)
+	require.Empty(t, Does("harmless"))
+	_, err = New("silent", Options{})
+	require.Error(t, err)
+}
+
+// convicted says that all the given hold proof against the liar.
+func convicted(members []*member, liar crypto.NodeID) bool {
+	for _, m := range members {
+		found := false
+		for _, e := range m.Core().Evidence {
+			found = found || e.Culprit() == liar && e.Acks != nil
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}
+
+// proposals collects the positions a leader acked in proposals, by receiver.
+type proposals map[crypto.NodeID]map[bftraft.Position]bool
+
+func (p proposals) collect(from crypto.NodeID, d packet) {
+	m, drop := bftraft.DecodeMessage(d.frame)
+	if d.from != from || drop != bftraft.Accepted {
+		return
+	}
+	if a, ok := m.(*bftraft.AppendEntries); ok && len(a.Blocks) > 0 {
+		if p[d.to] == nil {
+			p[d.to] = map[bftraft.Position]bool{}
+		}
+		p[d.to][a.Blocks[0].End()] = true
+	}
+}
+
+func TestEquivocatingLeaderIsConvictedDeposedAndNeverElectedAgain(t *testing.T) {
+	const liar = crypto.NodeID(2) // leads term 1: rank 0 is the voter at position 1
+	for _, n := range []int{4, 7} {
+		c := newCluster(t, n, map[crypto.NodeID]string{liar: "equivocate"})
+		honest := c.honest(liar)
+		c.until("the liar leads", func() bool { return c.member(liar).Core().Leading })
+		c.request()
+		said := proposals{}
+		c.spy = func(p packet) { said.collect(liar, p) }
+		c.until("all honest members convict the liar",
+			func() bool { return convicted(honest, liar) })
+		first, last := honest[0].id, honest[len(honest)-1].id
+		for at := range said[last] {
+			require.False(t, said[first][at], "both halves were told the same")
+		}
+		require.NotEmpty(t, said[first])
+		require.NotEmpty(t, said[last])
+
+		c.until("an honest leader", func() bool {
+			for _, m := range honest {
+				if l := m.Core().Leader; l == 0 || l == liar {
+					return false
+				}
+			}
+			return true
+		})
+		for range 5 {
+			c.request()
+		}
+		c.agree(honest)
+		neverElected(c, honest, liar)
+	}
+}
+
+// neverElected lets leaders resign until the liar has been refused in a term that would be its.
+func neverElected(c *cluster, honest []*member, liar crypto.NodeID) {
+	from := honest[0].Core().Term
+	c.until("the liar's turn comes and goes", func() bool {
+		for _, m := range honest {
+			if s := m.Core(); s.Leading {
+				m.Resign()
+			}
+			require.NotEqual(c.t, liar, m.Core().Leader)
+		}
+		return honest[0].Core().Term >= from+bftraft.Term(2*len(c.members))
+	})
+	refused := 0
+	for _, m := range honest {
+		refused += m.drops[liar][bftraft.FaultySender]
+	}
+	require.Positive(c.t, refused)
+	c.request()
+	c.agree(honest)
+}
+
+func TestEquivocatorBehavesUntilItLeads(t *testing.T) {
+	c := newCluster(t, 4, map[crypto.NodeID]string{4: "equivocate"})
+	for range 5 {
+		c.request()
+	}
+	c.agree(c.members)
+	for _, m := range c.members {
+		require.Empty(t, m.Core().Evidence)
+	}
+}
+
+func TestSilentMemberSendsNothingAndStopsNothing(t *testing.T) {
+	for _, silent := range []crypto.NodeID{2, 4} { // the first leader, or a follower
+		c := newCluster(t, 4, map[crypto.NodeID]string{silent: "silent"})
+		honest := c.honest(silent)
+		sent := 0
+		c.spy = func(p packet) {
+			if p.from == silent {
+				sent++
+			}
+		}
+		c.until("an honest leader", func() bool { return honest[0].Core().Leader != 0 })
+		for range 5 {
+			c.request()
+		}
+		c.agree(c.members) // it executes all the same
+		for range 500 {
+			c.tick()
+		}
+		require.Zero(t, sent)
+		require.Zero(t, c.member(silent).replies)
+		require.Positive(t, honest[0].replies)
+		for _, m := range honest {
+			s := m.Core()
+			require.Empty(t, s.Evidence)
+			for _, p := range s.Peers {
+				require.Equal(t, p.ID == silent, p.Silent, "node %d of %d", m.id, p.ID)
+			}
+		}
+	}
+}
