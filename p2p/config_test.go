@@ -89,6 +89,18 @@ func TestIdentityIsThePublicKey(t *testing.T) {
 	require.True(t, id.MatchesPrivateKey(private))
 }
 
+func TestBothEndsKeepTheConnectionThatTheLowerNodeDialled(t *testing.T) {
+	for _, weDial := range []bool{true, false} {
+		lower, higher := weDial, !weDial // the connection is outbound for who dialled it
+		require.True(t, replaces(lower, higher, weDial, true))
+		require.False(t, replaces(higher, lower, weDial, true))
+		for _, outbound := range []bool{true, false} {
+			require.True(t, replaces(outbound, outbound, weDial, true), "dialled again")
+			require.True(t, replaces(outbound, !outbound, weDial, false), "the old one is lost")
+		}
+	}
+}
+
 func TestRedialPauseDoublesToTheCap(t *testing.T) {
 	pause := redial{min: 50 * time.Millisecond, max: time.Second}
 	for _, full := range []time.Duration{50, 100, 200, 400, 800, 1000, 1000} {

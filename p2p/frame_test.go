@@ -101,6 +101,16 @@ func TestAnnouncedLengthAllocatesNothing(t *testing.T) {
 	}
 }
 
+func TestMemoryGrowsWithWhatArrived(t *testing.T) {
+	const arrived = 5 * growBytes
+	wire := binary.BigEndian.AppendUint32(nil, 32<<20)
+	wire = append(wire, make([]byte, arrived)...)
+	var err error
+	used := allocated(func() { _, err = readerOf(bytes.NewReader(wire), 64<<20).next() })
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.Less(t, used, uint64(4*arrived))
+}
+
 func TestFrameReaderReportsProgressOfLongFrames(t *testing.T) {
 	moved, done := 0, 0
 	r := readerOf(bytes.NewReader(framed(t, make([]byte, 4*growBytes))), 1<<20)

@@ -92,23 +92,28 @@ func TestFramesOfOneClassArriveInOrder(t *testing.T) {
 }
 
 func TestFullQueueDropsTheNewestAndNeverBlocks(t *testing.T) {
-	a, b := twoNodes(t, func(cfg *Config) {
-		cfg.MaxFrameBytes, cfg.MaxClientFrameBytes = 1<<20, 1<<20
-		cfg.Queues[Bulk] = QueueLimit{Frames: 8, Bytes: 4 << 20}
-	})
-	frame := func(i int) []byte { return append(numbered(i, 8), make([]byte, 1<<19)...) }
-	accepted, refused := 0, 0
-	for refused == 0 || accepted < 12 {
-		if a.Send(2, Bulk, frame(accepted)) { // nobody takes what b receives
-			accepted++
-		} else {
-			refused++
-		}
-		require.Less(t, accepted, 1000)
-		require.LessOrEqual(t, a.Stats().Peers[0].Classes[Bulk].Queued, 8)
+	for name, limit := range map[string]QueueLimit{
+		"frames": {Frames: 8, Bytes: 64 << 20}, "bytes": {Frames: 1000, Bytes: 4 << 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b := twoNodes(t, func(cfg *Config) {
+				cfg.MaxFrameBytes, cfg.MaxClientFrameBytes = 1<<20, 1<<20
+				cfg.Queues[Bulk] = limit
+			})
+			accepted, refused := 0, 0
+			for refused == 0 || accepted < 12 {
+				if a.Send(2, Bulk, make([]byte, 1<<19)) { // nobody takes what b receives
+					accepted++
+				} else {
+					refused++
+				}
+				require.Less(t, accepted, 1000)
+				require.LessOrEqual(t, a.Stats().Peers[0].Classes[Bulk].Queued, 8)
+			}
+			require.Equal(t, uint64(refused), a.Stats().Peers[0].Classes[Bulk].Dropped)
+			sendUntil(t, a, b, Consensus, []byte("consensus goes on"))
+		})
 	}
-	require.Equal(t, uint64(refused), a.Stats().Peers[0].Classes[Bulk].Dropped)
-	sendUntil(t, a, b, Consensus, []byte("consensus goes on"))
 }
 
 func TestFullQueueKeepsWhatItAccepted(t *testing.T) {

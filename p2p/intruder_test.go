@@ -3,6 +3,7 @@ package p2p
 import (
 	"context"
 	"encoding/binary"
+	"log/slog"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -139,6 +140,7 @@ func TestNewerStreamReplacesTheOlder(t *testing.T) {
 	misbehave(t, b, 1, raw)
 	for string(take(t, a.frames).frame) != "on the second" {
 	}
+	require.Equal(t, crypto.NodeID(2), take(t, a.downs), "who still writes to the first learns it")
 }
 
 func TestSilentLinkIsClosed(t *testing.T) {
@@ -148,6 +150,35 @@ func TestSilentLinkIsClosed(t *testing.T) {
 	a, b := start(t, one), start(t, two)
 	introduce(t, a, b)
 	require.Equal(t, crypto.NodeID(2), take(t, a.downs))
+}
+
+// mute is a node that connects and opens no stream.
+func mute(t *testing.T, id int, victim *party) {
+	t.Helper()
+	h := &Host{cfg: testConfig(id), log: slog.New(slog.DiscardHandler)}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.peers.Store(&peerSet{})
+	require.NoError(t, h.buildSwarm())
+	t.Cleanup(func() { require.NoError(t, h.Close()) })
+	r, err := newRemote(h, victim.peer())
+	require.NoError(t, err)
+	h.peers.Store(&peerSet{byPeer: map[peer.ID]*remote{r.pid: r}})
+	require.NoError(t, r.dial())
+}
+
+func TestPeerThatOpensNoStreamIsDisconnected(t *testing.T) {
+	cfg := testConfig(1)
+	cfg.ReadTimeout, cfg.KeepAlive = 300*time.Millisecond, 100*time.Millisecond
+	a := start(t, cfg)
+	require.NoError(t, a.SetPeers([]Peer{{ID: 2, Key: testKey(2).Public()}}))
+	came, went := make(chan network.Conn, 8), make(chan network.Conn, 8)
+	a.swarm.Notify(&network.NotifyBundle{
+		ConnectedF:    func(_ network.Network, c network.Conn) { came <- c },
+		DisconnectedF: func(_ network.Network, c network.Conn) { went <- c },
+	})
+	mute(t, 2, a)
+	require.Equal(t, take(t, came), take(t, went))
+	require.Empty(t, a.ups, "it was never up")
 }
 
 func TestIdleLinkStays(t *testing.T) {

@@ -99,16 +99,22 @@ func (r *remote) current() *link {
 	return nil
 }
 
-// prefers tells whether conn should replace the link old. Two connections that were dialled at the
-// same time from both ends must have the same fate at both ends: the one that the lower node
-// dialled stays. In all other cases the newer one is right, because whoever dialled it had lost the
-// older.
+// prefers tells whether conn should replace the link old.
 func (r *remote) prefers(conn network.Conn, old *link) bool {
 	outbound := conn.Stat().Direction == network.DirOutbound
-	if outbound == old.outbound || time.Since(old.began) > 2*r.host.cfg.DialTimeout {
+	simultaneous := time.Since(old.began) <= 2*r.host.cfg.DialTimeout
+	return replaces(outbound, old.outbound, r.weDial(), simultaneous)
+}
+
+// replaces decides between a new connection and an older one, given which of them we dialled and
+// whether we are the lower node. Two connections that were dialled at the same time from both ends
+// must have the same fate at both ends: the one that the lower node dialled stays. In all other
+// cases the newer one is right, because whoever dialled it had lost the older.
+func replaces(outbound, oldOutbound, weDial, simultaneous bool) bool {
+	if outbound == oldOutbound || !simultaneous {
 		return true
 	}
-	return outbound == r.weDial()
+	return outbound == weDial
 }
 
 // weDial tells whether it is on us to dial first.
