@@ -103,9 +103,13 @@ func fill(dir string, id Identity) error {
 }
 
 // badgerOptions is the small profile: no caches, as nothing is compressed and the chain keeps its
-// newest blocks in memory itself; no metrics; tables verified when they are opened.
+// newest blocks in memory itself; no metrics; tables of one size on all levels, as Badger sets
+// aside twice a table's size to build one; blocks in them no smaller than a value, as it doubles
+// those it outgrows. Tables are verified when they are opened.
 func badgerOptions(dir string, o Options) badger.Options {
-	return badger.DefaultOptions(dir).
+	b := badger.DefaultOptions(dir)
+	b.TableSizeMultiplier = 1
+	return b.
 		WithSyncWrites(true).
 		WithChecksumVerificationMode(options.OnTableRead).
 		WithNumVersionsToKeep(1).
@@ -113,7 +117,8 @@ func badgerOptions(dir string, o Options) badger.Options {
 		WithCompression(options.None).
 		WithBlockCacheSize(0).
 		WithIndexCacheSize(0).
-		WithBlockSize(64 << 10).
+		WithBlockSize(1 << 20).
+		WithBaseTableSize(8 << 20).
 		WithMemTableSize(o.MemtableBytes).
 		WithNumMemtables(2).
 		WithNumCompactors(2).
@@ -133,7 +138,8 @@ func Open(dir string, o Options) (*Badger, error) {
 		return nil, err
 	}
 	if err := s.open(); err != nil {
-		return nil, errors.Join(err, s.release())
+		_ = s.release() // why it cannot be opened says more
+		return nil, err
 	}
 	return s, nil
 }
@@ -219,8 +225,7 @@ func (s *Badger) openBadger(path string) (err error) {
 // checkTables opens the tables that the MANIFEST names, for their footers and indexes. Badger
 // does so in goroutines of its own, where a panic over damaged bytes ends the process without a
 // word on what is wrong; it goes on to verify all that the indexes name.
-func checkTables(path string) (err error) {
-	defer recoverDamage(&err)
+func checkTables(path string) error {
 	f, err := os.Open(filepath.Join(path, badger.ManifestFilename))
 	if err != nil {
 		return err
@@ -231,19 +236,29 @@ func checkTables(path string) (err error) {
 		return err
 	}
 	for id := range manifest.Tables {
-		file, err := z.OpenMmapFile(table.NewFilename(id, path), os.O_RDONLY, 0)
-		if err != nil {
-			return fmt.Errorf("%w: table %d: %w", ErrDamaged, id, err)
-		}
-		t, err := table.OpenTable(file, table.Options{ReadOnly: true})
-		if err != nil {
-			return errors.Join(fmt.Errorf("table %d: %w", id, err), file.Close(-1))
-		}
-		if err := t.Close(-1); err != nil {
-			return err
+		name := table.NewFilename(id, path)
+		if err := checkTable(name); err != nil {
+			return fmt.Errorf("%w: table %s: %s", ErrDamaged, filepath.Base(name), oneLine(err))
 		}
 	}
 	return nil
+}
+
+func checkTable(name string) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = errors.New("its index cannot be read")
+		}
+	}()
+	file, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	t, err := table.OpenTable(file, table.Options{ReadOnly: true})
+	if err != nil {
+		return errors.Join(err, file.Close(-1))
+	}
+	return t.Close(-1)
 }
 
 // readState reads the records that say whose store it is and how far it has come.

@@ -39,8 +39,8 @@ type Options struct {
 const (
 	// DefaultMinFreeBytes is room for the files that Badger writes ahead in the default profile.
 	DefaultMinFreeBytes = 128 << 20
-	// DefaultMemtableBytes keeps an idle node small and lets a block of 1 MiB go in one step.
-	DefaultMemtableBytes = 16 << 20
+	// DefaultMemtableBytes keeps a node small and lets a block of 1 MiB go in one transaction.
+	DefaultMemtableBytes = 8 << 20
 	// MinMemtableBytes is the least with which values of 1 MiB stay out of the value log.
 	MinMemtableBytes = 8 << 20
 )
