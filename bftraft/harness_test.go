@@ -546,3 +546,25 @@ func (h *harness) leader() NodeID {
 	}
 	return 0
 }
+
+// picture says where everybody is.
+func (h *harness) picture() string {
+	out := fmt.Sprintf("tick %d\n", h.now)
+	for _, m := range h.members {
+		if m.core == nil {
+			out += fmt.Sprintf("%d down\n", m.id)
+			continue
+		}
+		s := m.core.State()
+		out += fmt.Sprintf("%d: term %d leader %d vote %d/%s lock %s mark %s tip (%d,%s) commit %d "+
+			"backoff %d suspects %v faulty %v gather %v pending %v\n", s.ID, s.Term, s.Leader,
+			s.Vote.Candidate, lockText(s.Vote.Lock), lockText(s.Lock), lockText(s.Mark), s.Tip.Index,
+			s.Tip.Hash.Short(), s.Commit.Index, s.Backoff, s.Suspects, s.Faulty,
+			m.core.gather != nil, m.core.pending != nil)
+	}
+	return out
+}
+
+func lockText(l Lock) string {
+	return fmt.Sprintf("%d:(%d,%s)", l.Term, l.Index, l.Hash.Short()[:4])
+}

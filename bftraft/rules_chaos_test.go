@@ -254,28 +254,6 @@ func (c *chaos) allRunning() bool {
 	return true
 }
 
-// picture says where everybody is.
-func (c *chaos) picture() string {
-	out := fmt.Sprintf("tick %d, liar %d\n", c.now, c.liar)
-	for _, m := range c.members {
-		if m.core == nil {
-			out += fmt.Sprintf("%d down\n", m.id)
-			continue
-		}
-		s := m.core.State()
-		out += fmt.Sprintf("%d: term %d leader %d vote %d/%s lock %s mark %s tip (%d,%s) commit %d "+
-			"backoff %d suspects %v faulty %v gather %v pending %v\n", s.ID, s.Term, s.Leader,
-			s.Vote.Candidate, lockText(s.Vote.Lock), lockText(s.Lock), lockText(s.Mark), s.Tip.Index,
-			s.Tip.Hash.Short(), s.Commit.Index, s.Backoff, s.Suspects, s.Faulty,
-			m.core.gather != nil, m.core.pending != nil)
-	}
-	return out
-}
-
-func lockText(l Lock) string {
-	return fmt.Sprintf("%d:(%d,%s)", l.Term, l.Index, l.Hash.Short()[:4])
-}
-
 // blameless checks that evidence names the liar only, and holds.
 func (c *chaos) blameless() {
 	for _, m := range c.members {
@@ -304,7 +282,7 @@ func runChaos(t *testing.T, seed uint64) int {
 	c := newChaos(t, seed)
 	defer func() {
 		if p := recover(); p != nil {
-			t.Fatalf("seed %d: %v\n%s", seed, p, c.picture())
+			t.Fatalf("seed %d, liar %d: %v\n%s", seed, c.liar, p, c.picture())
 		}
 	}()
 	c.run(300 + c.rng.IntN(500))
