@@ -148,6 +148,7 @@ func TestDamagedRecordIsSeen(t *testing.T) {
 		seen   bool // when it is read from the open store
 	}{
 		{"block lost", 'b', lost, false},
+		{"inner block lost", 'B', lost, false},
 		{"block body", 'b', last, true},
 		{"block header", 'b', first, true},
 		{"block replaced", 'b', replaced, true},
@@ -171,7 +172,11 @@ func TestDamagedRecordIsSeen(t *testing.T) {
 				Evidence: []quorumcert.Evidence{{Votes: conflict()}},
 				MustSync: true,
 			}))
-			require.NoError(t, s.Change(test.kind, test.change))
+			kind, back := test.kind, 0
+			if kind == 'B' {
+				kind, back = 'b', 2
+			}
+			require.NoError(t, s.Change(kind, back, test.change))
 			_, inPart := s.Block(2)
 			_, inOne := s.Block(5)
 			_, commit := s.Commit(1)

@@ -23,9 +23,10 @@ func (s *Badger) Steps(r *bftraft.Ready) ([]func() error, error) {
 	return steps, err
 }
 
-// Change puts change(v) in place of v, the value of the last record of a kind; nil deletes it.
-func (s *Badger) Change(kind byte, change func([]byte) []byte) error {
-	var last op
+// Change puts change(v) in place of v, the value of the record of a kind that stands back before
+// the last; nil deletes it.
+func (s *Badger) Change(kind byte, back int, change func([]byte) []byte) error {
+	var all []op
 	err := s.view(func(txn *badger.Txn) error {
 		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{kind}})
 		defer it.Close()
@@ -34,13 +35,14 @@ func (s *Badger) Change(kind byte, change func([]byte) []byte) error {
 			if err != nil {
 				return err
 			}
-			last = op{it.Item().KeyCopy(nil), value}
+			all = append(all, op{it.Item().KeyCopy(nil), value})
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	last.value = change(last.value)
-	return s.commit([]op{last})
+	o := all[len(all)-1-back]
+	o.value = change(o.value)
+	return s.commit([]op{o})
 }

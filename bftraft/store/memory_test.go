@@ -90,22 +90,47 @@ func TestMemoryRolledBackWithItsGuardDoesNotNotice(t *testing.T) {
 	r, err = m.Load()
 	require.NoError(t, err)
 	require.Zero(t, r.Tip.Index)
+}
 
-	// An image stays as it was while others grow from it.
-	require.NoError(t, m.Save(&bftraft.Ready{
-		Blocks: []*bftraft.Block{block(r.Tip, "b")}, MustSync: true,
-	}))
-	grown := m.Image()
-	m = m.Restore(old, true)
-	_, err = m.Load()
-	require.NoError(t, err)
-	require.NoError(t, m.Save(&bftraft.Ready{
-		Blocks: []*bftraft.Block{block(r.Tip, "c")}, MustSync: true,
-	}))
-	m = m.Restore(grown, true)
-	_, err = m.Load()
-	require.NoError(t, err)
-	found, ok := m.Block(1)
-	require.True(t, ok)
-	require.Equal(t, []byte("b"), found.Entries()[0].Data)
+// TestMemoryImagesDoNotShareWhatGrows goes on from one image in two ways, and cuts a chain that a
+// crash brings back.
+func TestMemoryImagesDoNotShareWhatGrows(t *testing.T) {
+	m := store.NewMemory(storetest.Identity)
+	save := func(sync bool, at bftraft.Position, data string) bftraft.Position {
+		b := block(at, data)
+		require.NoError(t, m.Save(&bftraft.Ready{
+			Truncated: true, Truncate: at.Index, Blocks: []*bftraft.Block{b}, MustSync: sync,
+		}))
+		return b.End()
+	}
+	load := func(next *store.Memory) bftraft.Position {
+		m = next
+		r, err := m.Load()
+		require.NoError(t, err)
+		return r.Tip
+	}
+	at := func(i bftraft.Index) string {
+		b, ok := m.Block(i)
+		require.True(t, ok)
+		return string(b.Entries()[0].Data)
+	}
+	tip := load(m)
+	var second bftraft.Position
+	for i, data := range []string{"1", "2", "3"} {
+		if tip = save(true, tip, data); i == 1 {
+			second = tip
+		}
+	}
+	base := m.Image()
+	save(true, tip, "left")
+	left := m.Image()
+	load(m.Restore(base, true))
+	save(true, tip, "right")
+	load(m.Restore(left, true))
+	require.Equal(t, "left", at(4))
+
+	save(false, second, "other")
+	require.Equal(t, "other", at(3))
+	load(m.Crash(0))
+	require.Equal(t, "3", at(3))
 }

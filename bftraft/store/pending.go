@@ -120,8 +120,9 @@ func (v chainView) accept(r *bftraft.Ready, lock bftraft.Lock, committed bftraft
 		}
 		tip = b.End()
 	}
-	if r.HardState != nil {
-		lock = r.HardState.Lock
+	moved := r.Truncated
+	if r.HardState != nil && r.HardState.Lock != lock {
+		lock, moved = r.HardState.Lock, true
 	}
 	on := func(i bftraft.Index, hash crypto.Digest) bool {
 		if i <= kept.Index {
@@ -131,7 +132,7 @@ func (v chainView) accept(r *bftraft.Ready, lock bftraft.Lock, committed bftraft
 		k := sort.Search(len(r.Blocks), func(k int) bool { return r.Blocks[k].Last() >= i })
 		return k < len(r.Blocks) && r.Blocks[k].End() == bftraft.Position{Index: i, Hash: hash}
 	}
-	if (r.HardState != nil || r.Truncated) && !on(lock.Index, lock.Hash) {
+	if moved && !on(lock.Index, lock.Hash) {
 		return tip, fmt.Errorf("%w: lock at %d is not on the chain", ErrUnlinked, lock.Index)
 	}
 	for _, c := range r.Commits {

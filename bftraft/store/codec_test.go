@@ -1,0 +1,84 @@
+package store
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tangaroa/bftraft"
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
+
+// FuzzRecords gives any bytes to the decoders of what stands on the disk: none may panic, and what
+// is taken has one encoding.
+func FuzzRecords(f *testing.F) {
+	st := genesisState(crypto.Digest{1})
+	f.Add(st.encode())
+	st.hard.Vote.Candidate = 3
+	st.hard.LockQC = &quorumcert.QC{Certified: []bftraft.Index{}}
+	st.hard.Proof.TC = &quorumcert.TC{Term: 4}
+	f.Add(st.encode())
+	p := promiseOf(meta{identity: Identity{Node: 1}}, &st, st.encode())
+	f.Add(p.encode())
+	k := key(keyBlock, 1, 2)
+	f.Add(blockHeader{first: 1, parts: 2}.encode(instance{}, k))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if st, ok := decodeState(raw); ok {
+			require.Equal(t, raw, st.encode())
+		}
+		slot := make([]byte, slotBytes)
+		copy(slot, raw)
+		if p, ok := decodePromise(slot); ok {
+			require.True(t, bytes.HasPrefix(slot, p.encode()[:300]))
+		}
+		if h, ok := decodeBlockHeader(instance{}, k, raw); ok {
+			require.True(t, bytes.HasPrefix(raw, h.encode(instance{}, k)))
+		}
+	})
+}
+
+// TestGuardSlotRoundTrips reads back what was written, and nothing with a bit changed.
+func TestGuardSlotRoundTrips(t *testing.T) {
+	st := genesisState(crypto.Digest{1})
+	st.hard.Vote = bftraft.VoteRecord{Candidate: 2, Lock: st.hard.Lock}
+	st.hard.Mark = quorumcert.Lock{Term: 3, Index: 9, Hash: crypto.Digest{4}}
+	m := meta{identity: Identity{crypto.Digest{5}, 6, crypto.PublicKey{7}}, instance: instance{8}}
+	want := promiseOf(m, &st, st.encode())
+	slot := want.encode()
+	require.Len(t, slot, slotBytes)
+	got, ok := decodePromise(slot)
+	require.True(t, ok)
+	require.Equal(t, want, got)
+	for bit := 0; bit < slotBytes*8; bit += 7 {
+		slot[bit/8] ^= 1 << (bit % 8)
+		_, ok := decodePromise(slot)
+		require.False(t, ok, "bit %d", bit)
+		slot[bit/8] ^= 1 << (bit % 8)
+	}
+}
+
+// TestOlderStateDoesNotExplainPromise goes through what a node may have signed.
+func TestOlderStateDoesNotExplainPromise(t *testing.T) {
+	st := genesisState(crypto.Digest{1})
+	st.seq, st.hard.Term = 5, 4
+	st.hard.Vote.Candidate = 2
+	st.hard.Lock = quorumcert.Lock{Term: 3, Index: 8}
+	st.hard.Mark = quorumcert.Lock{Term: 4, Index: 9}
+	p := promiseOf(meta{}, &st, st.encode())
+	newer := st
+	newer.seq++
+	require.NoError(t, p.judge(&newer, crypto.Digest{}))
+	for name, change := range map[string]func(*state){
+		"batch": func(s *state) { s.seq = 4 },
+		"term":  func(s *state) { s.hard.Term = 3 },
+		"vote":  func(s *state) { s.hard.Vote.Candidate = 0 },
+		"lock":  func(s *state) { s.hard.Lock.Index = 7 },
+		"mark":  func(s *state) { s.hard.Mark.Index = 8 },
+	} {
+		older := newer
+		change(&older)
+		require.ErrorIs(t, p.judge(&older, crypto.Digest{}), ErrBehindGuard, name)
+	}
+}
