@@ -35,6 +35,9 @@ type Node struct {
 	Data    string `yaml:"data"`    // folder of the store and the guard
 	Listen  string `yaml:"listen"`  // "host:port" for nodes and clients
 
+	// PassphraseFile holds the passphrase of the key, if it is encrypted.
+	PassphraseFile string `yaml:"passphrase_file,omitempty"`
+
 	HTTP      string `yaml:"http,omitempty"`       // status and metrics; "off" for none
 	Pprof     bool   `yaml:"pprof,omitempty"`      // serve profiles beside the metrics
 	Security  string `yaml:"security,omitempty"`   // tls or noise
@@ -65,7 +68,7 @@ func LoadNode(path string) (*Node, error) {
 	if err := loadYAML(path, &n); err != nil {
 		return nil, err
 	}
-	resolve(path, &n.Genesis, &n.Key, &n.Data)
+	resolve(path, &n.Genesis, &n.Key, &n.Data, &n.PassphraseFile)
 	if err := checkOverrides(path, n.Nodes); err != nil {
 		return nil, err
 	}

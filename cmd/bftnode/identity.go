@@ -1,0 +1,176 @@
+package main
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"tangaroa/bftraft"
+	"tangaroa/cmd/internal/cli"
+	"tangaroa/cmd/internal/clusterfile"
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
+
+// identity is the public half of a key: what is carried from the machine where it was made to
+// the one where the genesis is put together. It has either an ID, for a node, or a Name.
+type identity struct {
+	ID      crypto.NodeID `json:"id,omitempty"`
+	Address string        `json:"address,omitempty"`
+	Name    string        `json:"name,omitempty"`
+	Role    string        `json:"role,omitempty"` // of a named one: client or admin
+	Key     string        `json:"key"`
+}
+
+const (
+	roleClient = "client"
+	roleAdmin  = "admin"
+)
+
+func keygenCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "keygen", Usage: "make a key, and print its public identity as JSON",
+		Description: `Examples: bftnode keygen --id 1 --address 10.0.0.1:7100 --out key > node1.json
+          bftnode keygen --name alice --out alice.key > alice.json
+The identities of all go to bftnode genesis. The key never leaves its file.`,
+		Flags: []ucli.Flag{
+			&ucli.StringFlag{Name: "out", Required: true, Usage: "a new private `FILE`"},
+			&ucli.UintFlag{Name: "id", Usage: "of a node, 1 to 64, `NUMBER`"},
+			&ucli.StringFlag{Name: "address", Usage: "where the node is reached, `HOST:PORT`"},
+			&ucli.StringFlag{Name: "name", Usage: "of a client or administrator, `NAME`"},
+			&ucli.StringFlag{Name: "role", Value: roleClient,
+				Usage: "of a named one: client or admin, `ROLE`"},
+			&ucli.StringFlag{Name: "passphrase-file", EnvVars: []string{env("passphrase-file")},
+				Usage: "encrypt the key with what is in `FILE`"},
+		},
+		Action: keygen,
+	}
+}
+
+func keygen(c *ucli.Context) error {
+	if err := cli.RequireArgs(c, 0, 0); err != nil {
+		return err
+	}
+	id := identity{Name: c.String("name"), Address: c.String("address")}
+	switch number := c.Uint("id"); {
+	case (number == 0) == (id.Name == ""):
+		return cli.Errorf(cli.Usage, "give either --id, for a node, or --name, for a client")
+	case number > uint(crypto.MaxNodeID):
+		return cli.Errorf(cli.Usage, "id: %w", crypto.ErrBadID)
+	case number > 0:
+		id.ID = crypto.NodeID(number)
+	default:
+		id.Role = c.String("role")
+	}
+	if id.Role != "" && id.Role != roleClient && id.Role != roleAdmin {
+		return cli.Errorf(cli.Usage, "role %q is neither client nor admin", id.Role)
+	}
+	var passphrase []byte
+	if file := c.String("passphrase-file"); file != "" {
+		var err error
+		if passphrase, err = readPassphrase(file); err != nil {
+			return err
+		}
+		if len(passphrase) == 0 {
+			return cli.Errorf(cli.Usage, "the passphrase in %s is empty", file)
+		}
+	}
+	key := crypto.GenerateKey()
+	if err := crypto.WriteKeyFile(c.String("out"), key, passphrase); err != nil {
+		return err
+	}
+	id.Key = key.Public().String()
+	return cli.WriteJSON(c.App.Writer, id)
+}
+
+func genesisCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "genesis", Usage: "put public identities together to a genesis",
+		ArgsUsage: "IDENTITY.json...",
+		Description: `Example:  bftnode genesis --name prod --out genesis.json node*.json alice.json
+Everybody must use the same file: its hash is the cluster's id. It is printed.`,
+		Flags: []ucli.Flag{
+			&ucli.StringFlag{Name: "out", Required: true, Usage: "a new `FILE`"},
+			&ucli.StringFlag{Name: "name", Required: true, Usage: "of the cluster, `NAME`"},
+			&ucli.BoolFlag{Name: "testnet", Usage: "allow nodes to misbehave on purpose"},
+			&ucli.IntFlag{Name: "admin-quorum",
+				Usage: "how many administrators decide; all by default, `M`"},
+		},
+		Action: genesis,
+	}
+}
+
+func genesis(c *ucli.Context) error {
+	if c.NArg() == 0 {
+		return cli.Errorf(cli.Usage, "genesis needs the identities of its members as arguments")
+	}
+	f := &clusterfile.File{Genesis: bftraft.Genesis{
+		Name: c.String("name"), Testnet: c.Bool("testnet"),
+	}}
+	g := &f.Genesis
+	rand.Read(g.Nonce[:])
+	for _, path := range c.Args().Slice() {
+		if err := enrol(f, path); err != nil {
+			return cli.Errorf(cli.Usage, "%s: %w", path, err)
+		}
+	}
+	sortVoters(g.Voters)
+	if g.AdminQuorum = len(g.Admins); c.IsSet("admin-quorum") {
+		g.AdminQuorum = c.Int("admin-quorum")
+	}
+	if err := clusterfile.SaveGenesis(c.String("out"), f); err != nil {
+		return cli.WithCode(cli.Usage, err)
+	}
+	size := quorumcert.ForNodes(len(g.Voters))
+	answer := map[string]any{
+		"cluster": g.Hash().String(), "nodes": size.N, "faults": size.F, "quorum": size.Q,
+		"clients": len(g.Clients), "admins": len(g.Admins),
+	}
+	if warning := genesisSize(g); warning != "" {
+		fmt.Fprintln(c.App.ErrWriter, "warning:", warning)
+		answer["warning"] = warning
+	}
+	return cli.Print(c, answer, func(w io.Writer) {
+		fmt.Fprintf(w, "cluster %s\n%d nodes, of which %d may lie; quorum %d; %d clients\n",
+			g.Hash(), size.N, size.F, size.Q, len(g.Clients))
+	})
+}
+
+// enrol adds what an identity file names.
+func enrol(f *clusterfile.File, path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var id identity
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&id); err != nil {
+		return err
+	}
+	key, err := crypto.ParsePublicKey(id.Key)
+	if err != nil {
+		return err
+	}
+	g := &f.Genesis
+	switch {
+	case id.ID != 0 && id.Name == "":
+		g.Voters = append(g.Voters, quorumcert.Voter{ID: id.ID, Key: key})
+		if id.Address != "" {
+			f.Addresses = append(f.Addresses,
+				clusterfile.NodeAddress{ID: id.ID, Address: id.Address})
+		}
+	case id.Name != "" && id.ID == 0 && id.Role == roleAdmin:
+		g.Admins = append(g.Admins, bftraft.Enrolled{Name: id.Name, Key: key})
+	case id.Name != "" && id.ID == 0 && id.Role == roleClient:
+		g.Clients = append(g.Clients, bftraft.Enrolled{Name: id.Name, Key: key})
+	default:
+		return fmt.Errorf("an identity has either an id, or a name and a role")
+	}
+	return nil
+}

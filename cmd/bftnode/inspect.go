@@ -1,0 +1,302 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"tangaroa/bftraft"
+	"tangaroa/bftraft/node"
+	"tangaroa/bftraft/store"
+	"tangaroa/cmd/internal/cli"
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
+
+func inspectCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "inspect", Usage: "verify and show the store of a node that does not run",
+		Description: `Example:  bftnode inspect --dir /tmp/net/node1 --limit 5
+It goes through the whole chain and checks every block, request, certificate and proof. What
+does not verify is exit code 6; a store with which the node must not sign, 8.`,
+		Flags: append(settingFlags(),
+			&ucli.Uint64Flag{Name: "from", Usage: "first `INDEX` to show"},
+			&ucli.Uint64Flag{Name: "to", Usage: "last `INDEX` to show"},
+			&ucli.IntFlag{Name: "limit", Value: 20,
+				Usage: "show so many of the newest entries, 0 for all, `N`"}),
+		Action: inspect,
+	}
+}
+
+// report is what inspect found.
+type report struct {
+	Node       crypto.NodeID         `json:"node"`
+	Cluster    crypto.Digest         `json:"cluster"`
+	Name       string                `json:"name"`
+	MayNotSign string                `json:"must_not_sign,omitempty"`
+	Term       quorumcert.Term       `json:"term"`
+	Vote       crypto.NodeID         `json:"vote,omitempty"` // in Term
+	Lock       positionText          `json:"lock"`
+	Mark       positionText          `json:"mark"` // highest acked
+	Tip        positionText          `json:"tip"`
+	Commit     positionText          `json:"commit"`
+	Blocks     int                   `json:"blocks"`
+	Requests   int                   `json:"requests"`
+	Commits    int                   `json:"commit_certificates"`
+	Evidence   []node.EvidenceStatus `json:"evidence"`
+	Entries    []entryText           `json:"entries"`
+}
+
+type positionText struct {
+	Term  quorumcert.Term  `json:"term,omitempty"`
+	Index quorumcert.Index `json:"index"`
+	Hash  crypto.Digest    `json:"hash"`
+}
+
+type entryText struct {
+	Index     quorumcert.Index `json:"index"`
+	Block     quorumcert.Index `json:"block"` // last index of its block
+	Committed bool             `json:"committed"`
+	Client    string           `json:"client"`
+	Session   uint64           `json:"session"`
+	Sequence  uint64           `json:"sequence"`
+	Ops       []string         `json:"operations"`
+}
+
+func inspect(c *ucli.Context) error {
+	if err := cli.RequireArgs(c, 0, 0); err != nil {
+		return err
+	}
+	s, err := readSettings(c)
+	if err != nil {
+		return err
+	}
+	m, err := identify(s)
+	if err != nil {
+		return err
+	}
+	m.store, err = store.Open(s.Data, store.Options{
+		Identity: m.identity(), ReadOnly: true, MinFreeBytes: 1,
+		Logger: slog.New(slog.NewTextHandler(c.App.ErrWriter,
+			&slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
+	if err != nil {
+		return storeError(s, err)
+	}
+	r, err := m.examine(c)
+	if err = errors.Join(err, m.store.Close()); err != nil {
+		return storeError(s, err)
+	}
+	if err := cli.Print(c, r, r.print); err != nil {
+		return err
+	}
+	if verdict := m.store.Verdict(); verdict != nil {
+		return storeError(s, verdict)
+	}
+	return nil
+}
+
+// examiner goes through a store.
+type examiner struct {
+	*member
+	report   *report
+	verifier *bftraft.Verifier
+	from, to quorumcert.Index
+}
+
+func (m *member) examine(c *ucli.Context) (*report, error) {
+	v, err := bftraft.NewVerifier(crypto.ZIP215(), &m.file.Genesis)
+	if err != nil {
+		return nil, cli.WithCode(cli.Usage, err)
+	}
+	loaded, err := m.store.Load()
+	if err != nil {
+		return nil, err
+	}
+	x := examiner{member: m, verifier: v, report: m.summary(&loaded)}
+	x.from, x.to = quorumcert.Index(c.Uint64("from")), quorumcert.Index(c.Uint64("to"))
+	if x.to == 0 {
+		x.to = loaded.Tip.Index
+	}
+	if limit := quorumcert.Index(c.Int("limit")); limit > 0 && x.to > limit && !c.IsSet("from") {
+		x.from = x.to - limit + 1
+	}
+	if err := x.checkState(&loaded); err != nil {
+		return nil, cli.WithCode(cli.BadProof, err)
+	}
+	if err := x.walk(&loaded); err != nil {
+		return nil, cli.WithCode(cli.BadProof, err)
+	}
+	return x.report, m.store.Err()
+}
+
+func (m *member) summary(l *bftraft.Restored) *report {
+	hs := &l.HardState
+	r := &report{
+		Node: m.settings.ID, Cluster: m.file.Genesis.Hash(), Name: m.file.Genesis.Name,
+		Term: hs.Term, Vote: hs.Vote.Candidate,
+		Lock: positionText{hs.Lock.Term, hs.Lock.Index, hs.Lock.Hash},
+		Mark: positionText{hs.Mark.Term, hs.Mark.Index, hs.Mark.Hash},
+		Tip:  positionText{0, l.Tip.Index, l.Tip.Hash},
+
+		Evidence: []node.EvidenceStatus{}, Entries: []entryText{},
+	}
+	if verdict := m.store.Verdict(); verdict != nil {
+		r.MayNotSign = verdict.Error()
+	}
+	if l.Commit != nil {
+		r.Commit = positionText{l.Commit.Term, l.Commit.Index, l.Commit.Hash}
+	}
+	return r
+}
+
+// checkState verifies the certificates of the hard state and the evidence.
+func (x *examiner) checkState(l *bftraft.Restored) error {
+	cluster, configs := x.report.Cluster, x.verifier.Configurations()
+	if qc := l.HardState.LockQC; qc != nil {
+		if err := qc.Verify(cluster, configs.For(qc.Index)); err != nil {
+			return fmt.Errorf("certificate of the lock at %d: %w", qc.Index, err)
+		}
+		if qc.Lock != l.HardState.Lock {
+			return fmt.Errorf("certificate of the lock is of another position: %d", qc.Index)
+		}
+	} else if l.HardState.Lock.Index > 0 {
+		return fmt.Errorf("the lock at %d has no certificate", l.HardState.Lock.Index)
+	}
+	for i := range l.Evidence {
+		e := &l.Evidence[i]
+		if err := e.Verify(cluster, configs.Latest()); err != nil {
+			return fmt.Errorf("evidence against node %d: %w", e.Culprit(), err)
+		}
+		x.report.Evidence = append(x.report.Evidence, node.Describe(e))
+	}
+	return nil
+}
+
+// walk verifies the chain, its requests and its commit certificates.
+func (x *examiner) walk(l *bftraft.Restored) error {
+	at := bftraft.Position{Hash: x.report.Cluster}
+	next, more := x.store.Commit(1)
+	for at.Index < l.Tip.Index {
+		b, ok := x.store.Block(at.Index + 1)
+		if !ok || b.Before() != at {
+			return fmt.Errorf("the chain is broken after entry %d", at.Index)
+		}
+		if err := x.entries(b); err != nil {
+			return err
+		}
+		at = b.End()
+		for more && next.Index <= at.Index {
+			if err := x.commit(next, at); err != nil {
+				return err
+			}
+			next, more = x.store.Commit(next.Index + 1)
+		}
+		x.report.Blocks++
+	}
+	if at != l.Tip {
+		return fmt.Errorf("the chain does not end where it should, at %d", l.Tip.Index)
+	}
+	return nil
+}
+
+// commit verifies the commit certificate of a position on the chain.
+func (x *examiner) commit(c *quorumcert.Commit, at bftraft.Position) error {
+	if (bftraft.Position{Index: c.Index, Hash: c.Hash}) != at {
+		return fmt.Errorf("the commit certificate of %d is not of this chain", c.Index)
+	}
+	err := c.Verify(x.report.Cluster, x.verifier.Configurations().For(c.Index))
+	if err != nil {
+		return fmt.Errorf("commit certificate of %d: %w", c.Index, err)
+	}
+	x.report.Commits++
+	return nil
+}
+
+func (x *examiner) entries(b *bftraft.Block) error {
+	for i, e := range b.Entries() {
+		index := b.First() + quorumcert.Index(i)
+		if e.Kind != bftraft.EntryRequest {
+			return fmt.Errorf("entry %d is of kind %d, which may not stand here", index, e.Kind)
+		}
+		r, err := x.verifier.VerifyRequest(e.Data)
+		if err != nil {
+			return fmt.Errorf("entry %d: %w", index, err)
+		}
+		x.report.Requests++
+		if index < x.from || index > x.to {
+			continue
+		}
+		text := entryText{
+			Index: index, Block: b.Last(), Committed: index <= x.report.Commit.Index,
+			Client: x.clientName(r.Client), Session: r.Session, Sequence: r.Sequence,
+		}
+		for _, op := range r.Ops {
+			text.Ops = append(text.Ops, describeOp(op))
+		}
+		x.report.Entries = append(x.report.Entries, text)
+	}
+	return nil
+}
+
+func (x *examiner) clientName(key crypto.PublicKey) string {
+	for _, e := range x.file.Genesis.Clients {
+		if e.Key == key {
+			return e.Name
+		}
+	}
+	return key.String()
+}
+
+func (r *report) print(w io.Writer) {
+	rows := [][]string{
+		{"cluster", r.Name + " " + r.Cluster.Short()},
+		{"node", fmt.Sprint(r.Node)},
+		{"term", fmt.Sprint(r.Term)},
+		{"locked", r.Lock.String()},
+		{"committed", r.Commit.String()},
+		{"end of log", r.Tip.String()},
+		{"verified", fmt.Sprintf("%d blocks, %d requests, %d commit certificates, %d proofs",
+			r.Blocks, r.Requests, r.Commits, len(r.Evidence))},
+	}
+	_ = cli.WriteTable(w, nil, rows)
+	for _, e := range r.Evidence {
+		fmt.Fprintf(w, "\nnode %d is proven faulty: %s; the proof verifies\n", e.Culprit,
+			explain(e))
+	}
+	if len(r.Entries) == 0 {
+		return
+	}
+	fmt.Fprintln(w)
+	rows = nil
+	for _, e := range r.Entries {
+		state := "committed"
+		if !e.Committed {
+			state = "not yet"
+		}
+		for i, op := range e.Ops {
+			row := []string{"", "", "", "", op}
+			if i == 0 {
+				row = []string{fmt.Sprint(e.Index), state, e.Client,
+					fmt.Sprintf("%d.%d", e.Session, e.Sequence), op}
+			}
+			rows = append(rows, row)
+		}
+	}
+	_ = cli.WriteTable(w, []string{"INDEX", "STATE", "CLIENT", "REQUEST", "OPERATION"}, rows)
+}
+
+// String returns index, hash and term for people.
+func (p positionText) String() string {
+	if p.Index == 0 {
+		return "nothing"
+	}
+	s := fmt.Sprintf("%d (%s)", p.Index, p.Hash.Short())
+	if p.Term != 0 {
+		s += fmt.Sprintf(" in term %d", p.Term)
+	}
+	return s
+}

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+
+	"tangaroa/adversary"
+	"tangaroa/bftraft"
+	"tangaroa/bftraft/kv"
+	"tangaroa/bftraft/node"
+	"tangaroa/bftraft/store"
+	"tangaroa/cmd/internal/cli"
+	"tangaroa/cmd/internal/clusterfile"
+	"tangaroa/crypto"
+)
+
+// member is a node with all that is handed to it.
+type member struct {
+	settings *clusterfile.Node
+	file     *clusterfile.File
+	key      crypto.PrivateKey
+	log      *slog.Logger
+	store    *store.Badger
+	node     *node.Node
+}
+
+// identify reads genesis and key and makes sure that the two belong together.
+func identify(s *clusterfile.Node) (*member, error) {
+	file, err := clusterfile.LoadGenesis(s.Genesis)
+	if err != nil {
+		return nil, cli.WithCode(cli.Usage, err)
+	}
+	key, err := readKey(s.Key, s.PassphraseFile)
+	if err != nil {
+		return nil, err
+	}
+	m := &member{settings: s, file: file, key: key}
+	for _, v := range file.Genesis.Voters {
+		if v.ID == s.ID && v.Key == key.Public() {
+			return m, nil
+		}
+	}
+	return nil, cli.Errorf(cli.MustNotSign,
+		"must not sign: the key %s is not that of node %d in %s; check id, key and genesis",
+		s.Key, s.ID, s.Genesis)
+}
+
+func (m *member) identity() store.Identity {
+	return store.Identity{
+		Cluster: m.file.Genesis.Hash(), Node: m.settings.ID, Key: m.key.Public(),
+	}
+}
+
+// open opens the store and prepares the node. The caller runs it, which closes the store.
+func (m *member) open(log *slog.Logger) error {
+	m.log = log
+	liar, err := m.liar()
+	if err != nil {
+		return err
+	}
+	m.store, err = store.Open(m.settings.Data, store.Options{
+		Identity: m.identity(), Logger: log.With("node", m.settings.ID),
+	})
+	if err != nil {
+		return storeError(m.settings, err)
+	}
+	cfg := m.config()
+	if liar != nil {
+		cfg.WrapCore, cfg.WrapTransport = liar.Core, liar.Transport
+	}
+	if m.node, err = node.New(cfg); err != nil {
+		return cli.WithCode(cli.Usage, errors.Join(err, m.store.Close()))
+	}
+	return nil
+}
+
+func (m *member) config() node.Config {
+	s := m.settings
+	cfg := node.DefaultConfig()
+	cfg.Genesis, cfg.ID, cfg.Key = &m.file.Genesis, s.ID, m.key
+	cfg.Storage, cfg.Machine, cfg.CheckOp = m.store, kv.New(), kv.CheckOp
+	cfg.Network.Security, cfg.Network.Transport = s.Security, s.Transport
+	cfg.Network.Peers = m.file.Peers(s.ID, s.Nodes)
+	listen := s.Listen
+	if listen == "" {
+		listen = m.file.Address(s.ID)
+	}
+	if listen != "" {
+		cfg.Network.Listen = []string{listen}
+	}
+	if s.HTTP != "off" {
+		cfg.HTTP = s.HTTP
+	}
+	cfg.Pprof, cfg.Logger = s.Pprof, m.log
+	return cfg
+}
+
+// liar returns the adversary asked for, nil for an honest node.
+func (m *member) liar() (*adversary.Liar, error) {
+	s := m.settings
+	if s.Adversary == "" {
+		return nil, nil
+	}
+	if !m.file.Genesis.Testnet {
+		return nil, cli.Errorf(cli.Usage,
+			"adversary %q: %s is not the genesis of a testnet, and only there nodes may misbehave",
+			s.Adversary, s.Genesis)
+	}
+	liar, err := adversary.New(s.Adversary, adversary.Options{
+		Signer: crypto.NewSigner(s.ID, m.key), Cluster: m.file.Genesis.Hash(),
+	})
+	return liar, cli.WithCode(cli.Usage, err)
+}
+
+// run is the node's life, until ctx ends or something fails.
+func (m *member) run(ctx context.Context) error {
+	err := m.node.Run(ctx)
+	if err != nil {
+		err = storeError(m.settings, err)
+	}
+	if closing := m.store.Close(); err == nil && closing != nil {
+		err = fmt.Errorf("close store: %w", closing)
+	}
+	return err
+}
+
+// storeError gives an error of the store its exit code and says what to do.
+func storeError(s *clusterfile.Node, err error) error {
+	advice := ""
+	switch {
+	case errors.Is(err, store.ErrLocked):
+		return cli.Errorf(cli.InUse, "data directory %s is in use: %w", s.Data, err)
+	case errors.Is(err, store.ErrMissing):
+		advice = "if this node has never run, make its store with bftnode init; " +
+			"if it has, it needs a new key"
+	case errors.Is(err, store.ErrWrongIdentity):
+		advice = "check data, id, key and genesis"
+	case store.MustNotSign(err):
+		advice = "its disk has lost what it may have signed, so it needs a new key"
+	default:
+		return err
+	}
+	return cli.Errorf(cli.MustNotSign, "must not sign: %w: %s: %s", err, s.Data, advice)
+}
+
+// newLogger returns what the settings ask for.
+func newLogger(s *clusterfile.Node, w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(s.LogLevel)); err != nil {
+		return nil, cli.Errorf(cli.Usage, "log-level: %w", err)
+	}
+	options := &slog.HandlerOptions{Level: level}
+	switch s.LogFormat {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, options)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, options)), nil
+	}
+	return nil, cli.Errorf(cli.Usage, "log-format: %q is neither text nor json", s.LogFormat)
+}
+
+// attackList describes the adversaries for the help text.
+func attackList() string {
+	var b strings.Builder
+	for _, name := range adversary.Names() {
+		fmt.Fprintf(&b, "   %-12s %s\n", name, adversary.Does(name))
+	}
+	return b.String()
+}
+
+// genesisSize warns where a cluster tolerates no more faults than a smaller one would.
+func genesisSize(g *bftraft.Genesis) string {
+	n := len(g.Voters)
+	f := (n - 1) / 3
+	switch {
+	case n < 4:
+		return fmt.Sprintf("%d nodes tolerate crashes of a minority but no liar; "+
+			"4 would tolerate one", n)
+	case n != 3*f+1:
+		return fmt.Sprintf("%d nodes tolerate %d faulty ones, as %d do; the next step is %d",
+			n, f, 3*f+1, 3*f+4)
+	}
+	return ""
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"tangaroa/cmd/internal/cli"
+	"tangaroa/cmd/internal/clusterfile"
+	"tangaroa/crypto"
+)
+
+// setting is one thing that can be set by flag, environment, file or default, in this order. The
+// table in docs/OPERATIONS.md lists the same, which a test sees to.
+type setting struct {
+	flag, value, usage string // value names the flag's argument
+	fallback           string // what it is by default; "" for none
+	path               bool   // where something is: relative to the folder of its file
+	field              func(*clusterfile.Node) *string
+}
+
+// Defaults of settings that more than one place knows.
+const (
+	defaultHTTP     = "127.0.0.1:7200"
+	defaultLogLevel = "info"
+)
+
+var settings = []setting{
+	{"genesis", "FILE", "the cluster's genesis", "", true,
+		func(n *clusterfile.Node) *string { return &n.Genesis }},
+	{"key", "FILE", "this node's private key", "", true,
+		func(n *clusterfile.Node) *string { return &n.Key }},
+	{"passphrase-file", "FILE", "passphrase of the key, if it is encrypted", "", true,
+		func(n *clusterfile.Node) *string { return &n.PassphraseFile }},
+	{"data", "DIR", "store and guard of this node", "", true,
+		func(n *clusterfile.Node) *string { return &n.Data }},
+	{"listen", "HOST:PORT", "where nodes and clients connect; the genesis' address by default", "",
+		false, func(n *clusterfile.Node) *string { return &n.Listen }},
+	{"http", "HOST:PORT", "status and metrics; off for none", defaultHTTP, false,
+		func(n *clusterfile.Node) *string { return &n.HTTP }},
+	{"security", "NAME", "tls or noise; the same in the whole cluster", "tls", false,
+		func(n *clusterfile.Node) *string { return &n.Security }},
+	{"transport", "NAME", "tcp or quic; the same in the whole cluster", "tcp", false,
+		func(n *clusterfile.Node) *string { return &n.Transport }},
+	{"log-level", "LEVEL", "debug, info, warn or error", defaultLogLevel, false,
+		func(n *clusterfile.Node) *string { return &n.LogLevel }},
+	{"log-format", "FORMAT", "text or json", "text", false,
+		func(n *clusterfile.Node) *string { return &n.LogFormat }},
+	{"adversary", "NAME", "misbehave, in a testnet only; see bftnode start --help", "", false,
+		func(n *clusterfile.Node) *string { return &n.Adversary }},
+}
+
+func env(flag string) string {
+	return "BFTNODE_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// placeFlags say where the settings file is.
+func placeFlags() []ucli.Flag {
+	return []ucli.Flag{
+		&ucli.StringFlag{Name: "dir", EnvVars: []string{env("dir")},
+			Usage: "the node's folder, with " + clusterfile.NodeName + " in it, `DIR`"},
+		&ucli.StringFlag{Name: "config", EnvVars: []string{env("config")},
+			Usage: "settings file, if not in the folder, `FILE`"},
+	}
+}
+
+// settingFlags are all flags that decide what a node is.
+func settingFlags() []ucli.Flag {
+	flags := append(placeFlags(),
+		&ucli.UintFlag{Name: "id", EnvVars: []string{env("id")},
+			Usage: "which node of the genesis this is, `NUMBER`"},
+		&ucli.BoolFlag{Name: "pprof", EnvVars: []string{env("pprof")},
+			Usage: "serve profiles beside the metrics"})
+	for _, s := range settings {
+		flags = append(flags, &ucli.StringFlag{
+			Name: s.flag, EnvVars: []string{env(s.flag)}, DefaultText: s.fallback,
+			Usage: fmt.Sprintf("%s, `%s`", s.usage, s.value),
+		})
+	}
+	return flags
+}
+
+// readSettings returns what flags, environment, file and defaults say together.
+func readSettings(c *ucli.Context) (*clusterfile.Node, error) {
+	n := &clusterfile.Node{}
+	file := c.String("config")
+	if file == "" && c.String("dir") != "" {
+		file = filepath.Join(c.String("dir"), clusterfile.NodeName)
+	}
+	if file != "" {
+		var err error
+		if n, err = clusterfile.LoadNode(file); err != nil {
+			return nil, cli.WithCode(cli.Usage, err)
+		}
+	}
+	for _, s := range settings {
+		field := s.field(n)
+		if c.IsSet(s.flag) {
+			*field = c.String(s.flag)
+		}
+		if *field == "" {
+			*field = s.fallback
+		}
+	}
+	if c.IsSet("id") {
+		id := c.Uint("id")
+		if id == 0 || id > uint(crypto.MaxNodeID) {
+			return nil, cli.Errorf(cli.Usage, "id: %w", crypto.ErrBadID)
+		}
+		n.ID = crypto.NodeID(id)
+	}
+	if c.IsSet("pprof") {
+		n.Pprof = c.Bool("pprof")
+	}
+	return n, requireSettings(n)
+}
+
+// requireSettings names the first setting that a node cannot be without.
+func requireSettings(n *clusterfile.Node) error {
+	missing := ""
+	switch {
+	case n.Genesis == "":
+		missing = "genesis"
+	case n.Key == "":
+		missing = "key"
+	case n.Data == "":
+		missing = "data"
+	case n.ID == 0:
+		missing = "id"
+	}
+	if missing == "" {
+		return nil
+	}
+	return cli.Errorf(cli.Usage, "%s is not set: give --dir with a %s in it, --%s or %s",
+		missing, clusterfile.NodeName, missing, env(missing))
+}
+
+// readKey reads a private key, with the passphrase from a file or BFTNODE_PASSPHRASE.
+func readKey(path, passphraseFile string) (crypto.PrivateKey, error) {
+	key, err := crypto.ReadKeyFile(path, func() ([]byte, error) {
+		return readPassphrase(passphraseFile)
+	})
+	if err != nil {
+		return key, fmt.Errorf("read private key: %w", err)
+	}
+	return key, nil
+}
+
+// passphraseVariable holds a passphrase where no file does.
+const passphraseVariable = "BFTNODE_PASSPHRASE"
+
+func readPassphrase(file string) ([]byte, error) {
+	if file != "" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("read passphrase: %w", err)
+		}
+		return []byte(strings.TrimRight(string(text), "\r\n")), nil
+	}
+	if text := os.Getenv(passphraseVariable); text != "" {
+		return []byte(text), nil
+	}
+	return nil, fmt.Errorf("the key is encrypted: give --passphrase-file or %s",
+		passphraseVariable)
+}
+
+// nodeName is the folder of a node in a test cluster.
+func nodeName(id crypto.NodeID) string { return "node" + strconv.Itoa(int(id)) }

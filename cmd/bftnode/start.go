@@ -1,0 +1,104 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+	"runtime/debug"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"tangaroa/bftraft/store"
+	"tangaroa/cmd/internal/cli"
+	"tangaroa/cmd/internal/clusterfile"
+	"tangaroa/p2p"
+)
+
+func startCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "start", Usage: "run a node until it is told to stop",
+		Description: `Example:  bftnode start --dir /tmp/net/node1
+SIGTERM or SIGINT stop it; a leader hands over first. Every setting can be given as a
+flag, in the environment, or in ` + clusterfile.NodeName + `, in this order.
+
+In a cluster whose genesis says "testnet", --adversary makes the node misbehave:
+` + attackList(),
+		Flags: settingFlags(),
+		Action: func(c *ucli.Context) error {
+			if err := cli.RequireArgs(c, 0, 0); err != nil {
+				return err
+			}
+			s, err := readSettings(c)
+			if err != nil {
+				return err
+			}
+			return start(c, s)
+		},
+	}
+}
+
+func start(c *ucli.Context, s *clusterfile.Node) error {
+	log, err := newLogger(s, c.App.ErrWriter)
+	if err != nil {
+		return err
+	}
+	smallProcess(1)
+	p2p.LibraryLog(slog.DiscardHandler)
+	m, err := identify(s)
+	if err != nil {
+		return err
+	}
+	if err := m.open(log); err != nil {
+		return err
+	}
+	go func() {
+		<-m.node.Started()
+		log.Info("node has started", "node", s.ID, "cluster", m.file.Genesis.Name,
+			"listen", m.node.Addrs(), "http", m.node.HTTPAddr())
+	}()
+	if s.Adversary != "" {
+		log.Warn("this node misbehaves on purpose", "node", s.ID, "adversary", s.Adversary)
+	}
+	return m.run(c.Context)
+}
+
+// The heap of a node is small, and Badger's tables are mapped from outside it: collecting earlier
+// than by default keeps an idle node small at a cost that is not felt.
+const (
+	gcPercent       = 50
+	softMemoryBytes = 512 << 20
+)
+
+// smallProcess makes the garbage collector fit a process with so many nodes, unless the
+// environment says what it should do.
+func smallProcess(nodes int64) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(nodes * softMemoryBytes)
+	}
+}
+
+func initCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "init", Usage: "make the empty store of a node that has never run",
+		Description: `Example:  bftnode init --dir node1
+A node whose store is gone must not be given an empty one under the same key: it would
+forget what it signed, and count as a liar. Give it a new key instead.`,
+		Flags: settingFlags(),
+		Action: func(c *ucli.Context) error {
+			if err := cli.RequireArgs(c, 0, 0); err != nil {
+				return err
+			}
+			s, err := readSettings(c)
+			if err != nil {
+				return err
+			}
+			m, err := identify(s)
+			if err != nil {
+				return err
+			}
+			return store.Create(s.Data, m.identity())
+		},
+	}
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"tangaroa/bftraft/node"
+	"tangaroa/cmd/internal/cli"
+	"tangaroa/cmd/internal/clusterfile"
+	"tangaroa/quorumcert"
+)
+
+func statusCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "status", Usage: "ask a running node how it is",
+		Description: `Example:  bftnode status --dir /tmp/net/node1
+It reads the node's own address for status; what it shows is that node's word alone.`,
+		Flags: append(placeFlags(),
+			&ucli.StringFlag{Name: "http", EnvVars: []string{env("http")},
+				Usage: "the node's address for status, `HOST:PORT`"},
+			&ucli.DurationFlag{Name: "timeout", Value: 5 * time.Second,
+				Usage: "give up after `DURATION`"}),
+		Action: func(c *ucli.Context) error {
+			if err := cli.RequireArgs(c, 0, 0); err != nil {
+				return err
+			}
+			address, err := statusAddress(c)
+			if err != nil {
+				return err
+			}
+			s, err := fetchStatus(c.Context, address, c.Duration("timeout"))
+			if err != nil {
+				return err
+			}
+			return cli.Print(c, s, func(w io.Writer) { printStatus(w, s) })
+		},
+	}
+}
+
+func statusAddress(c *ucli.Context) (string, error) {
+	if c.IsSet("http") {
+		return c.String("http"), nil
+	}
+	file := c.String("config")
+	if file == "" && c.String("dir") != "" {
+		file = filepath.Join(c.String("dir"), clusterfile.NodeName)
+	}
+	if file == "" {
+		return defaultHTTP, nil
+	}
+	n, err := clusterfile.LoadNode(file)
+	switch {
+	case err != nil:
+		return "", cli.WithCode(cli.Usage, err)
+	case n.HTTP == "off":
+		return "", cli.Errorf(cli.Usage, "%s turns the status off", file)
+	case n.HTTP == "":
+		return defaultHTTP, nil
+	}
+	return n.HTTP, nil
+}
+
+// maxStatusBytes bounds the answer of 64 nodes.
+const maxStatusBytes = 1 << 20
+
+func fetchStatus(ctx context.Context, address string, limit time.Duration) (*node.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet,
+		"http://"+address+"/status", nil)
+	if err != nil {
+		return nil, cli.WithCode(cli.Usage, err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("ask the node for its status: %w", err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("ask the node for its status: %s", response.Status)
+	}
+	var s node.Status
+	if err := json.NewDecoder(io.LimitReader(response.Body, maxStatusBytes)).Decode(&s); err != nil {
+		return nil, fmt.Errorf("read the node's status: %w", err)
+	}
+	return &s, nil
+}
+
+func printStatus(w io.Writer, s *node.Status) {
+	ready := "yes"
+	if !s.Ready {
+		ready = "no: " + s.NotReady
+	}
+	rows := [][]string{
+		{"cluster", s.Name + " " + s.Cluster.Short()},
+		{"node", fmt.Sprint(s.Node)},
+		{"ready", ready},
+		{"term", fmt.Sprint(s.Term)},
+		{"leader", leaderName(s)},
+		{"index", fmt.Sprintf("tip %d, locked %d, committed %d, applied %d",
+			s.Tip, s.Locked, s.Commit, s.Applied)},
+		{"uptime", (time.Duration(s.Uptime) * time.Second).String()},
+	}
+	_ = cli.WriteTable(w, nil, rows)
+	rows = nil
+	for i := range s.Peers {
+		p := &s.Peers[i]
+		rows = append(rows, []string{
+			fmt.Sprint(p.Node), fmt.Sprint(p.Term), fmt.Sprint(p.Commit), peerState(s, p),
+		})
+	}
+	if len(rows) > 0 {
+		fmt.Fprintln(w)
+		_ = cli.WriteTable(w, []string{"PEER", "TERM", "COMMIT", "STATE"}, rows)
+	}
+	for _, e := range s.Evidence {
+		fmt.Fprintf(w, "\nnode %d is proven faulty: %s\n", e.Culprit, explain(e))
+	}
+}
+
+func leaderName(s *node.Status) string {
+	switch s.Leader {
+	case 0:
+		return "none is known"
+	case s.Node:
+		return strconv.Itoa(int(s.Leader)) + " (this node)"
+	}
+	return strconv.Itoa(int(s.Leader))
+}
+
+func peerState(s *node.Status, p *node.PeerStatus) string {
+	state := "up"
+	switch {
+	case p.Silent:
+		state = "silent"
+	case p.Commit < s.Commit:
+		state = "behind by " + strconv.FormatUint(uint64(s.Commit-p.Commit), 10)
+	}
+	if p.Suspects {
+		state += ", suspects the term"
+	}
+	if slices.Contains(s.Faulty, p.Node) {
+		state += ", FAULTY"
+	}
+	return state
+}
+
+// explain puts a proof into words.
+func explain(e node.EvidenceStatus) string {
+	if e.Kind == "two_votes" {
+		return fmt.Sprintf("it signed votes for two candidates in term %d", e.Term)
+	}
+	return fmt.Sprintf("it signed two conflicting chains in term %d, parting at or before "+
+		"index %d", e.Term, e.Index)
+}
+
+// sortVoters puts voters into the order of their identities.
+func sortVoters(list []quorumcert.Voter) {
+	slices.SortFunc(list, func(a, b quorumcert.Voter) int { return int(a.ID) - int(b.ID) })
+}
