@@ -123,6 +123,9 @@ func NewCore(cfg Config, r Restored, reader Reader) (*Core, error) {
 		c.faulty = c.faulty.With(e.Culprit())
 	}
 	c.evidence = append(c.evidence, r.Evidence...)
+	if c.vote.Candidate != 0 {
+		c.peers[c.id].vote = c.signVote()
+	}
 	if c.mark.Term == c.term {
 		c.lastAck = c.signAck(Position{c.mark.Index, c.mark.Hash})
 		c.storeAck(&c.lastAck)

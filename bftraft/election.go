@@ -55,11 +55,16 @@ func (c *Core) giveVote(candidate NodeID, l Lock) {
 	c.sendVote()
 }
 
-func (c *Core) sendVote() {
+// signVote signs the recorded vote.
+func (c *Core) signVote() quorumcert.SignedVote {
 	v := quorumcert.Vote{
 		Cluster: c.cluster, Term: c.term, Candidate: c.vote.Candidate, Lock: c.vote.Lock,
 	}
-	sv := quorumcert.SignedVote{Vote: v, Signer: c.id, Sig: quorumcert.Sign(c.cfg.Signer, v)}
+	return quorumcert.SignedVote{Vote: v, Signer: c.id, Sig: quorumcert.Sign(c.cfg.Signer, v)}
+}
+
+func (c *Core) sendVote() {
+	sv := c.signVote()
 	c.send(c.others(), ClassConsensus, &RequestVoteResponse{Vote: sv})
 	c.collectVote(&sv)
 }

@@ -22,7 +22,7 @@ func (c *Core) heartbeat() {
 func (c *Core) makeStatus() *Status {
 	m := &Status{
 		Term: c.term, Tip: c.log.tip, Lock: c.lock, Commit: c.commit,
-		Behind: c.commit.Index < c.log.tip.Index || c.gather != nil,
+		Behind: c.behind(),
 	}
 	if c.election != nil {
 		m.Leader = c.election.Leader
@@ -31,6 +31,21 @@ func (c *Core) makeStatus() *Status {
 		m.Acked = c.lastAck.Index
 	}
 	return m
+}
+
+// behind says whether this node lacks something that is known to exist, so that others repeat what
+// it may have missed (N6).
+func (c *Core) behind() bool {
+	if c.commit.Index < c.log.tip.Index || c.gather != nil {
+		return true
+	}
+	for _, v := range c.configs.Latest().Voters() {
+		s := &c.peers[v.ID].status
+		if s.Term == c.term && (s.Lock.Higher(c.lock) || s.Acked > c.log.tip.Index) {
+			return true
+		}
+	}
+	return false
 }
 
 // sendStatus tells one peer where this node is, at most once in a tick.
@@ -143,7 +158,7 @@ func (c *Core) learnQC(from NodeID, qc *quorumcert.QC) Drop {
 	if qc.Term > c.term {
 		c.enterTerm(qc.Term, TermProof{QC: qc})
 	}
-	if !qc.Lock.Higher(c.lock) || c.pending != nil && !qc.Lock.Higher(c.pending.Lock) {
+	if !qc.Lock.Higher(c.lock) || c.pending != nil && c.pending.Lock.Higher(qc.Lock) {
 		return Duplicate
 	}
 	if !c.wantsLock(qc) {
