@@ -1,0 +1,250 @@
+package node
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	model "github.com/prometheus/client_model/go"
+	"github.com/stretchr/testify/require"
+
+	"tangaroa/bftraft"
+	"tangaroa/crypto"
+	"tangaroa/p2p"
+	"tangaroa/quorumcert"
+)
+
+// countOf returns what a counter says.
+func countOf(c prometheus.Counter) int {
+	var m model.Metric
+	if err := c.Write(&m); err != nil {
+		panic(err)
+	}
+	return int(m.GetCounter().GetValue())
+}
+
+// droppedOf returns how often a peer's messages were dropped for a reason.
+func (r *running) droppedOf(peer crypto.NodeID, d bftraft.Drop) int {
+	return countOf(r.metrics.drops[peer][d])
+}
+
+func TestFramesOfPeersThatDoNotVerifyAreDroppedForTheRightReason(t *testing.T) {
+	onBoard(t, 4, func(t *testing.T, _ *switchboard, nodes []*running) {
+		within(t, 10*time.Second, "a leader", func() bool { return agreedLeader(nodes) != 0 })
+		victim, cluster := nodes[0], nodes[0].verifier.Cluster()
+		signed := func(id crypto.NodeID, cluster crypto.Digest) []byte {
+			m := &bftraft.FetchCommitted{After: bftraft.Position{Hash: cluster}}
+			bftraft.SignMessage(crypto.NewSigner(id, seeded(byte(id))), cluster, m)
+			return bftraft.Encode(m)
+		}
+		spoilt := signed(4, cluster)
+		spoilt[len(spoilt)-1] ^= 1
+		alien := bftraft.SignRequest(cluster, seeded(99), 1, 1, [][]byte{{1}})
+		forged := bftraft.SignRequest(crypto.Digest{9}, clientKey(), 1, 1, [][]byte{{1}})
+		cases := []struct {
+			name  string
+			frame []byte
+			drop  bftraft.Drop
+		}{
+			{"garbage", []byte("garbage"), bftraft.Malformed},
+			{"empty", nil, bftraft.Malformed},
+			{"cut", signed(4, cluster)[:40], bftraft.Malformed},
+			{"longer", append(signed(4, cluster), 0), bftraft.Malformed},
+			{"another's", signed(3, cluster), bftraft.WrongSender},
+			{"another cluster's", signed(4, crypto.Digest{8}), bftraft.BadSignature},
+			{"signature", spoilt, bftraft.BadSignature},
+			{"reply", []byte{bftraft.FrameReply, 1}, bftraft.Malformed},
+			{"request", []byte{bftraft.FrameRequest, 1}, bftraft.Malformed},
+			{"alien request", bftraft.RequestFrame(alien.Raw()), bftraft.UnknownSender},
+			{"forged request", bftraft.RequestFrame(forged.Raw()), bftraft.BadSignature},
+		}
+		for _, c := range cases {
+			before := victim.droppedOf(4, c.drop)
+			victim.in.FromNode(4, p2p.Consensus, c.frame)
+			within(t, time.Second, c.name, func() bool {
+				return victim.droppedOf(4, c.drop) > before
+			})
+		}
+		victim.in.FromNode(60, p2p.Consensus, spoilt) // no voter: the network's business
+		submit(t, nodes[1], []byte("goes on"))
+	})
+}
+
+// fromClient sends a frame to a node as the client and returns the answer.
+func (r *running) fromClient(replies chan []byte, frame []byte) []byte {
+	r.in.FromClient(clientKey().Public(), clientConn, frame)
+	return <-replies
+}
+
+func TestClientIsToldWhyItsRequestIsRefused(t *testing.T) {
+	onBoard(t, 4, func(t *testing.T, b *switchboard, nodes []*running) {
+		within(t, 10*time.Second, "a leader", func() bool { return agreedLeader(nodes) != 0 })
+		replies := b.client(clientKey().Public())
+		cluster := nodes[0].verifier.Cluster()
+		one := [][]byte{{1}}
+		request := func(k crypto.PrivateKey, c crypto.Digest, seq uint64) []byte {
+			return bftraft.RequestFrame(bftraft.SignRequest(c, k, 1, seq, one).Raw())
+		}
+		large := [][]byte{make([]byte, bftraft.MaxOpBytes+1)}
+		cases := []struct {
+			name     string
+			frame    []byte
+			code     bftraft.RefusalCode
+			sequence uint64
+		}{
+			{"garbage", []byte{bftraft.FrameRequest, 1, 2}, bftraft.RefusedMalformed, 0},
+			{"another's key", request(ownKey(1), cluster, 3), bftraft.RefusedClient, 3},
+			{"other cluster", request(clientKey(), crypto.Digest{7}, 4), bftraft.RefusedClient, 4},
+			{"stranger", request(seeded(99), cluster, 5), bftraft.RefusedClient, 5},
+			{"far ahead", request(clientKey(), cluster, 1000), bftraft.RefusedWindow, 1000},
+			{"too large", bftraft.RequestFrame(bftraft.SignRequest(cluster, clientKey(), 1, 1,
+				large).Raw()), bftraft.RefusedTooLarge, 0},
+		}
+		for _, c := range cases {
+			refusal, err := bftraft.DecodeRefusal(nodes[0].fromClient(replies, c.frame))
+			require.NoError(t, err, c.name)
+			require.Equal(t, c.code, refusal.Code, c.name)
+			require.Equal(t, c.sequence, refusal.Sequence, c.name)
+		}
+		for _, r := range nodes {
+			require.Zero(t, r.Status().Tip, "nothing of it is in the log")
+		}
+	})
+}
+
+func TestClientIsAnsweredOverItsConnection(t *testing.T) {
+	onBoard(t, 4, func(t *testing.T, b *switchboard, nodes []*running) {
+		within(t, 10*time.Second, "a leader", func() bool { return agreedLeader(nodes) != 0 })
+		replies := b.client(clientKey().Public())
+		cluster, configs := nodes[0].verifier.Cluster(), nodes[0].verifier.Configurations()
+
+		request := bftraft.SignRequest(cluster, clientKey(), 1, 1, [][]byte{[]byte("seven..")})
+		frame := nodes[0].fromClient(replies, bftraft.RequestFrame(request.Raw()))
+		reply, err := bftraft.DecodeBlockReply(frame)
+		require.NoError(t, err)
+		require.NoError(t, reply.Verify(cluster, configs))
+		require.Equal(t, [][]byte{{0, 0, 0, 0, 0, 0, 0, 7}}, reply.Results)
+		for range 3 { // the other nodes answer too
+			_, err := bftraft.DecodeBlockReply(<-replies)
+			require.NoError(t, err)
+		}
+
+		read := &bftraft.ReadRequest{Nonce: crypto.Digest{5}, MinIndex: 1, Query: []byte("q")}
+		answer, err := bftraft.DecodeReadReply(nodes[2].fromClient(replies, read.Encode()))
+		require.NoError(t, err)
+		require.NoError(t, answer.Verify(cluster, configs, read.Query))
+		require.EqualValues(t, 1, answer.Executed)
+
+		status, err := bftraft.DecodeNodeStatus(
+			nodes[3].fromClient(replies, []byte{bftraft.FrameStatus}), cluster, configs)
+		require.NoError(t, err)
+		require.EqualValues(t, 4, status.From)
+		require.EqualValues(t, 1, status.Commit.Index)
+	})
+}
+
+func TestMalformedClientFramesAreCountedAndNotAnswered(t *testing.T) {
+	onBoard(t, 1, func(t *testing.T, b *switchboard, nodes []*running) {
+		b.client(clientKey().Public())
+		count := func() int {
+			return countOf(nodes[0].metrics.refusals.WithLabelValues("malformed"))
+		}
+		for i, frame := range [][]byte{
+			{}, {0}, {255, 1}, {bftraft.FrameRead, 1}, {bftraft.FrameStatus, 1},
+		} {
+			nodes[0].in.FromClient(clientKey().Public(), clientConn, frame)
+			within(t, time.Second, "it is counted",
+				func() bool { return count() == i+1 })
+		}
+	})
+}
+
+func TestFullQueuesDropAndCount(t *testing.T) {
+	g := testGenesis(4)
+	cfg := testConfig(g, 1, newDisk(g, 1))
+	cfg.PeerQueue.Frames, cfg.ClientQueue.Frames = 3, 2
+	n, err := New(cfg)
+	require.NoError(t, err)
+	for range 5 { // nobody takes anything out: the node does not run
+		n.in.FromNode(2, p2p.Consensus, []byte("frame"))
+		n.in.FromNode(2, p2p.Bulk, []byte("frame"))
+		n.in.FromClient(clientKey().Public(), clientConn, []byte("frame"))
+		n.in.FromNode(3, p2p.Client, []byte{bftraft.FrameRequest})
+	}
+	require.Equal(t, 2+2, countOf(n.metrics.fulls[2]))
+	require.Equal(t, 3, countOf(n.metrics.fulls[3]))
+	require.Equal(t, 3, countOf(n.metrics.clientFull))
+	require.Equal(t, 3, n.in.peers[2][0].depth())
+	require.Equal(t, 2+2, n.in.clients.depth())
+}
+
+func TestQueueBoundsBytesAndKeepsOrder(t *testing.T) {
+	q := newQueue(p2p.QueueLimit{Frames: 10, Bytes: 10})
+	require.True(t, q.push([]byte("12345")))
+	require.True(t, q.push([]byte("67890")))
+	require.False(t, q.push([]byte("!")))
+	require.Equal(t, [][]byte{[]byte("12345"), []byte("67890")}, q.take(nil))
+	require.True(t, q.push([]byte("1234567890")))
+	require.False(t, q.push([]byte("!")))
+}
+
+func TestFairQueueServesSourcesInTurn(t *testing.T) {
+	q := newFairQueue(p2p.QueueLimit{Frames: 100, Bytes: 100}, 250)
+	a, b := source{node: 1}, source{key: seeded(1).Public()}
+	for range 50 {
+		require.True(t, q.push(clientFrame{source: a, frame: []byte("a")}))
+	}
+	for range 2 {
+		require.True(t, q.push(clientFrame{source: b, frame: []byte("b")}))
+	}
+	order := ""
+	for range 6 {
+		f, ok := q.pop()
+		require.True(t, ok)
+		order += string(f.frame)
+	}
+	require.Equal(t, "ababaa", order, "a flood does not make others wait")
+	require.False(t, q.push(clientFrame{source: a, frame: make([]byte, 60)}), "a has its share")
+	require.False(t, q.push(clientFrame{source: b, frame: make([]byte, 101)}))
+	require.True(t, q.push(clientFrame{source: b, frame: make([]byte, 100)}))
+	c := source{node: 2}
+	require.True(t, q.push(clientFrame{source: c, frame: make([]byte, 100)}))
+	require.False(t, q.push(clientFrame{source: source{node: 3}, frame: make([]byte, 7)}),
+		"together they are bounded too")
+	for q.depth() > 0 {
+		_, ok := q.pop()
+		require.True(t, ok)
+	}
+	_, ok := q.pop()
+	require.False(t, ok)
+	require.Zero(t, q.bytes)
+	require.Empty(t, q.lines)
+}
+
+func TestEachPeerAndClassIsVerifiedOnItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := testGenesis(4)
+		n, err := New(testConfig(g, 1, newDisk(g, 1)))
+		require.NoError(t, err)
+		n.in.start(t.Context(), 1)
+		t.Cleanup(n.in.wg.Wait)
+		signer := crypto.NewSigner(2, seeded(2))
+		suspicion := quorumcert.Suspicion{Cluster: n.verifier.Cluster(), Term: 1}
+		frame := bftraft.Encode(&bftraft.Suspect{
+			Term: 1, Signer: 2, Sig: quorumcert.Sign(signer, suspicion),
+		})
+		for range 2 * stepsWaiting {
+			n.in.FromNode(2, p2p.Bulk, frame)
+		}
+		synctest.Wait()
+		require.Len(t, n.in.steps, stepsWaiting, "the owner is busy")
+		require.Zero(t, n.in.peers[2][1].depth(), "one goroutine holds the rest of the bulk")
+		n.in.FromNode(2, p2p.Bulk, frame)
+		require.Equal(t, 1, n.in.peers[2][1].depth())
+		n.in.FromNode(2, p2p.Consensus, frame)
+		synctest.Wait()
+		require.Zero(t, n.in.peers[2][0].depth(), "consensus is verified meanwhile")
+		require.Equal(t, 1, n.in.peers[2][1].depth())
+	})
+}

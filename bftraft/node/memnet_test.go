@@ -1,0 +1,107 @@
+package node
+
+import (
+	"context"
+	"sync"
+
+	"tangaroa/crypto"
+	"tangaroa/p2p"
+)
+
+// switchboard is a network in memory: it loses what is sent to who is not there, and keeps order
+// per sender, receiver and class.
+type switchboard struct {
+	mu       sync.Mutex
+	handlers map[crypto.NodeID]p2p.Handler
+	cut      map[crypto.NodeID]bool
+	replies  map[crypto.PublicKey]chan []byte // what clients receive
+}
+
+func newSwitchboard() *switchboard {
+	return &switchboard{
+		handlers: map[crypto.NodeID]p2p.Handler{}, cut: map[crypto.NodeID]bool{},
+		replies: map[crypto.PublicKey]chan []byte{},
+	}
+}
+
+func (s *switchboard) isolate(id crypto.NodeID, on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cut[id] = on
+}
+
+// client connects a client's key and returns what nodes say to it.
+func (s *switchboard) client(key crypto.PublicKey) chan []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.replies[key] = make(chan []byte, 1024)
+	return s.replies[key]
+}
+
+// port is one node's end of the switchboard; it implements Network.
+type port struct {
+	board   *switchboard
+	id      crypto.NodeID
+	handler p2p.Handler
+}
+
+func (s *switchboard) network(c p2p.Config, h p2p.Handler) (Network, error) {
+	return &port{s, c.Self, h}, nil
+}
+
+func (p *port) Start(context.Context) error {
+	p.board.mu.Lock()
+	defer p.board.mu.Unlock()
+	p.board.handlers[p.id] = p.handler
+	return nil
+}
+
+func (p *port) Close() error {
+	p.board.mu.Lock()
+	defer p.board.mu.Unlock()
+	delete(p.board.handlers, p.id)
+	return nil
+}
+
+func (p *port) Send(to crypto.NodeID, class p2p.Class, frame []byte) bool {
+	p.board.mu.Lock()
+	h := p.board.handlers[to]
+	if p.board.cut[p.id] || p.board.cut[to] {
+		h = nil
+	}
+	p.board.mu.Unlock()
+	if h == nil {
+		return false
+	}
+	h.FromNode(p.id, class, append([]byte(nil), frame...))
+	return true
+}
+
+// clientConn is the connection of every client on the switchboard.
+const clientConn p2p.ConnID = 7
+
+func (p *port) ReplyClient(conn p2p.ConnID, frame []byte) bool {
+	p.board.mu.Lock()
+	defer p.board.mu.Unlock()
+	if conn != clientConn {
+		return false
+	}
+	for _, c := range p.board.replies {
+		c <- frame
+	}
+	return true
+}
+
+func (p *port) ReplyKey(key crypto.PublicKey, frame []byte) int {
+	p.board.mu.Lock()
+	defer p.board.mu.Unlock()
+	if c := p.board.replies[key]; c != nil {
+		c <- frame
+		return 1
+	}
+	return 0
+}
+
+func (p *port) SetPeers([]p2p.Peer) error { return nil }
+func (p *port) Addrs() []string           { return []string{"memory"} }
+func (p *port) Stats() p2p.Stats          { return p2p.Stats{} }
