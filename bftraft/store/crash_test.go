@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -22,8 +23,10 @@ func chainOf(rng *rand.Rand, tip bftraft.Position, n, size int) []*bftraft.Block
 	var blocks []*bftraft.Block
 	for range n {
 		data := make([]byte, size)
-		for i := range data {
-			data[i] = byte(rng.Uint32())
+		for i := 0; i < size; i += 8 {
+			var word [8]byte
+			binary.LittleEndian.PutUint64(word[:], rng.Uint64())
+			copy(data[i:], word[:])
 		}
 		b := bftraft.NewBlock(tip, []bftraft.Entry{{Kind: 1, Data: data}})
 		blocks, tip = append(blocks, b), b.End()

@@ -257,8 +257,8 @@ func (s *Badger) checkSpace() error {
 	return nil
 }
 
-// dirGrain is more than the grain of the times that a file system keeps.
-const dirGrain = 100 * time.Millisecond
+// dirGrain is twice the grain of the times that the kernel gives to files, a tick of 10 ms.
+const dirGrain = 20 * time.Millisecond
 
 // syncNewFiles makes files that Badger has begun durable as names: Badger does not flush the
 // directory when it begins a write-ahead log.

@@ -90,9 +90,12 @@ func (m Model) Check(t require.TestingT, s Store, r bftraft.Restored) {
 	m.CheckReads(t, s)
 }
 
-// CheckReads compares what is read from an open store with the model.
+// CheckReads compares what is read from an open store with the model; of very long chains, which
+// a store checks itself when it loads them, some blocks.
 func (m Model) CheckReads(t require.TestingT, s Store) {
-	for _, want := range m.Blocks {
+	step := 1 + len(m.Blocks)/1000
+	for k := (len(m.Blocks) - 1) % step; k < len(m.Blocks); k += step {
+		want := m.Blocks[k]
 		for _, i := range []bftraft.Index{want.First(), want.Last()} {
 			got, ok := s.Block(i)
 			require.True(t, ok, "block at %d: %v", i, s.Err())
