@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"tangaroa/internal/mutant"
 	"tangaroa/quorumcert"
 )
 
@@ -82,7 +83,7 @@ func (c *Core) storeAck(a *quorumcert.SignedAck) Drop {
 		copy(p.acks, p.acks[1:i])
 		p.acks[i-1] = *a
 	}
-	if a.Certified > p.claim.Certified && c.log.contains(Position{a.Index, a.Hash}) {
+	if claimed(a) > claimed(&p.claim) && c.log.contains(Position{a.Index, a.Hash}) {
 		p.claim = *a
 	}
 	return Accepted
@@ -156,7 +157,7 @@ func (c *Core) recount() {
 			a := &p.acks[i]
 			at := Position{a.Index, a.Hash}
 			if a.Index <= c.log.tip.Index && c.log.contains(at) {
-				if a.Certified > p.claim.Certified {
+				if claimed(a) > claimed(&p.claim) {
 					p.claim = *a
 				}
 				c.certify(at)
@@ -197,6 +198,14 @@ func (c *Core) candidateLockRose() {
 	}
 }
 
+// claimed is what an ack counts for towards a commit: the index it says is certified (N4).
+func claimed(a *quorumcert.SignedAck) Index {
+	if mutant.On(mutant.M10) {
+		return a.Index
+	}
+	return a.Certified
+}
+
 // countCommits finds the highest index that a quorum has, in this term and on this node's chain,
 // claimed to be certified (N4). It goes by the configuration of the next index (N5); what lies
 // beyond a change of configuration waits until that is committed.
@@ -208,8 +217,8 @@ func (c *Core) countCommits() {
 	var claims [quorumcert.MaxVoters]Index
 	n := 0
 	for _, v := range cfg.Voters() {
-		if p := &c.peers[v.ID]; p.claim.Certified > c.commit.Index {
-			claims[n] = p.claim.Certified
+		if p := &c.peers[v.ID]; claimed(&p.claim) > c.commit.Index {
+			claims[n] = claimed(&p.claim)
 			n++
 		}
 	}
@@ -230,7 +239,7 @@ func (c *Core) commitProof(cfg *quorumcert.Configuration, at Position) *quorumce
 	top := at.Index
 	for _, v := range cfg.Voters() {
 		a := &c.peers[v.ID].claim
-		if a.Certified < at.Index {
+		if claimed(a) < at.Index {
 			continue
 		}
 		cc.Signers = cc.Signers.With(v.ID)

@@ -1,6 +1,9 @@
 package bftraft
 
-import "tangaroa/quorumcert"
+import (
+	"tangaroa/internal/mutant"
+	"tangaroa/quorumcert"
+)
 
 // Room says whether this node leads and may propose another block now: the blocks on their way
 // are fewer than the window, and so are those not yet committed.
@@ -149,7 +152,7 @@ func (c *Core) follow(blocks []*Block, a *quorumcert.SignedAck) Drop {
 	if c.log.contains(at) {
 		return c.ackProposal(at)
 	}
-	if at.Index <= c.commit.Index {
+	if at.Index <= c.commit.Index && !mutant.On(mutant.M24) {
 		return Conflict
 	}
 	if !c.allValid(blocks) {

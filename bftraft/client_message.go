@@ -169,7 +169,7 @@ type RefusalCode uint8
 
 // The refusals.
 const (
-	RefusedMalformed RefusalCode = 1 // no canonical request, or an operation the state machine refuses
+	RefusedMalformed RefusalCode = 1 // no canonical request, or an operation that makes no sense
 	RefusedTooLarge  RefusalCode = 2 // a limit of size or number is exceeded
 	RefusedClient    RefusalCode = 3 // the client is not enrolled, or its signature does not verify
 	RefusedExpired   RefusalCode = 4 // the session or the result is no longer remembered

@@ -3,12 +3,14 @@ package bftraft
 import (
 	"errors"
 
+	"tangaroa/internal/mutant"
 	"tangaroa/quorumcert"
 )
 
 // ErrBroken is returned when certificates contradict a committed entry: more than f voters are
 // faulty, and nothing this node could do would be right (A5).
-var ErrBroken = errors.New("certificates contradict a committed entry: more than f voters are faulty")
+var ErrBroken = errors.New(
+	"certificates contradict a committed entry: more than f voters are faulty")
 
 // Core is the protocol of one voter. It computes only; see the package comment.
 type Core struct {
@@ -114,6 +116,9 @@ func NewCore(cfg Config, r Restored, reader Reader) (*Core, error) {
 		c.commitTerm = r.Commit.Term
 	}
 	tip := r.Tip
+	if mutant.On(mutant.M29) {
+		c.lock, c.lockQC = Lock{Hash: cfg.Cluster}, nil
+	}
 	if c.term == 0 {
 		c.term, c.lock, tip = 1, Lock{Hash: cfg.Cluster}, genesis
 	}
@@ -214,6 +219,9 @@ func (c *Core) Ready() (Ready, bool) {
 			Term: c.term, Vote: c.vote, Lock: c.lock, LockQC: c.lockQC, Mark: c.mark,
 			Proof: c.proof,
 		}
+		if mutant.On(mutant.M16) {
+			hs.Vote = VoteRecord{}
+		}
 		c.out.HardState = &hs
 	}
 	r := c.out
@@ -280,11 +288,7 @@ func (c *Core) replaceSuffix(blocks []*Block) Drop {
 	switch {
 	case !c.log.contains(at):
 		return MissingBlocks
-	case at.Index < c.commit.Index:
-		return Conflict
-	case c.mark.Term == c.term && at.Index < c.mark.Index:
-		return Conflict
-	case c.lock.Term == c.term && at.Index < c.lock.Index:
+	case c.frozen(at.Index) && !mutant.On(mutant.M24):
 		return Conflict
 	}
 	if at.Index < c.log.tip.Index {
@@ -295,6 +299,12 @@ func (c *Core) replaceSuffix(blocks []*Block) Drop {
 	c.log.append(blocks)
 	c.out.Blocks = append(c.out.Blocks, blocks...)
 	return Accepted
+}
+
+// frozen says whether what follows index i is committed, or acked or certified in this term.
+func (c *Core) frozen(i Index) bool {
+	return i < c.commit.Index || c.mark.Term == c.term && i < c.mark.Index ||
+		c.lock.Term == c.term && i < c.lock.Index
 }
 
 // cutPending keeps the Ready that is being made in step with a truncation.

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"tangaroa/crypto"
+	"tangaroa/internal/mutant"
 )
 
 // Term is the reign of at most one leader. The first term is 1; 0 stands for "none yet".
@@ -27,6 +28,9 @@ type Size struct {
 // least F+1 voters, hence an honest one, and Q <= N-F, hence the honest alone make one.
 func ForNodes(n int) Size {
 	f := (n - 1) / 3
+	if mutant.On(mutant.M02) {
+		return Size{N: n, F: f, Q: f + 1}
+	}
 	return Size{N: n, F: f, Q: (n + f + 2) / 2}
 }
 

@@ -15,6 +15,7 @@ import (
 // pure lists the packages that only compute: the same inputs in the same order
 // give the same outputs, in the simulator and in a data centre.
 var pure = []string{
+	"internal/mutant",
 	"adversary", "bftraft", "bftraft/kv", "bftraft/replica", "crypto", "quorumcert",
 }
 

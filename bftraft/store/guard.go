@@ -73,7 +73,9 @@ func decodePromise(slot []byte) (promise, bool) {
 	return p, string(sum[:]) == string(slot[slotBytes-32:])
 }
 
-// judge says whether a store in state st, whose record has this digest, explains the promise.
+// judge says whether a store in state st, whose record has this digest, explains the promise. The
+// lock is not compared: a later batch may rightly have lowered it to the base of an election (A2);
+// that it is the lock of that batch the digest shows.
 func (p *promise) judge(st *state, digest crypto.Digest) error {
 	switch {
 	case st.seq < p.seq:
@@ -83,8 +85,6 @@ func (p *promise) judge(st *state, digest crypto.Digest) error {
 	case st.hard.Term < p.term:
 		return fmt.Errorf("%w: it is in term %d, the guard in %d", ErrBehindGuard,
 			st.hard.Term, p.term)
-	case p.lock.Higher(st.hard.Lock):
-		return fmt.Errorf("%w: its lock is lower than the guard's", ErrBehindGuard)
 	case st.hard.Term == p.term && p.mark.Higher(st.hard.Mark):
 		return fmt.Errorf("%w: its mark is lower than the guard's", ErrBehindGuard)
 	case st.hard.Term == p.term && p.vote.Candidate != 0 &&

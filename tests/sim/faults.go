@@ -93,9 +93,29 @@ func (w *World) resume(m *member) {
 	}
 }
 
+// lockdown is set off when node m is the first to lock a position: what is under way is lost, and m
+// is cut off until long after the others have gone on without it.
+func (w *World) lockdown(m *member) {
+	if w.calm || w.opt.LockdownPermille == 0 || !w.faults.chance(w.opt.LockdownPermille) {
+		return
+	}
+	w.watch.count("lockdown")
+	w.net.dark = w.now + w.net.opt.MaxDelay*10
+	me := int(m.id) - 1
+	for i := range w.nodes {
+		w.net.cut[[2]int{me, i}], w.net.cut[[2]int{i, me}] = true, true
+	}
+	w.at(w.faults.between(500, 4000), event{kind: eventFault, do: func() {
+		for i := range w.nodes {
+			delete(w.net.cut, [2]int{me, i})
+			delete(w.net.cut, [2]int{i, me})
+		}
+	}})
+}
+
 // heal ends the chaos: all links work, all nodes run. The liar stays a liar.
 func (w *World) heal() {
-	w.calm = true
+	w.calm, w.net.dark = true, 0
 	clear(w.net.cut)
 	for _, m := range w.nodes {
 		w.resume(m)

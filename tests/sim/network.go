@@ -5,7 +5,8 @@ package sim
 type network struct {
 	opt   Options
 	count map[[2]int]uint64
-	cut   map[[2]int]bool // directed links that deliver nothing
+	cut   map[[2]int]bool // directed links that take nothing
+	dark  int             // until then nothing that was sent before arrives
 }
 
 func newNetwork(o Options) *network {

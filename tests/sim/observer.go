@@ -18,17 +18,23 @@ type observer struct {
 	w   *World
 	err error
 
-	acks      map[ackKey]crypto.Digest                           // B3: what an honest node acked at a place
-	signers   map[position]quorumcert.Set                        // B1: who acked what, liars as if they acked all
-	rivals    map[place][]position                               // B1: the positions acked at one place
-	votes     map[voteKey]bftraft.NodeID                         // B3
-	leaders   map[bftraft.Term]map[bftraft.NodeID]quorumcert.Set // S1
-	signed    []signedState                                      // B5, by node
-	committed map[bftraft.Index]crypto.Digest                    // B2, S5: one chain for all and for ever
+	// B3: what an honest node acked at a place, and voted for in a term.
+	acks  map[ackKey]crypto.Digest
+	votes map[voteKey]bftraft.NodeID
+	// B1: who acked what, and the positions acked at one place. S1: who voted for whom.
+	signers map[position]quorumcert.Set
+	rivals  map[place][]position
+	leaders map[bftraft.Term]map[bftraft.NodeID]quorumcert.Set
+	// B5: the highest that each node has signed.
+	signed []signedState
+	// B2, S5: one committed chain and one state at each index, for all nodes and for ever.
+	committed map[bftraft.Index]crypto.Digest
+	blocks    map[bftraft.Index]*bftraft.Block
 	highest   bftraft.Index
-	states    map[bftraft.Index]crypto.Digest // S5: state digest by executed index
+	states    map[bftraft.Index]crypto.Digest
 	executed  []bftraft.Position
-	blocks    map[bftraft.Index]*bftraft.Block // the committed chain by last index
+	// locked holds the positions that some honest node has locked.
+	locked map[place]bool
 
 	accepted bftraft.Index // highest index of an accepted write
 	written  map[string]kv.Revision
@@ -76,6 +82,7 @@ func newObserver(w *World) *observer {
 		states:    make(map[bftraft.Index]crypto.Digest),
 		executed:  make([]bftraft.Position, len(w.nodes)+1),
 		blocks:    make(map[bftraft.Index]*bftraft.Block),
+		locked:    make(map[place]bool),
 		written:   make(map[string]kv.Revision), drops: make(map[string]int),
 		counts: make(map[string]int),
 	}
@@ -266,6 +273,10 @@ func (o *observer) commits(m *member, b *bftraft.Block) {
 
 // certified is B7: a second, naive check of what a node takes for a certificate.
 func (o *observer) certified(m *member, qc *quorumcert.QC) {
+	if l := (place{qc.Term, qc.Index}); !o.locked[l] {
+		o.locked[l] = true
+		o.w.lockdown(m)
+	}
 	n, voters := 0, len(o.w.nodes)
 	for i, id := range qc.Signers.Members() {
 		st := quorumcert.Ack{Cluster: o.w.cluster, Term: qc.Term, Index: qc.Index, Hash: qc.Hash,

@@ -19,7 +19,10 @@ type Options struct {
 	CrashEvery     int // mean milliseconds between crashes, 0 for none
 	PartitionEvery int // likewise
 	StallEvery     int // likewise: a node's process stands still, then gets all at once
-	Liar           string
+	// LockdownPermille is how often, when a node is the first to lock a position, all that is
+	// under way is lost and the node is cut off for a while: it alone knows of the certificate.
+	LockdownPermille int
+	Liar             string
 
 	Chaos int // milliseconds of faults
 	Calm  int // milliseconds after the network has healed; the liar goes on lying
@@ -56,6 +59,9 @@ func Expand(seed uint64) Options {
 	}
 	if r.chance(300) {
 		o.StallEvery = r.between(500, 5000)
+	}
+	if r.chance(400) {
+		o.LockdownPermille = r.between(5, 100)
 	}
 	if r.chance(700) {
 		o.Liar = liarNames[r.below(len(liarNames))]

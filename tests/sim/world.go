@@ -3,6 +3,7 @@ package sim
 import (
 	"container/heap"
 	"fmt"
+	"runtime/debug"
 
 	"tangaroa/bftraft"
 	"tangaroa/bftraft/kv"
@@ -214,8 +215,14 @@ func (w *World) transmit(from, to int, frame []byte) {
 	}
 }
 
-// Run lets the world go on until it ends or an invariant is broken, which it returns.
-func (w *World) Run() error {
+// Run lets the world go on until it ends or an invariant is broken, which it returns. A failed
+// assertion of a node about itself is a broken invariant too.
+func (w *World) Run() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("assertion failed at %d ms: %v\n%s", w.now, p, debug.Stack())
+		}
+	}()
 	end := w.opt.Chaos + w.opt.Calm
 	for len(w.events) > 0 && w.watch.err == nil {
 		e := heap.Pop(&w.events).(event)
@@ -223,6 +230,9 @@ func (w *World) Run() error {
 			break
 		}
 		w.now = e.at
+		if e.kind == eventFrame && e.at < w.net.dark {
+			continue
+		}
 		w.handle(e)
 	}
 	if w.watch.err == nil {
