@@ -186,6 +186,8 @@ type harness struct {
 	route func(f frame)
 	// heard sees what became of each delivered frame; may be nil.
 	heard func(r received)
+	// committed sees each block that a node applies; may be nil.
+	committed func(m *member, b *Block)
 	// cut says where in a Ready a node loses power: cutNever, or one of the points below.
 	cut func(m *member) cutPoint
 }
@@ -296,6 +298,9 @@ func (h *harness) work(m *member) {
 		}
 		for _, b := range r.Committed {
 			h.apply(m, b)
+			if h.committed != nil {
+				h.committed(m, b)
+			}
 		}
 		m.core.Advance(r)
 	}
@@ -558,13 +563,9 @@ func (h *harness) picture() string {
 		s := m.core.State()
 		out += fmt.Sprintf("%d: term %d leader %d vote %d/%s lock %s mark %s tip (%d,%s) commit %d "+
 			"backoff %d suspects %v faulty %v gather %v pending %v\n", s.ID, s.Term, s.Leader,
-			s.Vote.Candidate, lockText(s.Vote.Lock), lockText(s.Lock), lockText(s.Mark), s.Tip.Index,
+			s.Vote.Candidate, certified(s.Vote.Lock), certified(s.Lock), certified(s.Mark), s.Tip.Index,
 			s.Tip.Hash.Short(), s.Commit.Index, s.Backoff, s.Suspects, s.Faulty,
 			m.core.gather != nil, m.core.pending != nil)
 	}
 	return out
-}
-
-func lockText(l Lock) string {
-	return fmt.Sprintf("%d:(%d,%s)", l.Term, l.Index, l.Hash.Short()[:4])
 }

@@ -14,8 +14,8 @@ func (c *Core) heartbeat() {
 		c.requestVotes()
 	}
 	c.announceNow = true
-	c.seekUnknown()
 	c.askAgain()
+	c.seekUnknown()
 	c.askCommitted()
 }
 

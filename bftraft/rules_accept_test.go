@@ -253,7 +253,7 @@ func TestA4RestartedHonestNodeIsNeverAccused(t *testing.T) {
 }
 
 func TestA5BlockAgainstACommittedEntryIsRefused(t *testing.T) {
-	l, a := committed(t, "a")
+	l, a := commitOne(t, "a")
 	l.elect(3, 2, lockAt(1, a), l.qc(1, a.End()))
 	l.take()
 	b := l.block(l.origin(), "b")
@@ -280,7 +280,7 @@ func TestA5CertificateAgainstACommittedEntryStopsTheNode(t *testing.T) {
 			l.say(3, &Proof{TermProof: TermProof{Commit: l.commit(2, other.End())}})
 		},
 	} {
-		l, a := committed(t, "a")
+		l, a := commitOne(t, "a")
 		l.take()
 		l.m.honest = false // the harness would not let an honest node stop
 		break5(l, l.block(l.origin(), "other"))

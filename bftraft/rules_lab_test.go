@@ -231,8 +231,8 @@ func locked(t testing.TB, ops ...string) (*lab, *Block) {
 	return l, a
 }
 
-// committed goes on until the core has counted block a as committed.
-func committed(t testing.TB, ops ...string) (*lab, *Block) {
+// commitOne goes on until the core has counted block a as committed.
+func commitOne(t testing.TB, ops ...string) (*lab, *Block) {
 	l, a := locked(t, ops...)
 	l.say(2, l.response(2, 1, a.End(), a.Last()))
 	l.say(3, l.response(3, 1, a.End(), a.Last()))
