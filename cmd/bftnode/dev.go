@@ -49,8 +49,8 @@ cluster goes on where it was.`,
 func runDev(c *ucli.Context, dir string) error {
 	if _, err := os.Stat(filepath.Join(dir, clusterfile.GenesisName)); err != nil {
 		l := layout{dir: dir, name: "dev", nodes: c.Int("nodes"), clients: 1, host: "127.0.0.1"}
-		if l.ports, err = freePorts(l.host, 2*max(l.nodes, 0)); err != nil {
-			return fmt.Errorf("find free ports: %w", err)
+		if err := l.choosePorts(0); err != nil {
+			return err
 		}
 		if err := l.write(); err != nil {
 			return err

@@ -35,6 +35,9 @@ const (
 	statusOffset    = 100
 )
 
+// maxTestClients bounds how many keys testnet makes.
+const maxTestClients = 1000
+
 func testnetCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "testnet", Usage: "write a whole cluster for tests, ready to start",
@@ -49,7 +52,8 @@ keygen, genesis and init.`,
 			&ucli.StringFlag{Name: "host", Value: "127.0.0.1",
 				Usage: "the address of all nodes, `HOST`"},
 			&ucli.IntFlag{Name: "base-port", Value: defaultBasePort,
-				Usage: "node k listens on base+k, its status on base+100+k, `P`"},
+				Usage: "node k listens on base+k, its status on base+100+k; " +
+					"0 takes ports that are free, `P`"},
 		},
 		Action: func(c *ucli.Context) error {
 			if err := cli.RequireArgs(c, 0, 0); err != nil {
@@ -59,13 +63,8 @@ keygen, genesis and init.`,
 				dir: c.String("dir"), name: c.String("name"), nodes: c.Int("nodes"),
 				clients: c.Int("clients"), host: c.String("host"),
 			}
-			base := c.Int("base-port")
-			if base < 1 || base+statusOffset+l.nodes > 65535 {
-				return cli.Errorf(cli.Usage, "base-port %d leaves no room for %d nodes", base,
-					l.nodes)
-			}
-			for k := 1; k <= l.nodes; k++ {
-				l.ports = append(l.ports, base+k, base+statusOffset+k)
+			if err := l.choosePorts(c.Int("base-port")); err != nil {
+				return err
 			}
 			if err := l.write(); err != nil {
 				return err
@@ -75,10 +74,31 @@ keygen, genesis and init.`,
 	}
 }
 
+// choosePorts gives every node its two ports.
+func (l *layout) choosePorts(base int) error {
+	if l.nodes < 1 || l.nodes > quorumcert.MaxVoters {
+		return cli.Errorf(cli.Usage, "a cluster has 1 to 64 nodes")
+	}
+	if base == 0 {
+		var err error
+		if l.ports, err = freePorts(l.host, 2*l.nodes); err != nil {
+			return fmt.Errorf("find free ports: %w", err)
+		}
+		return nil
+	}
+	if base < 0 || base+statusOffset+l.nodes > 65535 {
+		return cli.Errorf(cli.Usage, "base-port %d leaves no room for %d nodes", base, l.nodes)
+	}
+	for k := 1; k <= l.nodes; k++ {
+		l.ports = append(l.ports, base+k, base+statusOffset+k)
+	}
+	return nil
+}
+
 // write makes the folder. What it made so far stays when it fails half-way: it says so.
 func (l *layout) write() error {
-	if l.nodes < 1 || l.nodes > quorumcert.MaxVoters || l.clients < 0 || l.clients > 1000 {
-		return cli.Errorf(cli.Usage, "a test cluster has 1 to 64 nodes and up to 1000 clients")
+	if l.clients < 0 || l.clients > maxTestClients {
+		return cli.Errorf(cli.Usage, "a test cluster has up to %d clients", maxTestClients)
 	}
 	if entries, err := os.ReadDir(l.dir); err == nil && len(entries) > 0 {
 		return cli.Errorf(cli.Usage, "%s is not empty", l.dir)
