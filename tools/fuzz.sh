@@ -24,7 +24,7 @@ only_the_deadline() {
 # kept under testdata/fuzz.
 run() {
 	if "$work/fuzz.test" -test.run '^$' -test.fuzz "^$2\$" -test.fuzztime "$fuzztime" \
-		-test.fuzzcachedir "$corpus/$1" -test.timeout 0 >"$log" 2>&1; then
+		-test.fuzzcachedir "$corpus/$1" -test.fuzzminimizetime 20x -test.timeout 0 >"$log" 2>&1; then
 		echo "ok    $1 $2: $(grep -o 'execs: [0-9]*' "$log" | tail -1)"
 	elif only_the_deadline; then
 		echo "ok    $1 $2: stopped at its deadline"
