@@ -151,6 +151,7 @@ func (c *Core) Step(v Verified) Drop {
 	}
 	drop := c.dispatch(v.from, v.msg)
 	c.advance()
+	c.assertInvariants()
 	return drop
 }
 
@@ -205,6 +206,7 @@ func (c *Core) Tick() {
 		c.heartbeat()
 	}
 	c.advance()
+	c.assertInvariants()
 }
 
 // Ready returns what is to be done, and whether there is anything. The caller does it in the order
@@ -232,6 +234,7 @@ func (c *Core) Ready() (Ready, bool) {
 
 // Advance says that the last Ready is done.
 func (c *Core) Advance(Ready) {
+	c.assertInvariants()
 	c.out, c.dirty = Ready{}, false
 	c.log.trim(c.commit.Index)
 }

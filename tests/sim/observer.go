@@ -122,8 +122,9 @@ type watched struct {
 func (p *watched) Ready() (bftraft.Ready, bool) {
 	r, some := p.Protocol.Ready()
 	for i := range r.Messages {
-		p.w.watch.said(p.m, r.Messages[i].Msg, r.MustSync)
+		p.w.watch.said(p.m, r.Messages[i].Msg)
 	}
+	p.w.watch.truncates(p.m, &r, p.Leader())
 	for _, b := range r.Committed {
 		p.w.watch.commits(p.m, b)
 	}
@@ -134,17 +135,17 @@ func (p *watched) Ready() (bftraft.Ready, bool) {
 }
 
 // said checks what an honest node signs.
-func (o *observer) said(m *member, msg bftraft.Message, synced bool) {
+func (o *observer) said(m *member, msg bftraft.Message) {
 	switch msg := msg.(type) {
 	case *bftraft.AppendEntries:
 		if msg.Ack.Signer == m.id {
-			o.acked(m, &msg.Ack, synced)
+			o.acked(m, &msg.Ack)
 		}
 		if msg.Election != nil {
 			o.leads(m, msg.Election)
 		}
 	case *bftraft.AppendEntriesResponse:
-		o.acked(m, &msg.Ack, synced)
+		o.acked(m, &msg.Ack)
 	case *bftraft.RequestVoteResponse:
 		o.voted(m, &msg.Vote)
 	case *bftraft.Accusation:
@@ -154,7 +155,7 @@ func (o *observer) said(m *member, msg bftraft.Message, synced bool) {
 	}
 }
 
-func (o *observer) acked(m *member, a *quorumcert.SignedAck, synced bool) {
+func (o *observer) acked(m *member, a *quorumcert.SignedAck) {
 	at := place{a.Term, a.Index}
 	key := ackKey{m.id, at}
 	if old, ok := o.acks[key]; ok && old != a.Hash {
@@ -176,7 +177,6 @@ func (o *observer) acked(m *member, a *quorumcert.SignedAck, synced bool) {
 		l.Higher(s.certified) {
 		s.certified = l
 	}
-	_ = synced
 }
 
 // oneCertificate is B1 in its latent form: no two hashes at one place have, with all the liars on

@@ -48,8 +48,10 @@ type member struct {
 	liar    bool
 	boots   int
 	stalled bool
-	backlog []event // what came while it stood still
-	blocked bool    // it must not sign: only a liar's disk may come to that
+	backlog []event           // what came while it stood still
+	saved   bftraft.HardState // an honest node's newest, and what a crash leaves of it
+	durable bftraft.HardState
+	blocked bool // it must not sign: only a liar's disk may come to that
 }
 
 type eventKind uint8
@@ -157,7 +159,7 @@ func (w *World) boot(m *member) {
 	core.Configurations = w.verifier.Configurations()
 	core.Seed = w.opt.Seed
 	cfg := replica.Config{
-		Core: core, Storage: m.disk, Transport: &port{w, m}, Machine: m.machine,
+		Core: core, Storage: w.diskOf(m), Transport: &port{w, m}, Machine: m.machine,
 		Wrap: func(p replica.Protocol) replica.Protocol {
 			if m.liar {
 				return newLiar(w, m, p)
@@ -182,6 +184,17 @@ func (w *World) boot(m *member) {
 	})
 }
 
+// diskOf returns the disk as the node gets it.
+func (w *World) diskOf(m *member) replica.Storage {
+	if m.liar {
+		return m.disk
+	}
+	if r, err := m.disk.Load(); err == nil {
+		m.saved, m.durable = r.HardState, r.HardState
+	}
+	return &watchedDisk{m.disk, w, m}
+}
+
 // crash ends a node's process; of what was not synced a part may be there afterwards.
 func (w *World) crash(m *member) {
 	m.disk = m.disk.Crash(w.faults.below(m.disk.Unsynced() + 1))
@@ -196,6 +209,9 @@ type port struct {
 
 // Send implements replica.Transport.
 func (p *port) Send(to bftraft.NodeID, _ bftraft.Class, frame []byte) {
+	if !p.m.liar {
+		p.w.watch.leaves(p.m, frame)
+	}
 	p.w.transmit(int(p.m.id)-1, int(to)-1, frame)
 }
 

@@ -1,0 +1,77 @@
+package sim
+
+import (
+	"tangaroa/bftraft"
+	"tangaroa/bftraft/store"
+	"tangaroa/quorumcert"
+)
+
+// watchedDisk is an honest node's disk as the observer sees it: it knows what a crash would leave.
+type watchedDisk struct {
+	*store.Memory
+	w *World
+	m *member
+}
+
+// Save implements replica.Storage.
+func (d *watchedDisk) Save(r *bftraft.Ready) error {
+	if err := d.Memory.Save(r); err != nil {
+		return err
+	}
+	if r.HardState != nil {
+		d.m.saved = *r.HardState
+	}
+	if d.Unsynced() == 0 {
+		d.m.durable = d.m.saved
+	}
+	return nil
+}
+
+// leaves is B4: at the moment a statement leaves a node, its disk implies it.
+func (o *observer) leaves(m *member, frame []byte) {
+	msg, drop := bftraft.DecodeMessage(frame)
+	if drop != bftraft.Accepted {
+		return
+	}
+	switch msg := msg.(type) {
+	case *bftraft.AppendEntries:
+		o.ackLeaves(m, &msg.Ack)
+	case *bftraft.AppendEntriesResponse:
+		o.ackLeaves(m, &msg.Ack)
+	case *bftraft.RequestVoteResponse:
+		hs := &m.durable
+		if hs.Term < msg.Vote.Term ||
+			hs.Term == msg.Vote.Term && hs.Vote.Candidate != msg.Vote.Candidate {
+			o.fail("B4", "node %d sends a vote of term %d that its disk does not know", m.id,
+				msg.Vote.Term)
+		}
+	}
+}
+
+func (o *observer) ackLeaves(m *member, a *quorumcert.SignedAck) {
+	hs := &m.durable
+	if a.Signer != m.id || a.Term < hs.Term {
+		return
+	}
+	mark := bftraft.Lock{Term: a.Term, Index: a.Index, Hash: a.Hash}
+	if mark.Higher(hs.Mark) || mark.Index == hs.Mark.Index && mark != hs.Mark {
+		o.fail("B4", "node %d sends an ack of %d,%d with mark %d,%d on its disk", m.id, a.Term,
+			a.Index, hs.Mark.Term, hs.Mark.Index)
+	}
+	if a.Certified > 0 && (hs.Lock.Term < a.Term || hs.Lock.Index < a.Certified) {
+		o.fail("B4", "node %d claims %d certified in term %d with lock %d,%d on its disk", m.id,
+			a.Certified, a.Term, hs.Lock.Term, hs.Lock.Index)
+	}
+	if b, ok := m.disk.Block(a.Index); a.Index > 0 && (!ok || b.End().Hash != a.Hash) {
+		o.fail("B4", "node %d acks block %d that its disk does not hold", m.id, a.Index)
+	}
+}
+
+// truncates is S2: a leader does not take back what it proposed.
+func (o *observer) truncates(m *member, r *bftraft.Ready, leader bftraft.NodeID) {
+	if r.Truncated && leader == m.id && m.durable.Mark.Term == m.durable.Term &&
+		r.Truncate < m.durable.Mark.Index {
+		o.fail("S2", "leader %d goes back to %d behind its mark %d", m.id, r.Truncate,
+			m.durable.Mark.Index)
+	}
+}
