@@ -30,11 +30,14 @@ func tool() *ucli.App {
 		}
 		return WithCode(NoQuorum, errors.New("nobody\nanswered"))
 	}}
+	strict := &ucli.Command{Name: "strict", Action: answer, Flags: []ucli.Flag{
+		&ucli.StringFlag{Name: "dir", Required: true}, &ucli.StringFlag{Name: "key", Required: true},
+	}}
 	group := &ucli.Command{Name: "group", Subcommands: []*ucli.Command{
 		{Name: "inner", Action: answer, Flags: []ucli.Flag{&ucli.StringFlag{Name: "file"}}},
 	}}
 	return &ucli.App{
-		Name: "tool", Commands: []*ucli.Command{put, fail, group},
+		Name: "tool", Commands: []*ucli.Command{put, fail, strict, group},
 		Flags: []ucli.Flag{&ucli.StringFlag{Name: "config"}},
 	}
 }
@@ -101,7 +104,7 @@ func TestWrongUseIsExitCodeTwo(t *testing.T) {
 	for _, args := range [][]string{
 		{"nothing"}, {"put", "--unknown"}, {"put", "--file"}, {"fail"}, {"fail", "a", "b"},
 		{"--unknown"}, {"completion", "tcsh"}, {"completion"}, {"group", "nothing"},
-		{"version", "--unknown"},
+		{"version", "--unknown"}, {"strict"}, {"strict", "--dir", "x"},
 	} {
 		code, out, errs := run(args...)
 		require.Equal(t, Usage, code, "%q: %s", args, errs)

@@ -55,9 +55,33 @@ func prepareCommand(command *ucli.Command) {
 		prepareCommand(sub)
 	}
 	if len(command.Subcommands) == 0 {
+		requireFlags(command)
 		command.Flags = append(command.Flags, OutputFlag())
 	} else if command.Action == nil {
 		command.Action = needsCommand
+	}
+}
+
+// requireFlags takes the check of required text flags over from the library, which would print its
+// help in front of the message.
+func requireFlags(command *ucli.Command) {
+	var names []string
+	for _, f := range command.Flags {
+		if text, ok := f.(*ucli.StringFlag); ok && text.Required {
+			text.Required = false
+			names = append(names, text.Name)
+		}
+	}
+	if action := command.Action; len(names) > 0 && action != nil {
+		command.Action = func(c *ucli.Context) error {
+			for _, name := range names {
+				if !c.IsSet(name) {
+					return Errorf(Usage, "%s needs --%s; see %s --help", command.Name, name,
+						c.Command.HelpName)
+				}
+			}
+			return action(c)
+		}
 	}
 }
 
