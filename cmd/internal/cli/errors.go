@@ -10,7 +10,7 @@ type Code int
 
 // The exit codes of both tools. They are part of the interface: scripts rely on them.
 const (
-	OK            Code = 0
+	OK            Code = 0 // what was asked for was done
 	Failed        Code = 1 // what was asked for failed, and no other code fits
 	Usage         Code = 2 // the command line or a settings file is wrong
 	NotFound      Code = 3 // the key does not exist

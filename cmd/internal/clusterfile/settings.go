@@ -13,13 +13,13 @@ import (
 	"tangaroa/crypto"
 )
 
-// The names of files in the folders that SaveNode and SaveClient are given by bftnode.
+// The names of files and folders in a cluster that bftnode wrote.
 const (
-	GenesisName = "genesis.json"
-	NodeName    = "node.yaml"
-	ClientName  = "client.yaml"
-	KeyName     = "key"
-	DataName    = "data"
+	GenesisName = "genesis.json" // beside the folders of nodes and clients
+	NodeName    = "node.yaml"    // settings of a node
+	ClientName  = "client.yaml"  // settings of a client
+	KeyName     = "key"          // private key of either
+	DataName    = "data"         // store and guard of a node
 )
 
 // maxSettingsBytes bounds a YAML file, which one person has written by hand.
