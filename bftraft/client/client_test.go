@@ -104,12 +104,10 @@ func TestOnlyTheLeaderGetsARequestThatIsAnsweredInTime(t *testing.T) {
 	play(t, 4, nil, func(s *scene) {
 		s.put("a", "1")
 		synctest.Wait()
-		before := s.node(1).heard(bftraft.FrameRequest)
+		before, others := s.node(1).heard(bftraft.FrameRequest), s.requestsHeard()
 		s.put("b", "2")
 		require.Equal(t, before+1, s.node(1).heard(bftraft.FrameRequest))
-		for id := 2; id <= 4; id++ {
-			require.LessOrEqual(t, s.node(id).heard(bftraft.FrameRequest), 1)
-		}
+		require.Equal(t, others, s.requestsHeard())
 		require.Zero(t, s.client.Stats().Repeated)
 	})
 }
@@ -190,18 +188,30 @@ func (s *scene) another(id RequestID) *Client {
 	return c
 }
 
+// requestsHeard returns how many requests the nodes after the first got.
+func (s *scene) requestsHeard() []int {
+	var out []int
+	for _, n := range s.nodes[1:] {
+		out = append(out, n.heard(bftraft.FrameRequest))
+	}
+	return out
+}
+
 func TestLateLeaderMakesTheClientAskAll(t *testing.T) {
 	play(t, 4, nil, func(s *scene) {
 		s.put("a", "1")
 		s.pass(100 * time.Millisecond)
 		s.node(1).stopsHearing()
+		before := s.requestsHeard()
 		began := time.Now()
 		f := s.client.Go(put(t, "b", "2"))
 		s.pass(200 * time.Millisecond)
-		require.Zero(t, s.node(3).heard(bftraft.FrameRequest), "not late yet")
+		for id := 2; id <= 4; id++ {
+			require.Equal(t, before[id-2], s.node(id).heard(bftraft.FrameRequest), "not late yet")
+		}
 		s.pass(200 * time.Millisecond)
 		for id := 2; id <= 4; id++ {
-			require.Positive(t, s.node(id).heard(bftraft.FrameRequest))
+			require.Greater(t, s.node(id).heard(bftraft.FrameRequest), before[id-2])
 		}
 		s.cluster.mu.Lock()
 		s.leader, s.term = 2, 2
@@ -224,11 +234,14 @@ func TestLostLinkToTheLeaderIsReasonToAskAllAtOnce(t *testing.T) {
 		s.node(1).stopsHearing()
 		s.client.Go(put(t, "b", "2"))
 		synctest.Wait()
+		before := s.requestsHeard()
 		began := time.Now()
 		s.client.Down(1)
 		synctest.Wait()
 		s.pass(2 * time.Millisecond)
-		require.Positive(t, s.node(3).heard(bftraft.FrameRequest))
+		for id := 2; id <= 4; id++ {
+			require.Greater(t, s.node(id).heard(bftraft.FrameRequest), before[id-2])
+		}
 		require.Less(t, time.Since(began), 100*time.Millisecond)
 	})
 }
@@ -269,7 +282,7 @@ func TestRepeatedAndReorderedRepliesCountOnce(t *testing.T) {
 func TestReplyThatDoesNotVerifyIsNotCounted(t *testing.T) {
 	bends := map[string]func(n *node, r *bftraft.BlockReply){
 		"result":    func(_ *node, r *bftraft.BlockReply) { r.Results[0] = []byte("lie") },
-		"branch":    func(_ *node, r *bftraft.BlockReply) { r.Branch = append(r.Branch, crypto.Digest{}) },
+		"branch":    func(_ *node, r *bftraft.BlockReply) { r.Branch = make([]crypto.Digest, 1) },
 		"place":     func(_ *node, r *bftraft.BlockReply) { r.Place++ },
 		"leaves":    func(_ *node, r *bftraft.BlockReply) { r.Leaves++ },
 		"root":      func(_ *node, r *bftraft.BlockReply) { r.Reply.Results[0] ^= 1 },
@@ -399,6 +412,26 @@ func TestGivingUpSaysWhetherItWasSent(t *testing.T) {
 	})
 }
 
+// A node tells only those it can reach: one that comes up later must be asked to say it again.
+func TestNodesThatComeUpAfterARequestWasSentAreAskedToo(t *testing.T) {
+	play(t, 4, nil, func(s *scene) {
+		s.put("a", "1")
+		s.pass(100 * time.Millisecond)
+		for id := 2; id <= 4; id++ {
+			s.client.Down(bftraft.NodeID(id))
+			s.node(id).bends(func([]byte) [][]byte { return nil })
+		}
+		f := s.client.Go(put(t, "b", "2"))
+		s.pass(100 * time.Millisecond)
+		began := time.Now()
+		s.node(3).bends(nil)
+		s.client.Up(3)
+		_, err := s.client.Wait(s.within(time.Second), f)
+		require.NoError(t, err)
+		require.Less(t, time.Since(began), 50*time.Millisecond)
+	})
+}
+
 func TestClosingEndsWhatIsOnItsWay(t *testing.T) {
 	play(t, 4, nil, func(s *scene) {
 		for _, n := range s.nodes {
@@ -503,11 +536,16 @@ func TestConfigNamesTheFieldThatCannotWork(t *testing.T) {
 	good.Genesis, good.Key = testGenesis(4), clientKey()
 	require.NoError(t, good.Validate())
 	for field, spoil := range map[string]func(*Config){
-		"Genesis": func(c *Config) { c.Genesis = nil }, "Key": func(c *Config) { c.Key = crypto.PrivateKey{} },
-		"Window": func(c *Config) { c.Window = 33 }, "BundleOps": func(c *Config) { c.BundleOps = 5000 },
-		"BundleBytes": func(c *Config) { c.BundleBytes = 3 << 20 }, "QueueOps": func(c *Config) { c.QueueOps = 0 },
-		"QueueBytes": func(c *Config) { c.QueueBytes = 0 }, "Late": func(c *Config) { c.Late = time.Hour },
-		"ReadTries": func(c *Config) { c.ReadTries = 0 }, "ReadPatience": func(c *Config) { c.ReadPatience = 0 },
+		"Genesis":      func(c *Config) { c.Genesis = nil },
+		"Key":          func(c *Config) { c.Key = crypto.PrivateKey{} },
+		"Window":       func(c *Config) { c.Window = 33 },
+		"BundleOps":    func(c *Config) { c.BundleOps = 5000 },
+		"BundleBytes":  func(c *Config) { c.BundleBytes = 3 << 20 },
+		"QueueOps":     func(c *Config) { c.QueueOps = 0 },
+		"QueueBytes":   func(c *Config) { c.QueueBytes = 0 },
+		"Late":         func(c *Config) { c.Late = time.Hour },
+		"ReadTries":    func(c *Config) { c.ReadTries = 0 },
+		"ReadPatience": func(c *Config) { c.ReadPatience = 0 },
 	} {
 		cfg := good
 		spoil(&cfg)

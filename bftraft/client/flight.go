@@ -22,6 +22,7 @@ type flight struct {
 	repeated bool           // it was sent more than once
 	toAll    bool           // it goes to all nodes
 	sent     quorumcert.Set // nodes whose link has taken it
+	reach    quorumcert.Set // nodes that could be reached when it was sent, or got it since
 	refusals [quorumcert.MaxVoters + 1]refusal
 }
 

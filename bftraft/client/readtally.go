@@ -18,9 +18,9 @@ type readVoice struct {
 // greatest lock index of the first Q voters is the read index, and f+1 voters that have executed at
 // least that far must agree on the result.
 //
-// Why that is enough: a write that was complete before the question was asked is locked by Q voters,
-// and any Q others share an honest one with them; so the read index is not below it. Among f+1 that
-// agree one is honest.
+// Why that is enough: a write that was complete before the question was asked is locked by Q
+// voters, and any Q others share an honest one with them; so the read index is not below it. Among
+// f+1 that agree one is honest.
 type ReadTally struct {
 	config *quorumcert.Configuration
 	locks  quorumcert.Set // voters whose lock was counted: at most Q

@@ -86,6 +86,7 @@ func (c *Client) board() (*flight, [][]byte) {
 // send sends a flight to where it goes now: to the leader, or anybody who may forward it while no
 // leader is known, or to all.
 func (c *Client) send(f *flight) {
+	f.reach |= c.up
 	if f.toAll {
 		for id := c.up.Next(0); id != 0; id = c.up.Next(id) {
 			c.sendTo(f, id)
@@ -162,7 +163,10 @@ func (c *Client) Up(id bftraft.NodeID) {
 	}
 	c.askStatus(quorumcert.SetOf(id))
 	for _, f := range c.flights {
-		if f.frame != nil && (f.toAll || f.sent&c.up == 0 || f.sent.Has(id)) {
+		// Nodes that could not be reached when they executed a request have told nobody. So
+		// as long as they may be needed, they get it when they come up, and answer again.
+		if f.frame != nil && (f.toAll || f.sent.Has(id) || f.reach.Len() < c.config.Size().Q) {
+			f.reach = f.reach.With(id)
 			c.sendTo(f, id)
 		}
 	}

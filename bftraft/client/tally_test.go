@@ -332,8 +332,9 @@ func TestReceiptHasOneText(t *testing.T) {
 	req, rs := replies(t, c, put(t, "k", "v"))
 	text := receiptOf(t, c, req, rs).Encode()
 	for name, bad := range map[string][]byte{
-		"empty": nil, "before": append([]byte("x\n"), text...), "after": append(text[:len(text):len(text)], '\n'),
-		"cut": text[:len(text)/2], "too long": make([]byte, MaxReceiptBytes+1),
+		"empty": nil, "before": append([]byte("x\n"), text...),
+		"after": append(text[:len(text):len(text)], '\n'), "cut": text[:len(text)/2],
+		"too long": make([]byte, MaxReceiptBytes+1),
 	} {
 		_, err := DecodeReceipt(bad)
 		require.ErrorIs(t, err, ErrReceipt, name)
