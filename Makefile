@@ -29,10 +29,15 @@ build: ## build bin/bftnode and bin/bftclient
 	go build -trimpath -o bin/ ./cmd/...
 
 .PHONY: test
-test: ## everything CI runs: lint, all tests with assertions on, a slice of each fuzz target
+test: ## everything CI runs: lint, all tests, the mutants, a slice of each fuzz target
 test: lint
-	go test $(TAGS) -timeout 10m ./...
+	go test $(TAGS) -timeout 20m ./...
+	$(MAKE) --no-print-directory mutants
 	tools/fuzz.sh $(FUZZSLICE) $(TAGS)
+
+.PHONY: mutants
+mutants: ## break the protocol on purpose, rule by rule: every check must notice
+	go test -tags 'invariants mutant' -count=1 -timeout 20m ./bftraft ./tests/sim -run '^TestM'
 
 .PHONY: race
 race: ## all tests under the race detector
