@@ -1,0 +1,160 @@
+//go:build linux
+
+package processes
+
+import (
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tangaroa/adversary"
+	"tangaroa/crypto"
+)
+
+// The longest pause for a change of leader is 3 s at the default timeouts. The tests share their
+// machine with others, so they log what they measured and fail only far beyond.
+const longestPause = 10 * time.Second
+
+// fault is something that happens to one process, and its end.
+type fault struct {
+	name string
+	do   func(c *cluster, id crypto.NodeID)
+	undo func(c *cluster, id crypto.NodeID)
+	hold time.Duration // at least so long
+}
+
+func restart(c *cluster, id crypto.NodeID) { c.start(id) }
+
+func faults() []fault {
+	return []fault{
+		{"stopped", func(c *cluster, id crypto.NodeID) {
+			c.nodes[id].signal(syscall.SIGTERM)
+			require.Zero(c.t, c.nodes[id].wait(), "a node that is told to stop ends well")
+		}, restart, 0},
+		{"killed", func(c *cluster, id crypto.NodeID) { c.nodes[id].kill() }, restart, 0},
+		{"frozen", func(c *cluster, id crypto.NodeID) {
+			c.nodes[id].signal(syscall.SIGSTOP)
+		}, func(c *cluster, id crypto.NodeID) {
+			c.nodes[id].signal(syscall.SIGCONT)
+		}, *freeze},
+	}
+}
+
+func TestWritesGoOnWithoutAnyOneNode(t *testing.T) {
+	c := newCluster(t, 1)
+	c.startAll()
+	u := c.user(1)
+	w := u.write(t, "w")
+	for _, f := range faults() {
+		for _, role := range []string{"leader", "follower"} {
+			w.more(20)
+			victim := c.leader(c.all()...)
+			if role == "follower" {
+				victim = c.but(victim)[0]
+			}
+			w.watch()
+			f.do(c, victim)
+			over := time.After(f.hold)
+			w.more(100)
+			<-over
+			w.more(20)
+			pause := w.pause()
+			t.Logf("%s %s (node %d): writes paused for %d ms", role, f.name, victim,
+				pause.Milliseconds())
+			require.Less(t, pause, longestPause, "%s %s", role, f.name)
+			goal := c.commit(c.but(victim)...)
+			f.undo(c, victim)
+			c.awaitCommit(victim, goal)
+			c.awaitReady(victim)
+		}
+	}
+	w.check()
+	u.awaitSame(t, c.all()...)
+}
+
+func TestWritesGoOnUnderALiar(t *testing.T) {
+	const liar = crypto.NodeID(2) // the first leader: position 1 has rank 0 in term 1
+	for _, attack := range adversary.Names() {
+		t.Run(attack, func(t *testing.T) {
+			c := newCluster(t, 1)
+			c.start(liar, "--adversary", attack)
+			for _, id := range c.but(liar) {
+				c.start(id)
+			}
+			c.awaitReady(c.but(liar)...)
+			u := c.user(1)
+			w := u.write(t, "w")
+			w.more(200)
+			pause := w.pause()
+			t.Logf("under %s writes paused for %d ms", attack, pause.Milliseconds())
+			require.Less(t, pause, longestPause)
+			c.requireAttackSeen(attack, liar)
+			w.check()
+			u.awaitSame(t, c.but(liar)...)
+		})
+	}
+}
+
+// requireAttackSeen makes sure that the attack took place and what was said about it.
+func (c *cluster) requireAttackSeen(attack string, liar crypto.NodeID) {
+	c.t.Helper()
+	honest := c.but(liar)
+	switch attack {
+	case "equivocate":
+		proofs := fmt.Sprintf(`bft_equivocations_total{peer="%d"}`, liar)
+		for _, id := range honest {
+			await(c.t, fmt.Sprintf("node %d to hold proof", id), func() bool {
+				n, ok := c.metric(id, proofs)
+				return ok && n > 0
+			})
+		}
+		require.NotEqual(c.t, liar, c.leader(honest...), "a proven liar does not lead")
+	case "silent":
+		for _, id := range honest {
+			await(c.t, fmt.Sprintf("node %d to miss node %d", id, liar), func() bool {
+				s, ok := c.status(id)
+				for _, p := range s.Peers {
+					if p.Node == liar && p.Silent {
+						return ok
+					}
+				}
+				return false
+			})
+		}
+		require.NotEqual(c.t, liar, c.leader(honest...), "who is silent does not lead")
+	}
+}
+
+func TestAllKilledAtOnceLoseNothingAcknowledged(t *testing.T) {
+	const rounds, writers = 3, 4
+	c := newCluster(t, writers)
+	c.startAll()
+	var all []*writer
+	for k := 1; k <= writers; k++ {
+		all = append(all, c.user(k).write(t, fmt.Sprintf("w%d", k)))
+	}
+	for range rounds {
+		for _, w := range all {
+			w.more(50)
+		}
+		for _, id := range c.all() {
+			c.nodes[id].signal(syscall.SIGKILL)
+		}
+		for _, id := range c.all() {
+			c.nodes[id].wait()
+		}
+		began := time.Now()
+		c.startAll()
+		t.Logf("all four are back after %d ms", time.Since(began).Milliseconds())
+	}
+	for _, w := range all {
+		w.more(10)
+	}
+	for _, w := range all {
+		w.check()
+	}
+	all[0].user.awaitSame(t, c.all()...)
+}
