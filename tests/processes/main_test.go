@@ -51,7 +51,7 @@ func runTests(m *testing.M) int {
 			os.Unsetenv(name) // the tests say what the commands are told
 		}
 	}
-	args := append([]string{"build"}, strings.Fields(*flags)...)
+	args := append([]string{"build", "-ldflags=-s -w"}, strings.Fields(*flags)...)
 	build := exec.Command("go", append(args, "-o", bin+"/", "./cmd/bftnode", "./cmd/bftclient")...)
 	build.Dir = filepath.Join("..", "..")
 	build.Stdout, build.Stderr = os.Stdout, os.Stderr
