@@ -171,11 +171,25 @@ func (c *Core) learnElection(ec *quorumcert.EC, base *quorumcert.QC) Drop {
 	if ec.Term > c.term {
 		c.enterTerm(ec.Term, TermProof{EC: ec, BaseQC: base})
 	}
-	if c.election != nil {
+	if !c.wantsElection(ec) {
 		return Duplicate
 	}
 	c.takeElection(ec, base)
 	return Accepted
+}
+
+// wantsElection says whether an election of the current term tells this node anything. A candidate
+// may be voted for again with a higher lock (E4), so that its votes may make two elections: the
+// higher counts, until this node has acked. The candidate itself leads with the lock it has.
+func (c *Core) wantsElection(ec *quorumcert.EC) bool {
+	switch acked := c.mark.Term == c.term; {
+	case ec.Leader == c.id && !acked && ec.Base != c.lock:
+		return false
+	case c.election == nil:
+		return true
+	default:
+		return !acked && ec.Leader == c.election.Leader && ec.Base.Higher(c.election.Base)
+	}
 }
 
 // takeElection makes ec's leader the leader of the current term. A base below what is committed

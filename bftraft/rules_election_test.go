@@ -335,6 +335,43 @@ func TestE4LessonOfAnEarlierTermIsLearnedInTheNext(t *testing.T) {
 	require.Equal(t, lockAt(1, b), l.m.core.State().Vote.Lock)
 }
 
+// forked returns a lab in term 3 that holds block x, certified in term 1; block y, certified in term
+// 2, is elsewhere and contradicts it.
+func forked(t *testing.T) (l *lab, x, y *Block) {
+	l, x = locked(t, "x")
+	l.say(3, &Proof{TermProof: TermProof{TC: l.tc(2)}})
+	return l, x, l.block(l.origin(), "y")
+}
+
+// A liar can make an election of the votes that a candidate got before it learned the higher lock.
+func TestE4CandidateDoesNotLeadFromABaseItHasLeft(t *testing.T) {
+	l, x, y := forked(t)
+	l.stand()
+	l.say(2, &Proof{TermProof: TermProof{QC: l.qc(2, y.End())}})
+	l.say(2, &Chain{Blocks: []*Block{y}})
+	require.Equal(t, lockAt(2, y), l.m.core.State().Vote.Lock)
+	early := TermProof{EC: l.ec(3, 1, lockAt(1, x)), BaseQC: l.qc(1, x.End())}
+	require.Equal(t, Duplicate, l.say(2, &Proof{TermProof: early}))
+	require.Zero(t, l.m.core.Leader(), "its chain lacks that base")
+	l.say(2, l.vote(2, 3, 1, lockAt(2, y)))
+	l.say(3, l.vote(3, 3, 1, lockAt(2, y)))
+	require.Equal(t, NodeID(1), l.m.core.Leader())
+	require.Equal(t, lockAt(2, y), l.m.core.election.Base)
+	require.Equal(t, Accepted, l.say(4, l.vote(4, 3, 1, lockAt(2, y))), "and it is not disturbed")
+}
+
+func TestA1HigherElectionOfTheSameLeaderCounts(t *testing.T) {
+	l, x, y := forked(t)
+	require.Equal(t, Accepted, l.elect(4, 3, lockAt(1, x), l.qc(1, x.End())))
+	m := l.proposal(4, 3, y.End(), y)
+	require.Equal(t, BadBase, l.say(4, m))
+	m.Election, m.BaseQC = l.ec(3, 4, lockAt(2, y)), l.qc(2, y.End())
+	require.Equal(t, Accepted, l.say(4, m))
+	require.Equal(t, y.End(), l.m.core.State().Tip)
+	require.Equal(t, Duplicate, l.elect(4, 3, lockAt(1, x), l.qc(1, x.End())), "never the lower")
+	require.Equal(t, lockAt(2, y), l.m.core.election.Base)
+}
+
 func TestE4RestartedCandidateCountsItsOwnVote(t *testing.T) {
 	l := newLab(t, 1)
 	l.stand()
