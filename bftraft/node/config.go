@@ -87,8 +87,11 @@ type Config struct {
 // well below 100 ms. Genesis, ID, Key, Storage, Machine, and the peers and addresses of Network
 // are left to the caller.
 func DefaultConfig() Config {
+	network := p2p.DefaultConfig()
+	network.MaxFrameBytes = bftraft.MaxFrameBytes
+	network.MaxClientFrameBytes = 1 + bftraft.MaxRequestBytes
 	return Config{
-		Network:             p2p.DefaultConfig(),
+		Network:             network,
 		Protocol:            bftraft.DefaultConfig(),
 		Tick:                10 * time.Millisecond,
 		Grace:               time.Second,

@@ -204,6 +204,7 @@ func (n *Node) load() error {
 		Core:    n.cfg.Protocol,
 		Storage: &timedStorage{Storage: n.cfg.Storage, metrics: n.metrics}, Transport: way,
 		Machine: n.cfg.Machine, Wrap: n.cfg.WrapCore, CheckOp: n.cfg.CheckOp,
+		Progress: n.progress(),
 	})
 	if err != nil {
 		return fmt.Errorf("start replica: %w", err)
@@ -211,6 +212,20 @@ func (n *Node) load() error {
 	n.replica = r
 	n.watch.begin(n, time.Now())
 	return nil
+}
+
+// progressEvery is how often a node says how far it has come at the start.
+const progressEvery = 5 * time.Second
+
+// progress returns what tells an operator that a long start goes on.
+func (n *Node) progress() func(done, total bftraft.Index) {
+	last := time.Now()
+	return func(done, total bftraft.Index) {
+		if now := time.Now(); now.Sub(last) >= progressEvery {
+			last = now
+			n.log.Info("executing the log again", "index", done, "of", total)
+		}
+	}
 }
 
 // work lets the network in and owns the replica until the end.
@@ -223,6 +238,8 @@ func (n *Node) work(ctx context.Context) error {
 		return err
 	}
 	close(n.started)
+	n.log.Info("node has started", "cluster", n.cfg.Genesis.Name, "index", n.replica.Executed().Index,
+		"listen", n.network.Addrs(), "http", n.HTTPAddr())
 	return n.own(ctx)
 }
 

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"tangaroa/adversary"
 	"tangaroa/bftraft"
 	"tangaroa/bftraft/store"
 	"tangaroa/crypto"
@@ -211,11 +214,64 @@ func TestLeaderThatIsToldToStopHandsOver(t *testing.T) {
 		require.NoError(t, nodes[leader-1].end())
 		require.Less(t, time.Since(start), time.Second, "it knew its successor before its grace ended")
 		rest := without(nodes, leader)
-		within(t, 2*time.Second, "a successor", func() bool {
+		within(t, 300*time.Millisecond, "a successor, before any timeout", func() bool {
 			next := agreedLeader(rest)
 			return next != 0 && next != leader
 		})
+		require.Equal(t, map[bftraft.Cause]int{bftraft.CauseResigned: 1}, rest[0].changes())
 		submit(t, rest[0], []byte("goes on"))
+	})
+}
+
+// changes returns how often a node saw the leader change, by cause, without zeros.
+func (r *running) changes() map[bftraft.Cause]int {
+	out := map[bftraft.Cause]int{}
+	for _, cause := range bftraft.Causes() {
+		if n := countOf(r.metrics.changes.WithLabelValues(cause.String())); n > 0 {
+			out[cause] = n
+		}
+	}
+	return out
+}
+
+func TestEquivocatingLeaderIsNamedToTheOperator(t *testing.T) {
+	const liar = crypto.NodeID(2) // leads the first term
+	synctest.Test(t, func(t *testing.T) {
+		b, g := newSwitchboard(), testGenesis(4)
+		var nodes []*running
+		var logged [5]journal
+		for id := crypto.NodeID(1); id <= 4; id++ {
+			disk := newDisk(g, id)
+			cfg := testConfig(g, id, disk)
+			cfg.NewNetwork = b.network
+			cfg.Logger = slog.New(slog.NewTextHandler(&logged[id], nil))
+			if id == liar {
+				wrapped, err := adversary.New("equivocate", adversary.Options{
+					Signer: crypto.NewSigner(id, cfg.Key), Cluster: g.Hash(),
+				})
+				require.NoError(t, err)
+				cfg.WrapCore, cfg.WrapTransport = wrapped.Core, wrapped.Transport
+			}
+			nodes = append(nodes, launch(t, cfg, disk))
+			defer nodes[id-1].end()
+		}
+		within(t, 10*time.Second, "a leader", func() bool { return agreedLeader(nodes) != 0 })
+		require.Equal(t, liar, agreedLeader(nodes))
+		submit(t, nodes[0], []byte("bait"))
+		honest := without(nodes, liar)
+		within(t, 10*time.Second, "an honest leader", func() bool {
+			leader := agreedLeader(honest)
+			return leader != 0 && leader != liar
+		})
+		for _, r := range honest {
+			s := r.Status()
+			require.Equal(t, []crypto.NodeID{liar}, s.Faulty)
+			require.Equal(t, "two_acks", s.Evidence[0].Kind)
+			require.Equal(t, 1, r.changes()[bftraft.CauseProof])
+			require.Equal(t, 1, strings.Count(logged[r.id].String(),
+				`level=WARN msg="voter is proven faulty" node=`+label(r.id)+" peer=2"))
+		}
+		submit(t, nodes[0], []byte("goes on"))
 	})
 }
 
@@ -239,6 +295,8 @@ func TestSilentLeaderIsReplacedAndComesBack(t *testing.T) {
 			next := agreedLeader(rest)
 			return next != 0 && next != leader
 		})
+		suspected := rest[0].changes()
+		require.Equal(t, 1, suspected[bftraft.CauseSilence]+suspected[bftraft.CauseOthers])
 		submit(t, rest[0], []byte("without it"))
 		within(t, 3*time.Second, "the lost one knows", func() bool {
 			return !nodes[leader-1].Status().Ready

@@ -10,8 +10,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"tangaroa/bftraft"
 	"tangaroa/bftraft/kv"
 	"tangaroa/bftraft/node"
+	"tangaroa/bftraft/store"
 	"tangaroa/cmd/internal/cli"
 	"tangaroa/cmd/internal/clusterfile"
 	"tangaroa/crypto"
@@ -217,6 +219,52 @@ func TestInspectVerifiesAndShowsTheLog(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(out), &r))
 	require.Len(t, r.Entries, 1)
 	require.EqualValues(t, 3, r.Entries[0].Index)
+}
+
+func TestInspectRefusesWhatDoesNotVerify(t *testing.T) {
+	for name, entry := range map[string]bftraft.Entry{
+		"no request": {Kind: bftraft.EntryRequest, Data: []byte("garbage")},
+		"a stranger's request": bftraft.SignRequest(crypto.Digest{1}, crypto.GenerateKey(), 1, 1,
+			[][]byte{{1}}).Entry(),
+		"an unknown kind": {Kind: bftraft.EntryEvidence, Data: []byte{1}},
+	} {
+		net := newTestnet(t, "1")
+		s := settingsOf(t, net, 1)
+		m, err := identify(s)
+		require.NoError(t, err)
+		disk, err := store.Open(s.Data, store.Options{Identity: m.identity()})
+		require.NoError(t, err)
+		_, err = disk.Load()
+		require.NoError(t, err)
+		block := bftraft.NewBlock(bftraft.Position{Hash: m.file.Genesis.Hash()},
+			[]bftraft.Entry{entry})
+		require.NoError(t, disk.Save(&bftraft.Ready{
+			Blocks: []*bftraft.Block{block}, MustSync: true,
+		}))
+		require.NoError(t, disk.Close())
+		code, out, errs := run(t, "inspect", "--dir", nodeDir(net, 1))
+		require.Equal(t, cli.BadProof, code, "%s: %s", name, errs)
+		require.Contains(t, errs, "entry 1")
+		require.Empty(t, out)
+	}
+}
+
+func TestInspectShowsAStoreThatMustNotSign(t *testing.T) {
+	net := newTestnet(t, "1")
+	data := settingsOf(t, net, 1).Data
+	old := filepath.Join(t.TempDir(), "old")
+	require.NoError(t, os.CopyFS(old, os.DirFS(filepath.Join(data, "store"))))
+	fill(t, net, kv.Put{Key: []byte("k"), Value: []byte("v")})
+	require.NoError(t, os.RemoveAll(filepath.Join(data, "store")))
+	require.NoError(t, os.CopyFS(filepath.Join(data, "store"), os.DirFS(old)))
+
+	code, out, errs := run(t, "inspect", "--dir", nodeDir(net, 1))
+	require.Equal(t, cli.MustNotSign, code)
+	require.Contains(t, out, "0 blocks")
+	require.Contains(t, errs, "behind its guard")
+	code, _, errs = run(t, "start", "--dir", nodeDir(net, 1))
+	require.Equal(t, cli.MustNotSign, code)
+	require.Contains(t, errs, "behind its guard")
 }
 
 func TestEveryCommandHasHelp(t *testing.T) {

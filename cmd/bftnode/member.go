@@ -62,8 +62,11 @@ func (m *member) open(log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	log = log.With("node", m.settings.ID)
 	m.store, err = store.Open(m.settings.Data, store.Options{
-		Identity: m.identity(), Logger: log.With("node", m.settings.ID),
+		Identity: m.identity(), Logger: log, Progress: func(at, last bftraft.Index) {
+			log.Debug("checking the store", "index", at, "of", last)
+		},
 	})
 	if err != nil {
 		return storeError(m.settings, err)

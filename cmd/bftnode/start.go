@@ -50,11 +50,6 @@ func start(c *ucli.Context, s *clusterfile.Node) error {
 	if err := m.open(log); err != nil {
 		return err
 	}
-	go func() {
-		<-m.node.Started()
-		log.Info("node has started", "node", s.ID, "cluster", m.file.Genesis.Name,
-			"listen", m.node.Addrs(), "http", m.node.HTTPAddr())
-	}()
 	if s.Adversary != "" {
 		log.Warn("this node misbehaves on purpose", "node", s.ID, "adversary", s.Adversary)
 	}
