@@ -191,9 +191,11 @@ func TestManySubmissionsAtOnceAreAllExecutedOnce(t *testing.T) {
 	onBoard(t, 4, func(t *testing.T, _ *switchboard, nodes []*running) {
 		const many = 300
 		errs := make(chan error, many)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
 		for i := range many {
 			go func() {
-				_, err := nodes[i%4].Submit(context.Background(), []byte{1})
+				_, err := nodes[i%4].Submit(ctx, []byte{1})
 				errs <- err
 			}()
 		}
@@ -203,6 +205,28 @@ func TestManySubmissionsAtOnceAreAllExecutedOnce(t *testing.T) {
 		within(t, time.Second, "all execute all", func() bool {
 			return nodes[0].Status().Executed == many && nodes[3].Status().Executed == many
 		})
+	})
+}
+
+func TestSubmissionsAboveWhatAReplicaTakesInWaitForRoom(t *testing.T) {
+	onBoard(t, 1, func(t *testing.T, _ *switchboard, nodes []*running) {
+		const many = 12 // of 1 MiB each, where 8 MiB are taken in
+		op := make([]byte, 1<<20)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		errs := make(chan error, many)
+		for range many {
+			go func() {
+				_, err := nodes[0].Submit(ctx, op)
+				errs <- err
+			}()
+		}
+		for range many {
+			require.NoError(t, <-errs)
+		}
+		_, err := nodes[0].Submit(context.Background(), make([]byte, bftraft.MaxOpBytes+1))
+		require.ErrorIs(t, err, ErrRefused)
+		submit(t, nodes[0], []byte("the next sequence is not missing"))
 	})
 }
 
