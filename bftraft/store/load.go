@@ -44,15 +44,12 @@ func (s *Badger) load() (bftraft.Restored, error) {
 		return r, err
 	}
 	r.HardState, r.Tip = s.written.hard, s.written.tip
-	if err := s.onChain("lock", r.HardState.Lock.Index, r.HardState.Lock.Hash); err != nil {
-		return r, err
-	}
 	var err error
 	if r.Commit, err = s.newestCommit(); err != nil {
 		return r, err
 	}
 	if r.Commit != nil {
-		if err := s.onChain("commit", r.Commit.Index, r.Commit.Hash); err != nil {
+		if err := s.onChain(r.Commit.Index, r.Commit.Hash); err != nil {
 			return r, err
 		}
 		s.committed = r.Commit.Index
@@ -77,13 +74,15 @@ func (s *Badger) raiseGuard() error {
 	return s.guard.write(p)
 }
 
-func (s *Badger) onChain(what string, i bftraft.Index, hash crypto.Digest) error {
+// onChain says what is wrong with a stored commit that does not lie on the chain. A lock may: see
+// chainView.accept.
+func (s *Badger) onChain(i bftraft.Index, hash crypto.Digest) error {
 	h, ok := s.endHash(i)
 	if err := s.Err(); err != nil {
 		return err
 	}
 	if !ok || h != hash {
-		return fmt.Errorf("%w: the %s at %d is not on the chain", ErrDamaged, what, i)
+		return fmt.Errorf("%w: the commit at %d is not on the chain", ErrDamaged, i)
 	}
 	return nil
 }

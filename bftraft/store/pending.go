@@ -98,9 +98,10 @@ type chainView struct {
 	endHash func(i bftraft.Index) (crypto.Digest, bool)
 }
 
-// accept says whether r follows from the chain, and where the chain then ends. The lock must lie
-// on the chain (N3); the mark need not: who acked what a lying leader told only him gives it up
-// for what is committed. What is committed is never cut.
+// accept says whether r follows from the chain, and where the chain then ends. A new lock must lie
+// on the chain (N3). It need not stay there, and the mark need not be there: who alone acked or
+// certified something gives it up for what is committed, but still votes for nothing below its
+// lock. What is committed is never cut.
 func (v chainView) accept(r *bftraft.Ready, lock bftraft.Lock, committed bftraft.Index) (
 	bftraft.Position, error,
 ) {
@@ -120,9 +121,9 @@ func (v chainView) accept(r *bftraft.Ready, lock bftraft.Lock, committed bftraft
 		}
 		tip = b.End()
 	}
-	moved := r.Truncated
-	if r.HardState != nil && r.HardState.Lock != lock {
-		lock, moved = r.HardState.Lock, true
+	moved := r.HardState != nil && r.HardState.Lock != lock
+	if moved {
+		lock = r.HardState.Lock
 	}
 	on := func(i bftraft.Index, hash crypto.Digest) bool {
 		if i <= kept.Index {

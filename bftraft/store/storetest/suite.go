@@ -58,6 +58,7 @@ func Run(t *testing.T, newDisk func(*testing.T) Disk) {
 		{"CrashAtEverySaveLosesOnlyUnsynced", crashAtEverySave},
 		{"TruncationReplacesBlocks", truncationReplacesBlocks},
 		{"UnlinkedReadyIsRefused", unlinkedReadyIsRefused},
+		{"LockMayLoseItsEntries", lockMayLoseItsEntries},
 		{"StoreBehindGuardMustNotSign", storeBehindGuardMustNotSign},
 		{"OneDamagedGuardSlotIsHarmless", oneDamagedGuardSlotIsHarmless},
 		{"TwoDamagedGuardSlotsMustNotSign", twoDamagedGuardSlotsMustNotSign},
@@ -262,6 +263,35 @@ func unlinkedReadyIsRefused(t *testing.T, d Disk) {
 		after.Check(t, s, restored)
 		require.NoError(t, s.Close())
 	}
+}
+
+// lockMayLoseItsEntries is what catch-up does to a node that alone learned of a certificate: the
+// chain that is committed instead takes the entries away, and the lock stays what it was.
+func lockMayLoseItsEntries(t *testing.T, d Disk) {
+	genesis := bftraft.Position{Hash: Identity.Cluster}
+	lost := bftraft.NewBlock(genesis, make([]bftraft.Entry, 3))
+	kept := bftraft.NewBlock(genesis, make([]bftraft.Entry, 2))
+	hard := bftraft.HardState{
+		Term: 1, Lock: quorumcert.Lock{Term: 1, Index: lost.Last(), Hash: lost.Hash()},
+	}
+	later := hard
+	later.Term = 2
+	m, readies := NewModel(Identity.Cluster), []*bftraft.Ready{
+		{HardState: &hard, Blocks: []*bftraft.Block{lost}, MustSync: true},
+		{HardState: &later, Truncated: true, Blocks: []*bftraft.Block{kept}, MustSync: true},
+		{Blocks: []*bftraft.Block{bftraft.NewBlock(kept.End(), make([]bftraft.Entry, 1))},
+			MustSync: true},
+	}
+	for _, r := range readies {
+		s, restored := open(t, d)
+		m.Check(t, s, restored)
+		require.NoError(t, s.Save(r))
+		require.NoError(t, s.Close())
+		m = m.After(r)
+	}
+	s, restored := open(t, d)
+	m.Check(t, s, restored)
+	require.NoError(t, s.Close())
 }
 
 // grow saves synced blocks, one for each name.
