@@ -25,13 +25,10 @@ func (e *equivocate) Name() string { return "equivocate" }
 func (e *equivocate) Frame() bool { return true }
 
 // Outbound tells the second half of the followers another story, and keeps from them what would
-// give it away.
+// give it away. Only a leader sends AppendEntries, so all else stays as it is.
 func (e *equivocate) Outbound(env *Env, honest []bftraft.Outbound) []bftraft.Outbound {
 	if term := env.Core.Term(); term != e.term {
 		*e = equivocate{term: term}
-	}
-	if env.Core.Leader() != env.Signer.ID() {
-		return honest
 	}
 	var out []bftraft.Outbound
 	for _, m := range honest {

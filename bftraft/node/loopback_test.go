@@ -133,7 +133,7 @@ func TestNodeAloneIsAliveAndNotReady(t *testing.T) {
 	require.Equal(t, http.StatusOK, code)
 	code, why := get(t, r, "/readyz")
 	require.Equal(t, http.StatusServiceUnavailable, code)
-	require.NotEmpty(t, why)
+	require.Equal(t, "no leader is known\n", why)
 	require.NoError(t, r.end())
 }
 
