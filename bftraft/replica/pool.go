@@ -33,7 +33,7 @@ type outstanding struct {
 	// watched is the lowest admissible request and since when it has been that, in this term.
 	watchedSession, watchedSequence uint64
 	since                           uint64
-	asked                           bool // others were asked whether they have executed it
+	asked                           uint64 // when others were last asked about it, 0 for never
 }
 
 type pending struct {
@@ -234,7 +234,7 @@ func (r *Replica) watchLeader() {
 	r.term, r.leader = term, leader
 	for _, o := range r.pool.clients {
 		if newTerm {
-			o.since, o.asked = r.now, false
+			o.since, o.asked = r.now, 0
 		}
 		if leader != 0 && leader != r.id {
 			for _, p := range o.requests {
@@ -281,15 +281,16 @@ func (r *Replica) tickPool() {
 		}
 		if p.Session != o.watchedSession || p.Sequence != o.watchedSequence {
 			o.watchedSession, o.watchedSequence = p.Session, p.Sequence
-			o.since, o.asked = r.now, false
+			o.since, o.asked = r.now, 0
 		}
-		waited := r.now - o.since
-		if waited >= r.patience()/2 && !o.asked {
-			// Perhaps this node is behind; perhaps the leader never got it (E5).
-			o.asked = true
+		if r.now-max(o.since, o.asked) >= r.patience()/2 {
+			// Perhaps this node is behind; perhaps the leader never got it (E5). What asks may be
+			// lost like anything else, so it is said again: a leader that was away for a while
+			// would otherwise be suspected for ever of what it never heard of.
+			o.asked = r.now
 			r.forward(p.Request, r.configs.Latest().Members())
 		}
-		starving = starving || waited >= r.patience()
+		starving = starving || r.now-o.since >= r.patience()
 	}
 	r.core.SetStarving(starving && r.leader != r.id)
 }
