@@ -126,7 +126,7 @@ func (c *Core) seekUnknown() {
 		}
 		a := &p.acks[len(p.acks)-1]
 		at := Position{a.Index, a.Hash}
-		if a.Index == 0 || at == p.fetched || c.log.contains(at) {
+		if a.Index <= c.commit.Index || at == p.fetched || c.log.contains(at) {
 			continue
 		}
 		p.fetched = at
@@ -302,6 +302,15 @@ func (c *Core) onFetchCommitted(from NodeID, m *FetchCommitted) Drop {
 		end = b.Last()
 	}
 	answer.Commit = c.commitAtOrAbove(end)
+	// Where a certificate stands at a block's end, the answer ends there: the receiver can then
+	// store it and help others in turn.
+	for k := len(answer.Blocks); k > 0; k-- {
+		at := answer.Blocks[k-1].Last()
+		if cc := c.commitAtOrAbove(at); cc != nil && cc.Index == at {
+			answer.Blocks, answer.Commit, end = answer.Blocks[:k], cc, at
+			break
+		}
+	}
 	if answer.Commit == nil || len(answer.Blocks) == 0 {
 		return Unserved
 	}

@@ -155,6 +155,22 @@ func TestN2AckBeyondItsIndexIsVoid(t *testing.T) {
 	require.NotEqual(t, VoidAck, l.say(3, l.response(3, 1, a.End(), 1)))
 }
 
+// The lock may rise between a proposal and its ack, which is made with the next flush.
+func TestN2AckNeverClaimsBeyondItsIndex(t *testing.T) {
+	l, a := led(t, "x")
+	b := l.block(a.End(), "y")
+	l.say(2, l.proposal(2, 1, b.End(), b))
+	l.say(3, &Proof{TermProof: TermProof{EC: l.ec(2, 3, l.genesisLock())}})
+	l.take()
+	m := l.proposal(3, 2, a.End())
+	require.Equal(t, Accepted, l.hand(frame{from: 3, to: 1, msg: m, raw: Encode(m)}))
+	l.say(4, &Proof{TermProof: TermProof{QC: l.qc(2, b.End())}})
+	acks := l.acks(2)
+	require.Len(t, acks, 2)
+	require.Equal(t, []Index{1, 1, 2, 2}, []Index{acks[0].Index, acks[0].Certified,
+		acks[1].Index, acks[1].Certified})
+}
+
 func TestN2RestartedNodeKnowsWhatItAcked(t *testing.T) {
 	l, a := led(t, "x")
 	l.restart()

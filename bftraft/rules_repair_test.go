@@ -126,7 +126,7 @@ func TestN6CatchUpIsKeptAndNeverAcked(t *testing.T) {
 // The chain of helpers: who caught up from another can help a third in the same way, although it
 // holds no certificate but the newest.
 func TestN6CaughtUpNodeHelpsOthersToCatchUp(t *testing.T) {
-	for _, blocks := range []int{40, 700} {
+	for _, blocks := range []int{20, 300} {
 		h := newHarness(t, 4, nil)
 		h.crash(h.node(4), 0)
 		require.True(t, h.ticks(400, func() bool { return h.leader() != 0 }))
@@ -154,4 +154,26 @@ func TestN6CaughtUpNodeHelpsOthersToCatchUp(t *testing.T) {
 		require.True(t, h.ticks(300, func() bool { return h.allCommitted(Index(blocks)) }),
 			h.picture())
 	}
+}
+
+// The receiver must be able to store the certificate and to help others with it in turn: otherwise
+// the way from its blocks to its only certificate grows beyond what a message may carry.
+func TestN6CatchUpEndsAtACertificateWhereThereIsOne(t *testing.T) {
+	l := newLab(t, 1)
+	var blocks []*Block
+	at := l.origin()
+	for range 300 {
+		b := l.block(at, "a")
+		blocks, at = append(blocks, b), b.End()
+	}
+	for _, part := range [][]*Block{blocks[:250], blocks[250:]} {
+		end := part[len(part)-1].End()
+		require.Equal(t, Accepted, l.say(3, &Committed{Blocks: part, Commit: l.commit(1, end)}))
+	}
+	l.take()
+	require.Equal(t, Accepted, l.say(4, &FetchCommitted{After: l.origin()}))
+	answer := messagesOf[*Committed](l, 4)[0]
+	require.Len(t, answer.Blocks, 250)
+	require.Equal(t, Index(250), answer.Commit.Index)
+	require.Empty(t, answer.Bridge)
 }
