@@ -51,11 +51,6 @@ func newCluster(t *testing.T, clients int) *cluster {
 	for _, id := range c.all() {
 		c.http[id] = httpOf(t, c.folder(id))
 	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			c.tell()
-		}
-	})
 	return c
 }
 
@@ -121,7 +116,14 @@ func (c *cluster) path(elements ...string) string {
 func (c *cluster) start(id crypto.NodeID, args ...string) *process {
 	c.t.Helper()
 	args = append([]string{"start", "--dir", c.folder(id)}, args...)
-	p := spawn(c.t, filepath.Join(c.dir, fmt.Sprintf("node%d.log", id)), "bftnode", args...)
+	p := spawn(c.t, c.path(fmt.Sprintf("node%d.log", id)), "bftnode", args...)
+	if len(c.nodes) == 0 {
+		c.t.Cleanup(func() {
+			if c.t.Failed() {
+				c.tell() // before they are ended
+			}
+		})
+	}
 	c.nodes[id] = p
 	return p
 }
@@ -227,7 +229,7 @@ func (c *cluster) awaitCommit(id crypto.NodeID, index uint64) {
 // tell shows the end of what the nodes said.
 func (c *cluster) tell() {
 	for _, id := range c.all() {
-		text, err := os.ReadFile(filepath.Join(c.dir, fmt.Sprintf("node%d.log", id)))
+		text, err := os.ReadFile(c.path(fmt.Sprintf("node%d.log", id)))
 		if err != nil {
 			continue
 		}

@@ -26,7 +26,7 @@ var (
 
 // patience bounds every wait for something that takes milliseconds on a machine with nothing else
 // to do.
-const patience = 60 * time.Second
+const patience = 20 * time.Second
 
 // bin is where the commands are.
 var bin string

@@ -1,0 +1,78 @@
+//go:build linux
+
+package processes
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What an idle node may use. Processor time is what the process has used, and not how long it
+// took, so that it hardly depends on what else the machine does.
+const (
+	idleShare    = 0.03 // of one core
+	idleResident = 120 << 20
+)
+
+// clockTicks is how many of the units of /proc/PID/stat make a second, on Linux always.
+const clockTicks = 100
+
+// cpuTime returns the processor time a process has used.
+func cpuTime(t *testing.T, pid int) time.Duration {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	require.NoError(t, err)
+	// The second field is the name in brackets; user and system time are the 14th and 15th.
+	_, rest, found := strings.Cut(string(text), ") ")
+	require.True(t, found)
+	fields := strings.Fields(rest)
+	var ticks int
+	for _, field := range fields[11:13] {
+		n, err := strconv.Atoi(field)
+		require.NoError(t, err)
+		ticks += n
+	}
+	return time.Duration(ticks) * time.Second / clockTicks
+}
+
+// resident returns how much memory of a process is in use.
+func resident(t *testing.T, pid int) int {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	require.NoError(t, err)
+	_, rest, found := strings.Cut(string(text), "VmRSS:")
+	require.True(t, found)
+	kilobytes, err := strconv.Atoi(strings.Fields(rest)[0])
+	require.NoError(t, err)
+	return kilobytes << 10
+}
+
+func TestIdleClusterUsesLittle(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	c.startAll()
+	w := c.user(1).write(t, "w")
+	w.more(20)
+	w.check()
+	began := time.Now()
+	before := map[int]time.Duration{}
+	for _, id := range c.all() {
+		pid := c.nodes[id].cmd.Process.Pid
+		before[pid] = cpuTime(t, pid)
+	}
+	<-time.After(*idle)
+	for _, id := range c.all() {
+		pid := c.nodes[id].cmd.Process.Pid
+		used, took := cpuTime(t, pid)-before[pid], time.Since(began)
+		share, memory := used.Seconds()/took.Seconds(), resident(t, pid)
+		t.Logf("node %d: %.2f %% of one core, %d MiB resident", id, 100*share, memory>>20)
+		require.Less(t, share, idleShare, "node %d", id)
+		require.Less(t, memory, idleResident, "node %d", id)
+	}
+}
