@@ -164,9 +164,6 @@ func (w *watch) notReady(n *Node, s *bftraft.State, now time.Time) string {
 func (w *watch) reportEvidence(n *Node, s *bftraft.State) {
 	for ; w.evidence < len(s.Evidence); w.evidence++ {
 		d := Describe(&s.Evidence[w.evidence])
-		if d.Culprit == s.Leader {
-			w.cause = bftraft.CauseProof
-		}
 		n.log.Warn("voter is proven faulty", "peer", d.Culprit, "evidence", d.Kind,
 			"term", d.Term, "index", d.Index)
 	}
