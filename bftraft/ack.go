@@ -25,6 +25,9 @@ func (c *Core) onAck(from NodeID, a *quorumcert.SignedAck) Drop {
 // collectAck takes in an ack of the current term. Two acks of one signer on conflicting chains are
 // proof against it (A4); extra are blocks that may show the conflict, should the own chain not.
 func (c *Core) collectAck(a *quorumcert.SignedAck, extra []*Block) Drop {
+	if c.settled(a.Index) {
+		return Stale
+	}
 	if proof := c.conflicting(a, extra); proof != nil {
 		c.convict(quorumcert.Evidence{Acks: proof})
 		return Conflict
@@ -35,6 +38,10 @@ func (c *Core) collectAck(a *quorumcert.SignedAck, extra []*Block) Drop {
 	}
 	return drop
 }
+
+// settled says whether index i lies so far below the commit index that acks there neither certify
+// nor prove anything this node could show. Nothing is read for them: a liar might send any number.
+func (c *Core) settled(i Index) bool { return i > 0 && i < c.commit.Index && c.log.old(i) }
 
 // conflicting looks for an ack of the same signer that contradicts a. Without extra blocks the
 // neighbours of a are enough: what lies farther off would contradict them too.
@@ -93,6 +100,9 @@ func (c *Core) storeAck(a *quorumcert.SignedAck) Drop {
 // this node can show it: with its own chain, or with blocks that end at the higher ack.
 func (c *Core) conflict(x, y *quorumcert.SignedAck, extra []*Block) *quorumcert.AckConflict {
 	if x.Term != y.Term || x.Index == y.Index && x.Hash == y.Hash {
+		return nil
+	}
+	if c.settled(min(x.Index, y.Index)) {
 		return nil
 	}
 	if x.Index > y.Index || x.Index == y.Index && !c.log.contains(Position{y.Index, y.Hash}) {
@@ -156,7 +166,7 @@ func (c *Core) recount() {
 		for i := range p.acks {
 			a := &p.acks[i]
 			at := Position{a.Index, a.Hash}
-			if a.Index <= c.log.tip.Index && c.log.contains(at) {
+			if a.Index >= c.commit.Index && a.Index <= c.log.tip.Index && c.log.contains(at) {
 				if claimed(a) > claimed(&p.claim) {
 					p.claim = *a
 				}

@@ -139,7 +139,7 @@ func (c *Core) onAppend(from NodeID, m *AppendEntries) Drop {
 		return NotLeader
 	}
 	c.leaderSeen = c.now
-	if drop := c.collectAck(a, m.Blocks); drop == Conflict {
+	if drop := c.collectAck(a, m.Blocks); drop == Conflict || c.settled(a.Index) {
 		return drop
 	}
 	return c.follow(m.Blocks, a)

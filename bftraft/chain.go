@@ -61,6 +61,14 @@ func (c *chain) contains(p Position) bool {
 	return ok && b.End() == p
 }
 
+// old says whether index i is on the chain but no longer in memory: looking there costs a read.
+func (c *chain) old(i Index) bool {
+	if len(c.tail) == 0 {
+		return i <= c.tip.Index
+	}
+	return i < c.tail[0].First()
+}
+
 // floor returns the highest block end that is not above i.
 func (c *chain) floor(i Index) Position {
 	if i >= c.tip.Index {

@@ -24,3 +24,41 @@ func TestN6CatchUpMayLeaveALockWithoutEntries(t *testing.T) {
 	require.Equal(t, before, l.m.core.State().Lock)
 	require.Equal(t, a.End(), l.m.core.log.tip)
 }
+
+// countingReader counts the blocks that a core reads back from its storage.
+type countingReader struct {
+	Reader
+	blocks int
+}
+
+func (r *countingReader) Block(i Index) (*Block, bool) {
+	r.blocks++
+	return r.Reader.Block(i)
+}
+
+// Reading a block back costs a thousand times what an ack costs its sender.
+func TestAcksOfOldBlocksCostNoReads(t *testing.T) {
+	l := newLab(t, 1)
+	at := l.origin()
+	for range 3 {
+		var blocks []*Block
+		for range 200 {
+			b := l.block(at, "a")
+			blocks, at = append(blocks, b), b.End()
+		}
+		require.Equal(t, Accepted, l.say(3, &Committed{Blocks: blocks, Commit: l.commit(1, at)}))
+	}
+	base := Lock{Term: 1, Index: at.Index, Hash: at.Hash}
+	require.Equal(t, Accepted, l.elect(2, 2, base, l.qc(1, at)))
+	r := &countingReader{Reader: l.m.core.log.reader}
+	l.m.core.log.reader = r
+	for i := Index(1); i <= maxAcks; i++ {
+		l.say(4, l.response(4, 2, Position{i, Digest{byte(i)}}, i))
+		old := l.ack(2, 2, Position{i, Digest{byte(i)}}, i)
+		l.say(2, &AppendEntries{Ack: old})
+	}
+	b := l.block(at, "b")
+	require.Equal(t, Accepted, l.say(2, l.proposal(2, 2, b.End(), b)))
+	l.wait(20)
+	require.Zero(t, r.blocks)
+}
