@@ -141,6 +141,9 @@ var (
 	descLinks   = desc("bft_connected", "1 for a node that is connected.", "peer")
 	descClients = desc("bft_client_connections", "Clients connected now.")
 	descRefused = desc("bft_strangers_total", "Connections of strangers refused.")
+	descBroken  = desc("bft_violations_total",
+		"Links ended for an oversize or slow frame or an alien stream; peer is empty for clients.",
+		"peer")
 )
 
 // Describe sends nothing: the labels depend on who is connected.
@@ -196,19 +199,23 @@ func (c *pictures) collectVoters(s *Status, out chan<- prometheus.Metric, gauge 
 }
 
 func (c *pictures) collectNetwork(s p2p.Stats, out chan<- prometheus.Metric, gauge gaugeFunc) {
+	count := func(d *prometheus.Desc, n uint64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+	}
 	for _, p := range s.Peers {
 		peer := label(p.ID)
 		gauge(descLinks, truth(p.Connected), peer)
+		count(descBroken, p.Violations, peer)
 		for class, k := range p.Classes {
 			name := p2p.Class(class).String()
 			gauge(descOutbox, float64(k.Queued), peer, name)
-			out <- prometheus.MustNewConstMetric(descLost, prometheus.CounterValue,
-				float64(k.Dropped), peer, name)
+			count(descLost, k.Dropped, peer, name)
 		}
 	}
 	gauge(descOutbox, float64(s.Clients.Queued), "", "client")
 	gauge(descClients, float64(s.ClientConns))
-	out <- prometheus.MustNewConstMetric(descRefused, prometheus.CounterValue, float64(s.Refused))
+	count(descBroken, s.ClientViolations, "")
+	count(descRefused, s.Refused)
 }
 
 func truth(b bool) float64 {

@@ -293,7 +293,7 @@ func TestEquivocatingLeaderIsNamedToTheOperator(t *testing.T) {
 		})
 		for _, r := range honest {
 			s := r.Status()
-			require.Equal(t, []crypto.NodeID{liar}, s.Faulty)
+			require.Equal(t, []int{int(liar)}, s.Faulty)
 			require.Equal(t, "two_acks", s.Evidence[0].Kind)
 			require.Equal(t, 1, r.changes()[bftraft.CauseProof])
 			require.Equal(t, 1, strings.Count(logged[r.id].String(),

@@ -24,11 +24,13 @@ type Status struct {
 	Commit  quorumcert.Index `json:"commit"`  // committed
 	Applied quorumcert.Index `json:"applied"` // executed
 
-	Ready    bool             `json:"ready"`
-	NotReady string           `json:"not_ready,omitempty"` // why
-	Uptime   float64          `json:"uptime_seconds"`
-	Peers    []PeerStatus     `json:"peers"`
-	Faulty   []crypto.NodeID  `json:"faulty"` // voters not to be trusted
+	Ready    bool         `json:"ready"`
+	NotReady string       `json:"not_ready,omitempty"` // why
+	Uptime   float64      `json:"uptime_seconds"`
+	Peers    []PeerStatus `json:"peers"`
+	// Faulty are the voters not to be trusted. They are plain numbers because a list of bytes, which
+	// NodeIDs are, is text in JSON.
+	Faulty   []int            `json:"faulty"`
 	Evidence []EvidenceStatus `json:"evidence"`
 	Executed uint64           `json:"executed_operations"` // since the start
 }
@@ -70,8 +72,10 @@ func (n *Node) picture(s *bftraft.State, applied bftraft.Index) *Status {
 		Suspects: s.Suspects.String(), Backoff: s.Backoff, Tip: s.Tip.Index,
 		Locked: s.Lock.Index, Commit: s.Commit.Index, Applied: applied,
 		NotReady: "starting", Peers: make([]PeerStatus, len(s.Peers)),
-		Faulty:   append([]crypto.NodeID{}, s.Faulty.Members()...),
-		Evidence: make([]EvidenceStatus, len(s.Evidence)),
+		Faulty: []int{}, Evidence: make([]EvidenceStatus, len(s.Evidence)),
+	}
+	for _, id := range s.Faulty.Members() {
+		out.Faulty = append(out.Faulty, int(id))
 	}
 	for i := range s.Peers {
 		p := &s.Peers[i]

@@ -148,7 +148,7 @@ func peerState(s *node.Status, p *node.PeerStatus) string {
 	if p.Suspects {
 		state += ", suspects the term"
 	}
-	if slices.Contains(s.Faulty, p.Node) {
+	if slices.Contains(s.Faulty, int(p.Node)) {
 		state += ", FAULTY"
 	}
 	return state
