@@ -87,6 +87,7 @@ type peer struct {
 	suspects    bool
 	repairedAt  uint64 // tick of the last repair sent
 	statusAt    uint64 // tick of the last status sent in answer to it
+	resentAt    uint64 // tick of the last proposal repeated to it
 	fetched     Position
 	served      int // fetches answered since the last heartbeat
 }

@@ -111,11 +111,15 @@ func (c *Core) repair(to NodeID) {
 const maxResendBytes = 1 << 20
 
 // resend repeats the leader's newest proposal to a follower that has shown no progress, with the
-// blocks it lacks if they are few (A3).
+// blocks it lacks if they are few (A3): once in an interval, however often it shows itself, for the
+// blocks are many times what it sends.
 func (c *Core) resend(to NodeID, s *Status) {
-	if c.lastAck.Term != c.term || s.Acked >= c.lastAck.Index {
+	p := &c.peers[to]
+	if c.lastAck.Term != c.term || s.Acked >= c.lastAck.Index ||
+		c.now-p.resentAt < uint64(c.cfg.HeartbeatTicks)/2 {
 		return
 	}
+	p.resentAt = c.now
 	m := &AppendEntries{Ack: c.lastAck}
 	if s.Tip.Index < c.lastAck.Index && c.log.contains(s.Tip) {
 		size := 0

@@ -62,3 +62,24 @@ func TestAcksOfOldBlocksCostNoReads(t *testing.T) {
 	l.wait(20)
 	require.Zero(t, r.blocks)
 }
+
+// A status is short and what it may bring down is not.
+func TestLeaderRepeatsAProposalOnceInAnInterval(t *testing.T) {
+	l := newLab(t, 1)
+	l.stand()
+	for id := NodeID(2); id <= 3; id++ {
+		require.Equal(t, Accepted, l.say(id, l.vote(id, 1, 1, l.genesisLock())))
+	}
+	require.True(t, l.propose(1, "x"))
+	l.take()
+	count := 0
+	for range 10 * l.m.cfg.HeartbeatTicks {
+		for range 10 {
+			l.say(4, &Status{Term: 1, Leader: 1, Tip: l.origin(), Lock: l.genesisLock()})
+		}
+		count += len(messagesOf[*AppendEntries](l, 4))
+		l.wait(1)
+	}
+	require.GreaterOrEqual(t, count, 10)
+	require.LessOrEqual(t, count, 30)
+}
