@@ -449,54 +449,6 @@ func TestClosingEndsWhatIsOnItsWay(t *testing.T) {
 	})
 }
 
-func (n *node) refuses(code bftraft.RefusalCode) {
-	n.bends(func(frame []byte) [][]byte {
-		r, err := bftraft.DecodeBlockReply(frame)
-		if err != nil {
-			return [][]byte{frame}
-		}
-		refusal := bftraft.Refusal{Session: r.Session, Sequence: r.Sequence, Code: code}
-		return [][]byte{refusal.Encode()}
-	})
-}
-
-func TestRefusalNeedsFPlusOne(t *testing.T) {
-	codes := map[bftraft.RefusalCode]error{
-		bftraft.RefusedMalformed: ErrRefused, bftraft.RefusedTooLarge: ErrRefused,
-		bftraft.RefusedClient: ErrNotAuthorised, bftraft.RefusedExpired: ErrResultForgotten,
-	}
-	for code, want := range codes {
-		play(t, 4, nil, func(s *scene) {
-			s.node(1).refuses(code)
-			s.put("k", "one is not believed")
-			for id := 1; id <= 3; id++ {
-				s.node(id).refuses(code)
-			}
-			_, err := s.client.Submit(s.within(10*time.Second), put(t, "k", "v"))
-			require.ErrorIs(t, err, want)
-			for _, n := range s.nodes {
-				n.bends(nil)
-			}
-			s.put("k", "later ones go under a new session")
-		})
-	}
-}
-
-func TestBusyNodesAreAskedAgain(t *testing.T) {
-	play(t, 4, nil, func(s *scene) {
-		for _, n := range s.nodes {
-			n.refuses(bftraft.RefusedBusy)
-		}
-		f := s.client.Go(put(t, "k", "v"))
-		s.pass(time.Second)
-		for _, n := range s.nodes {
-			n.bends(nil)
-		}
-		_, err := s.client.Wait(s.within(10*time.Second), f)
-		require.NoError(t, err)
-	})
-}
-
 func TestWhatIsTooLargeOrMalformedIsNotSent(t *testing.T) {
 	play(t, 4, nil, func(s *scene) {
 		_, err := s.client.Submit(s.Context(), make([]byte, bftraft.MaxOpBytes+1))

@@ -50,6 +50,7 @@ type cluster struct {
 	waiting []*bftraft.Request   // whose turn has not come
 	last    map[uint64]uint64    // the highest ordered sequence of each session
 	hold    bool                 // order nothing: gather
+	full    int                  // how many more requests are refused for want of room
 	links   []*fakeLink          // all of one client key: what goes to one goes to all
 }
 
@@ -162,6 +163,13 @@ func (n *node) take(frame []byte) {
 			n.send(answer.Encode())
 			return
 		}
+		if n.c.refuses() {
+			refusal := bftraft.Refusal{
+				Session: req.Session, Sequence: req.Sequence, Code: bftraft.RefusedBusy,
+			}
+			n.send(refusal.Encode())
+			return
+		}
 		n.c.order(n.id, req)
 	case bftraft.FrameRead:
 		req, err := bftraft.DecodeReadRequest(frame)
@@ -172,6 +180,13 @@ func (n *node) take(frame []byte) {
 	case bftraft.FrameStatus:
 		n.send(n.status())
 	}
+}
+
+func (c *cluster) refuses() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.full--
+	return c.full >= 0
 }
 
 // order gives a request its place if the leader can hear of it.

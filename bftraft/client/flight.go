@@ -21,6 +21,8 @@ type flight struct {
 	due      time.Time      // when it is to be sent again
 	repeated bool           // it was sent more than once
 	toAll    bool           // it goes to all nodes
+	busy     int            // how often in a row it was refused for a reason that passes by itself
+	retry    bool           // what is due is another try for that reason
 	sent     quorumcert.Set // nodes whose link has taken it
 	reach    quorumcert.Set // nodes that could be reached when it was sent, or got it since
 	refusals [quorumcert.MaxVoters + 1]refusal
@@ -52,6 +54,20 @@ func (f *flight) refuse(from bftraft.NodeID, r *bftraft.Refusal, faulty int) ref
 // passing says that a refusal means "not now".
 func passing(code bftraft.RefusalCode) bool {
 	return code == bftraft.RefusedBusy || code == bftraft.RefusedWindow
+}
+
+// busyPause is how long to wait after the first refusal that passes by itself.
+const busyPause = 5 * time.Millisecond
+
+// postpone puts off a flight that was refused for a reason that passes by itself: not for long at
+// first, since the node is there and at work.
+func (f *flight) postpone(now time.Time, longest time.Duration) {
+	if f.retry || f.toAll {
+		return // one of several nodes
+	}
+	f.retry = true
+	f.due = now.Add(min(busyPause<<min(f.busy, 16), longest))
+	f.busy++
 }
 
 // unknown returns the error of an operation in the flight for which nobody waits any more.

@@ -82,8 +82,12 @@ func TestAnswersOfNodesThatAreBehindDoNotCount(t *testing.T) {
 			require.Fail(t, "a result without f+1 that have executed it")
 		default:
 		}
+		asked := s.node(3).heard(bftraft.FrameRead)
+		require.LessOrEqual(t, asked, 4, "it knows what it waits for")
 		s.node(3).lags(false)
+		began := time.Now()
 		require.Equal(t, "new", <-done)
+		require.Less(t, time.Since(began), 10*time.Millisecond)
 		require.Empty(t, s.dissents())
 	})
 }
@@ -156,6 +160,22 @@ func TestReadAnswersThatDoNotVerifyAreNotCounted(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestNodeCannotAnswerForAnother(t *testing.T) {
+	play(t, 4, nil, func(s *scene) {
+		query := get(t, "k")
+		s.node(2).bends(func(frame []byte) [][]byte {
+			r, err := bftraft.DecodeReadReply(frame)
+			if err != nil {
+				return [][]byte{frame}
+			}
+			r.Sign(s.node(3).signer, s.id, query)
+			return [][]byte{r.Encode()}
+		})
+		_, err := s.client.ReadFrom(s.within(time.Second), 2, 0, query)
+		require.ErrorIs(t, err, ErrNoQuorum)
+	})
 }
 
 func TestOldAnswerIsNoAnswerToANewQuestion(t *testing.T) {

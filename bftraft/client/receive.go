@@ -150,7 +150,9 @@ func (c *Client) takeRefusal(from bftraft.NodeID, frame []byte) bool {
 	switch {
 	case verdict.code != 0:
 		c.giveUp(f, verdict)
-	case !passing(r.Code) && !f.toAll:
+	case passing(r.Code):
+		f.postpone(time.Now(), c.pace.first())
+	case !f.toAll:
 		f.due = time.Now()
 	}
 	c.kick()
@@ -240,6 +242,7 @@ type Stats struct {
 	Requests uint64      // signed
 	Ops      uint64      // operations in them
 	Repeated uint64      // repetitions of requests that were late
+	Busy     uint64      // repetitions of requests that a node had no room for
 	Nodes    []NodeStats // ascending by id
 }
 

@@ -52,12 +52,20 @@ func (c *Client) launch() bool {
 	return true
 }
 
-// board takes operations from the queue into a new flight. The window counts from the oldest one
-// without a result, so that the cluster still remembers the results of all in it.
+// room says that another request may be sent. The window counts from the oldest one without a
+// result, so that the cluster still remembers the results of all in it. A session that was given up
+// empties first.
+func (c *Client) room() bool {
+	if len(c.flights) == 0 {
+		return true
+	}
+	oldest := c.flights[0].id
+	return oldest.Session == c.session && c.next < oldest.Sequence+uint64(c.cfg.Window)
+}
+
+// board takes operations from the queue into a new flight.
 func (c *Client) board() (*flight, [][]byte) {
-	if len(c.queue) == 0 || len(c.flights) >= c.cfg.Window || len(c.flights) > 0 &&
-		c.flights[0].id.Session == c.session &&
-		c.next >= c.flights[0].id.Sequence+uint64(c.cfg.Window) {
+	if len(c.queue) == 0 || !c.room() {
 		return nil, nil
 	}
 	f := &flight{id: RequestID{c.session, c.next}}
@@ -124,8 +132,16 @@ func (c *Client) repeatLate() time.Duration {
 			wait = min(wait, left)
 			continue
 		}
-		late = true
 		pause := c.pace.first()
+		if f.retry {
+			f.retry, f.repeated = false, true
+			f.due = now.Add(pause)
+			wait = min(wait, pause)
+			c.stats.Busy++
+			c.send(f)
+			continue
+		}
+		late = true
 		if f.sent != 0 {
 			f.repeated, f.toAll = true, true
 			c.stats.Repeated++

@@ -72,6 +72,25 @@ func TestTallyNamesWhoDiffersBeforeAndAfter(t *testing.T) {
 	require.Equal(t, quorumcert.SetOf(2, 6), tally.Dissenters())
 }
 
+// Replies count together only if they are about one block and one leaf in it.
+func TestTallyDoesNotAddUpWhatDiffersInAnything(t *testing.T) {
+	c := newCluster(t, 4)
+	req, rs := replies(t, c, put(t, "k", "v"))
+	elsewhere := *rs[1]
+	elsewhere.Reply.Hash[0] ^= 1
+	tally := newTally(c, req)
+	tally.Add(rs[0])
+	verdict, _ := tally.Add(&elsewhere)
+	require.Equal(t, Counted, verdict, "another block")
+
+	other := *rs[1] // a true leaf of the same block, of another request
+	other.Request = crypto.Digest{9}
+	tally = newTally(c, req)
+	tally.Add(rs[0])
+	verdict, _ = tally.Add(&other)
+	require.Equal(t, Counted, verdict, "another leaf")
+}
+
 func TestTallyCountsAVoterOnceWhateverItSays(t *testing.T) {
 	c := newCluster(t, 4)
 	req, rs := replies(t, c, put(t, "k", "v"))
@@ -180,6 +199,24 @@ func TestReadIsExhaustedWhenAQuorumDisagrees(t *testing.T) {
 	tally.Add(readReply(3, 1, 1, "c"))
 	require.True(t, tally.Exhausted())
 	require.Equal(t, quorumcert.SetOf(4), tally.Unheard())
+}
+
+func TestNodesThatAreBehindVouchForNothing(t *testing.T) {
+	tally := newReadTally(t, 4)
+	tally.Add(readReply(1, 9, 9, "v"))
+	tally.Add(readReply(2, 0, 3, "v"))
+	require.Equal(t, Counted, tally.Add(readReply(3, 0, 8, "v")))
+	require.Equal(t, quorumcert.SetOf(2, 3), tally.Behind())
+	require.Equal(t, Settled, tally.Add(readReply(3, 0, 9, "v")))
+}
+
+// One of two that vouch for a result may lie about how far it is: that blames nobody.
+func TestOneNodesWordAboutAStateBlamesNobody(t *testing.T) {
+	tally := newReadTally(t, 4)
+	tally.Add(readReply(1, 5, 5, "v"))
+	tally.Add(readReply(2, 5, 7, "v"))
+	require.Equal(t, Settled, tally.Add(readReply(3, 5, 5, "before")))
+	require.Zero(t, tally.Dissenters())
 }
 
 func TestOnlyAContradictionAboutTheSameStateIsALie(t *testing.T) {
@@ -321,10 +358,26 @@ func TestReceiptWithAnythingChangedProvesNothing(t *testing.T) {
 		require.ErrorIs(t, err, ErrReceipt, name)
 	}
 	r := receiptOf(t, c, req, rs)
+	r.Proof.Configuration++
+	_, err := r.Verify(c.genesis)
+	require.ErrorIs(t, err, ErrNewerConfiguration)
 	foreign := testGenesis(4)
 	foreign.Nonce[0]++
-	_, err := r.Verify(foreign)
-	require.ErrorIs(t, err, ErrReceipt)
+	_, err = r.Verify(foreign)
+	require.ErrorContains(t, err, "of another cluster")
+}
+
+// Even if more than f nodes are faulty, a receipt has one result for each operation.
+func TestReceiptHasAResultForEachOperation(t *testing.T) {
+	c := newCluster(t, 1)
+	req, rs := replies(t, c, put(t, "k", "v"), put(t, "l", "w"))
+	rs[0].Results = rs[0].Results[:1]
+	resign(c.nodes[0], rs[0])
+	proof := quorumcert.Receipt{Reply: rs[0].Reply}
+	proof.Signers, proof.Sigs = quorumcert.SetOf(1), []crypto.Signature{rs[0].Sig}
+	r := newReceipt(req, &Answer{Reply: rs[0], Proof: proof})
+	_, err := r.Verify(c.genesis)
+	require.ErrorContains(t, err, "1 results for 2 operations")
 }
 
 func TestReceiptHasOneText(t *testing.T) {

@@ -142,8 +142,7 @@ func explain(err error) error {
 				"have happened; repeating the same command with --request-id %v is safe",
 				unknown.Cause, unknown.ID)
 		case errors.Is(err, client.ErrNotSent):
-			return cli.Errorf(e.code, "no node could be reached in time: nothing was sent, so the "+
-				"write did not happen: %w", err)
+			return cli.Errorf(e.code, "%w: it did not happen", err)
 		}
 		return cli.WithCode(e.code, err)
 	}

@@ -38,6 +38,7 @@ type loadReport struct {
 	Outstanding int               `json:"outstanding"`
 	Requests    uint64            `json:"requests"`
 	Repeated    uint64            `json:"repeated"`
+	Busy        uint64            `json:"busy"`
 	Latency     latencies         `json:"latency_ms"`
 	Dissent     []nodeDissent     `json:"dissent"`
 }
@@ -267,6 +268,7 @@ func (l *loader) report(c *ucli.Context, sessions []*session) *loadReport {
 		stats := s.Stats()
 		r.Requests += stats.Requests
 		r.Repeated += stats.Repeated
+		r.Busy += stats.Busy
 		for _, n := range stats.Nodes {
 			sum := wrong[n.ID]
 			wrong[n.ID] = nodeDissent{n.ID, sum.Dissents + n.Dissents, sum.Invalid + n.Invalid}
@@ -283,7 +285,8 @@ func (l *loader) report(c *ucli.Context, sessions []*session) *loadReport {
 func (r *loadReport) print(w io.Writer) {
 	fmt.Fprintf(w, "%d operations of %d bytes in %.1f s: %.0f per second, %d outstanding\n", r.Ops,
 		r.ValueBytes, r.Seconds, r.Rate, r.Outstanding)
-	fmt.Fprintf(w, "%d signed requests, %d repeated, %d errors\n", r.Requests, r.Repeated, r.Errors)
+	fmt.Fprintf(w, "%d signed requests, %d repeated as late, %d as nodes were busy, %d errors\n",
+		r.Requests, r.Repeated, r.Busy, r.Errors)
 	l := r.Latency
 	fmt.Fprintf(w, "latency in ms: p50 %.2f  p90 %.2f  p99 %.2f  p99.9 %.2f  max %.2f\n", l.P50,
 		l.P90, l.P99, l.P999, l.Max)
