@@ -239,12 +239,13 @@ func TestEachPeerAndClassIsVerifiedOnItsOwn(t *testing.T) {
 		}
 		synctest.Wait()
 		require.Len(t, n.in.steps, stepsWaiting, "the owner is busy")
-		require.Zero(t, n.in.peers[2][1].depth(), "one goroutine holds the rest of the bulk")
 		n.in.FromNode(2, p2p.Bulk, frame)
-		require.Equal(t, 1, n.in.peers[2][1].depth())
+		synctest.Wait()
+		stuck := n.in.peers[2][1].depth()
+		require.Positive(t, stuck)
 		n.in.FromNode(2, p2p.Consensus, frame)
 		synctest.Wait()
 		require.Zero(t, n.in.peers[2][0].depth(), "consensus is verified meanwhile")
-		require.Equal(t, 1, n.in.peers[2][1].depth())
+		require.Equal(t, stuck, n.in.peers[2][1].depth())
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	ucli "github.com/urfave/cli/v2"
 	"go.uber.org/goleak"
 
 	"tangaroa/bftraft/kv"
@@ -51,13 +52,26 @@ type process struct {
 	code      cli.Code // once ended is closed
 }
 
+// parsing is held while a command line is read: the library has one help flag for all programs of
+// a process, and of those there is one everywhere but here.
+var parsing sync.Mutex
+
 func begin(t *testing.T, args ...string) *process {
 	ctx, stop := context.WithCancel(context.Background())
 	p := &process{stop: stop, ended: make(chan struct{})}
 	app := newApp()
 	app.Writer, app.ErrWriter = &p.out, &p.errs
+	parsing.Lock()
+	parsed := sync.OnceFunc(parsing.Unlock)
+	for _, command := range app.Commands {
+		command.Before = func(*ucli.Context) error {
+			parsed()
+			return nil
+		}
+	}
 	go func() {
 		defer close(p.ended)
+		defer parsed()
 		p.code = cli.Run(ctx, app, append([]string{"bftnode"}, args...))
 	}()
 	t.Cleanup(func() {
