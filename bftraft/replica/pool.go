@@ -12,7 +12,8 @@ import (
 // Limits of what a node holds for clients until it is executed. They bound memory per enrolled
 // client, whatever it sends.
 const (
-	// MaxOutstanding is the number of requests held of one client.
+	// MaxOutstanding is the number of requests held of one client, besides one for each node that
+	// forwards what it waits for.
 	MaxOutstanding = 64
 	// MaxOutstandingBytes is their size; one largest request always fits.
 	MaxOutstandingBytes = 8 << 20
@@ -40,6 +41,8 @@ type pending struct {
 	*bftraft.Request
 	since    uint64       // tick at which it came
 	proposed bftraft.Term // the term in which this node, as leader, put it into a block
+	// beyond is the node that forwarded it when the client's share was used up, 0 for none.
+	beyond bftraft.NodeID
 	// replies of nodes that say they have executed it; f+1 equal ones end its timer.
 	replies [quorumcert.MaxVoters]*quorumcert.Reply
 }
@@ -68,8 +71,12 @@ func (o *outstanding) place(session, sequence uint64) (int, bool) {
 }
 
 // add takes a request in. It returns false when too much of the client's is outstanding, and
-// whether the request is new.
-func (p *pool) add(r *bftraft.Request, now uint64) (fits, fresh bool) {
+// whether the request is new. What a node forwards as next of its session has a place of its own:
+// the node watches over it, and a client could else fill one leader with requests that wait for
+// others, and have it deposed over one that it shows to the rest (E5).
+func (p *pool) add(
+	r *bftraft.Request, from bftraft.NodeID, next bool, now uint64,
+) (fits, fresh bool) {
 	o, i, ok := p.find(r.Client)
 	if !ok {
 		o = &outstanding{key: r.Client}
@@ -79,13 +86,22 @@ func (p *pool) add(r *bftraft.Request, now uint64) (fits, fresh bool) {
 	if found {
 		return true, false
 	}
+	q := &pending{Request: r, since: now}
 	if len(o.requests) >= MaxOutstanding ||
 		len(o.requests) > 0 && o.bytes+len(r.Raw()) > MaxOutstandingBytes {
-		return false, false
+		if from == 0 || !next || o.usedBy(from) {
+			return false, false
+		}
+		q.beyond = from
 	}
-	o.requests = slices.Insert(o.requests, at, &pending{Request: r, since: now})
+	o.requests = slices.Insert(o.requests, at, q)
 	o.bytes += len(r.Raw())
 	return true, true
+}
+
+// usedBy says whether the place of what a node forwards is taken.
+func (o *outstanding) usedBy(from bftraft.NodeID) bool {
+	return slices.ContainsFunc(o.requests, func(p *pending) bool { return p.beyond == from })
 }
 
 // executed takes a request out, and with it whatever of its session is at or below its sequence.
@@ -127,7 +143,7 @@ func (r *Replica) Request(client ClientID, from bftraft.NodeID, req *bftraft.Req
 		r.refuse(client, from, req, bftraft.RefusedMalformed, last)
 		return
 	}
-	fits, fresh := r.pool.add(req, r.now)
+	fits, fresh := r.pool.add(req, from, req.Sequence == last+1, r.now)
 	switch {
 	case !fits:
 		r.refuse(client, from, req, bftraft.RefusedBusy, last)
@@ -382,8 +398,10 @@ func (r *Replica) nextEntries() []bftraft.Entry {
 }
 
 // nextUnproposed returns the client's next request that continues, in its session, what was
-// executed and proposed.
+// executed and proposed: of several sessions the one that came first, so that none waits for ever
+// for the others.
 func (r *Replica) nextUnproposed(o *outstanding) *pending {
+	var first *pending
 	var session, next uint64
 	for _, p := range o.requests {
 		if p.Session != session || next == 0 {
@@ -398,9 +416,13 @@ func (r *Replica) nextUnproposed(o *outstanding) *pending {
 			session, next = 0, 0 // a gap: the rest of this session must wait
 			continue
 		case p.proposed != r.term:
-			return p
+			if first == nil || p.since < first.since {
+				first = p
+			}
+			session, next = 0, 0 // the rest of this session comes after it
+			continue
 		}
 		next++
 	}
-	return nil
+	return first
 }

@@ -1,0 +1,86 @@
+package replica
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tangaroa/bftraft"
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
+
+// fullCore leads and takes any number of blocks, which it keeps.
+type fullCore struct {
+	stuckCore
+	room   int
+	blocks [][]bftraft.Entry
+}
+
+func (*fullCore) Leader() bftraft.NodeID { return 1 }
+func (c *fullCore) Room() bool           { return len(c.blocks) < c.room }
+func (c *fullCore) Propose(entries []bftraft.Entry) {
+	c.blocks = append(c.blocks, entries)
+}
+
+// sessions returns the sessions of all that was proposed, in order.
+func (c *fullCore) sessions(t *testing.T) []uint64 {
+	var list []uint64
+	for _, entries := range c.blocks {
+		for _, e := range entries {
+			r, err := bftraft.DecodeRequest(e.Data)
+			require.NoError(t, err)
+			list = append(list, r.Session)
+		}
+	}
+	return list
+}
+
+func leadingReplica(t *testing.T, room int) (*Replica, *fullCore) {
+	config, err := quorumcert.NewConfiguration(crypto.ZIP215(), 0, []quorumcert.Voter{
+		{ID: 1, Key: crypto.KeyFromSeed([32]byte{1}).Public()},
+		{ID: 2, Key: crypto.KeyFromSeed([32]byte{2}).Public()},
+	})
+	require.NoError(t, err)
+	core := &fullCore{room: room}
+	return &Replica{
+		cfg: Config{Transport: sentFrames{}, BlockBytes: DefaultBlockBytes}, id: 1,
+		configs: quorumcert.NewConfigurations(config), core: core, sessions: newSessions(),
+		pool: newPool(), term: 1, leader: 1,
+	}, core
+}
+
+func ask(session, sequence uint64, size int) *bftraft.Request {
+	return bftraft.SignRequest(crypto.Digest{}, crypto.KeyFromSeed([32]byte{9}), session, sequence,
+		[][]byte{make([]byte, size)})
+}
+
+// A client that fills the leader with requests that wait for others, and shows the others one that
+// does not, must not have an honest leader deposed (E5).
+func TestForwardedRequestHasAPlaceWhateverItsClientSends(t *testing.T) {
+	r, core := leadingReplica(t, 1)
+	for session := uint64(1); session <= 2*MaxOutstanding; session++ {
+		r.Request(ClientID{}, 0, ask(session, 2, 1))
+	}
+	require.Equal(t, uint64(MaxOutstanding), r.stats.Refused)
+	for session := uint64(500); session < 510; session++ {
+		r.Request(ClientID{}, 2, ask(session, 2, 1))
+		r.Request(ClientID{}, 2, ask(session, 1, 1))
+	}
+	r.proposeNext()
+	require.Equal(t, []uint64{500}, core.sessions(t))
+	require.Len(t, r.pool.clients[0].requests, MaxOutstanding+1, "one place for each node")
+}
+
+// Sessions with low numbers that go on and on must not keep one with a high number waiting.
+func TestSessionsOfAClientAreServedAsTheyCome(t *testing.T) {
+	r, core := leadingReplica(t, 1)
+	r.Request(ClientID{}, 0, ask(7, 1, DefaultBlockBytes/2))
+	for range 10 {
+		r.now++
+		r.Request(ClientID{}, 0, ask(r.now%6+1, r.now/6+1, DefaultBlockBytes/2))
+		r.Request(ClientID{}, 0, ask(8, r.now, 1))
+	}
+	r.proposeNext()
+	require.Equal(t, uint64(7), core.sessions(t)[0])
+}
