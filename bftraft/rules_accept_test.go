@@ -116,9 +116,12 @@ func TestA2LockOfTheTermIsNotLoweredByItsElection(t *testing.T) {
 	l.say(4, &Chain{Blocks: []*Block{c}})
 	require.Equal(t, lockAt(2, c), l.m.core.State().Lock, "certified in term 2")
 	require.Zero(t, l.m.core.Leader())
-	l.elect(3, 2, lockAt(1, a), l.qc(1, a.End()))
 	b := l.block(a.End(), "b")
-	require.Equal(t, Conflict, l.say(3, l.proposal(3, 2, b.End(), b)))
+	m := l.proposal(3, 2, b.End(), b) // and no Ready before it, in which the lock would be acked
+	m.Election, m.BaseQC = l.ec(2, 3, lockAt(1, a)), l.qc(1, a.End())
+	require.Equal(t, Conflict, l.hand(frame{from: 3, to: 1, msg: m, raw: Encode(m)}))
+	require.NotEqual(t, Term(2), l.m.core.State().Mark.Term)
+	l.work(l.m)
 	require.Equal(t, lockAt(2, c), l.m.core.State().Lock)
 	require.Equal(t, c.End(), l.m.core.State().Tip)
 }
@@ -264,6 +267,19 @@ func TestA5BlockAgainstACommittedEntryIsRefused(t *testing.T) {
 	require.Equal(t, a.End(), l.m.core.State().Tip)
 	require.NoError(t, l.m.core.Err())
 	require.Zero(t, l.m.core.State().Faulty, "one ack of the term is no proof")
+}
+
+// What was caught up is committed, though it was never acked here.
+func TestA5CommittedEntryOfTheTermIsNotReplacedEither(t *testing.T) {
+	l := newLab(t, 1)
+	a := l.block(l.origin(), "a")
+	l.elect(3, 2, l.genesisLock(), nil)
+	l.say(4, &Committed{Blocks: []*Block{a}, Commit: l.commit(2, a.End())})
+	require.Equal(t, a.End(), l.m.core.Commit())
+	b := l.block(l.origin(), "b")
+	c := l.block(b.End(), "c")
+	require.Equal(t, Conflict, l.say(3, l.proposal(3, 2, c.End(), b, c)))
+	require.Equal(t, a.End(), l.m.core.State().Tip)
 }
 
 func TestA5CertificateAgainstACommittedEntryStopsTheNode(t *testing.T) {

@@ -314,6 +314,7 @@ func TestE4CandidateLearnsTheHigherLockAndAsksAgain(t *testing.T) {
 	l.say(3, l.vote(3, 2, 1, l.genesisLock()))
 	require.Zero(t, l.m.core.Leader(), "votes of different locks do not add up")
 	l.say(3, l.vote(3, 2, 1, lockAt(1, b)))
+	require.Zero(t, l.m.core.Leader(), "nor with some of the new ones")
 	l.say(4, l.vote(4, 2, 1, lockAt(1, b)))
 	require.Equal(t, NodeID(1), l.m.core.Leader())
 	require.Equal(t, lockAt(1, b), l.m.core.election.Base)
@@ -380,6 +381,16 @@ func TestE4RestartedCandidateCountsItsOwnVote(t *testing.T) {
 	require.Zero(t, l.m.core.Leader())
 	l.say(3, l.vote(3, 1, 1, l.genesisLock()))
 	require.Equal(t, NodeID(1), l.m.core.Leader(), "two votes and its own")
+}
+
+// A base is of an earlier term, so who holds a certificate of this one has nothing to stand with.
+func TestE4NodeWithACertificateOfTheTermDoesNotStand(t *testing.T) {
+	l, a := led(t, "a")
+	l.say(3, &Proof{TermProof: TermProof{TC: l.tc(1)}})
+	l.say(3, &Proof{TermProof: TermProof{QC: l.qc(2, a.End())}})
+	require.Equal(t, lockAt(2, a), l.m.core.State().Lock)
+	l.wait(200)
+	require.Zero(t, l.m.core.State().Vote.Candidate)
 }
 
 func TestE4RawLogLengthPlaysNoPart(t *testing.T) {

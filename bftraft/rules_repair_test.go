@@ -106,6 +106,17 @@ func TestN6BlockOfAnAckerIsAckedAsIfTheLeaderHadSentIt(t *testing.T) {
 	require.Equal(t, c.Hash(), acks[0].Hash)
 }
 
+func TestN6AckerHandsOutTheBlockWithTheLeadersAck(t *testing.T) {
+	l, a := led(t, "a")
+	require.Equal(t, Accepted, l.say(4, &FetchChain{Target: a.End()}))
+	answers := messagesOf[*Chain](l, 4)
+	require.Len(t, answers, 1)
+	require.Equal(t, a.Raw(), answers[0].Blocks[0].Raw())
+	require.Equal(t, l.ack(2, 1, a.End(), 0), *answers[0].LeaderAck)
+	elsewhere := l.block(l.origin(), "b").End()
+	require.Equal(t, Unserved, l.say(4, &FetchChain{Target: elsewhere}))
+}
+
 func TestN6CatchUpIsKeptAndNeverAcked(t *testing.T) {
 	l := newLab(t, 1)
 	a := l.block(l.origin(), "a")
