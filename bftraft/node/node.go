@@ -196,7 +196,9 @@ func (n *Node) Run(ctx context.Context) error {
 
 // load makes the replica, which goes through its log.
 func (n *Node) load() error {
-	var way replica.Transport = &transport{network: n.network, local: n.local}
+	var way replica.Transport = &transport{
+		network: n.network, metrics: n.metrics, local: n.local,
+	}
 	if n.cfg.WrapTransport != nil {
 		way = n.cfg.WrapTransport(way)
 	}

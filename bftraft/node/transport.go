@@ -26,6 +26,7 @@ type Network interface {
 // transport is the replica's way to the network. The owner calls it.
 type transport struct {
 	network Network
+	metrics *metrics
 	local   *submitter // nil without one
 }
 
@@ -41,6 +42,11 @@ func (t *transport) Send(to bftraft.NodeID, class bftraft.Class, frame []byte) {
 
 // Reply queues a frame for a client: this program itself, one connection, or all of a key.
 func (t *transport) Reply(to replica.ClientID, frame []byte) {
+	if frame[0] == bftraft.FrameRefusal {
+		if refusal, err := bftraft.DecodeRefusal(frame); err == nil {
+			t.metrics.refused(refusal.Code)
+		}
+	}
 	if t.local != nil && to.Key == t.local.public && to.Conn == 0 {
 		t.local.deliver(frame)
 		return
