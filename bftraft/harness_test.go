@@ -260,8 +260,10 @@ func (h *harness) start(m *member) {
 	core, err := NewCore(m.cfg, r, reader{m})
 	require.NoError(h.t, err)
 	m.core, m.applied = core, core.Commit()
-	for k := 0; m.honest && k < len(m.disk.blocks) && m.disk.blocks[k].Last() <= m.applied.Index; k++ {
-		h.agree(m, m.disk.blocks[k])
+	for _, b := range m.disk.blocks {
+		if m.honest && b.Last() <= m.applied.Index {
+			h.agree(m, b)
+		}
 	}
 	h.work(m)
 }

@@ -218,7 +218,7 @@ func TestE3FaultyNodeIsNotVotedFor(t *testing.T) {
 	require.Zero(t, l.m.core.State().Vote.Candidate)
 }
 
-// requested returns a lab in term 2, whose lock is that of block a in term 1, with all windows open.
+// requested returns a lab in term 2, whose lock is that of block a in term 1, with windows open.
 func requested(t *testing.T) (*lab, *Block) {
 	l, a := locked(t, "a")
 	l.say(3, &Proof{TermProof: TermProof{TC: l.tc(1)}})
@@ -336,8 +336,8 @@ func TestE4LessonOfAnEarlierTermIsLearnedInTheNext(t *testing.T) {
 	require.Equal(t, lockAt(1, b), l.m.core.State().Vote.Lock)
 }
 
-// forked returns a lab in term 3 that holds block x, certified in term 1; block y, certified in term
-// 2, is elsewhere and contradicts it.
+// forked returns a lab in term 3 that holds block x, certified in term 1; block y, certified in
+// term 2, is elsewhere and contradicts it.
 func forked(t *testing.T) (l *lab, x, y *Block) {
 	l, x = locked(t, "x")
 	l.say(3, &Proof{TermProof: TermProof{TC: l.tc(2)}})

@@ -172,7 +172,10 @@ func (s *story) line(text string) {
 
 // tell writes down what was not accepted, unless it was merely nothing new.
 func (s *story) tell(r received) {
-	if r.drop != Accepted && r.drop != Duplicate && r.msg.kind() != kindStatus && !s.quiet && s.node(r.to).core != nil {
+	if s.quiet || r.msg.kind() == kindStatus || s.node(r.to).core == nil {
+		return
+	}
+	if r.drop != Accepted && r.drop != Duplicate {
 		s.line(fmt.Sprintf("  %d takes %s of %d as %v", r.to, describe(r.msg), r.from, r.drop))
 	}
 }
