@@ -33,6 +33,8 @@ func (c *Core) seekFrom(
 	g := c.gather
 	switch {
 	case g == nil:
+	case g.target != at && g.qc != nil && g.ack == nil && !c.wantsLock(g.qc):
+		// Another leads by now.
 	case g.target != at && g.qc == nil && (qc != nil || a != nil && g.ack == nil):
 		// A certificate goes before a proposal, and both before a position that is merely acked.
 	case g.target == at:

@@ -83,3 +83,22 @@ func TestLeaderRepeatsAProposalOnceInAnInterval(t *testing.T) {
 	require.GreaterOrEqual(t, count, 10)
 	require.LessOrEqual(t, count, 30)
 }
+
+// A candidate may be shown a certificate whose entries nobody hands out. Once another leads, that
+// must not keep it from fetching what the leader proposes.
+func TestCertificateOfNoMoreUseGivesWayToTheLeader(t *testing.T) {
+	l, a := locked(t, "a")
+	l.say(3, &Proof{TermProof: TermProof{TC: l.tc(1)}})
+	l.stand()
+	lost := l.block(a.End(), "lost")
+	l.say(4, &Proof{TermProof: TermProof{QC: l.qc(1, lost.End())}})
+	require.NotNil(t, l.m.core.gather)
+	require.Equal(t, Accepted, l.elect(3, 2, lockAt(1, a), l.qc(1, a.End())))
+	b := l.block(a.End(), "b")
+	c := l.block(b.End(), "c")
+	l.take()
+	l.say(3, l.proposal(3, 2, c.End(), c))
+	asked := messagesOf[*FetchChain](l, 3)
+	require.Len(t, asked, 1)
+	require.Equal(t, b.End(), asked[0].Target)
+}
