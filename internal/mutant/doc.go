@@ -7,17 +7,19 @@ package mutant
 // ID names a mutant. The numbers are those of docs/TESTING.md and never change.
 type ID uint8
 
+// None is the unbroken protocol.
+const None ID = 0
+
 // The mutants: what is broken, and the rule it takes away.
 const (
-	None ID = 0
-	M02  ID = 2  // a quorum is f+1 (section 1)
-	M05  ID = 5  // a refusal of a candidate with a lower lock counts as a vote (E4)
-	M10  ID = 10 // commit after one round of acks (N4)
-	M12  ID = 12 // the longer log wins the vote, whatever its term (E4)
-	M13  ID = 13 // a vote is sent before it is durable (section 1)
-	M16  ID = 16 // the vote is forgotten in a crash (E4)
-	M24  ID = 24 // what is acked, certified or committed may be replaced (A4, A5)
-	M29  ID = 29 // the lock is forgotten in a crash (N3)
+	M02 ID = 2  // a quorum is f+1 (section 1)
+	M05 ID = 5  // a refusal of a candidate with a lower lock counts as a vote (E4)
+	M10 ID = 10 // commit after one round of acks (N4)
+	M12 ID = 12 // the longer log wins the vote, whatever its term (E4)
+	M13 ID = 13 // a vote is sent before it is durable (section 1)
+	M16 ID = 16 // the vote is forgotten in a crash (E4)
+	M24 ID = 24 // what is acked, certified or committed may be replaced (A4, A5)
+	M29 ID = 29 // the lock is forgotten in a crash (N3)
 )
 
 // All returns the mutants in ascending order.

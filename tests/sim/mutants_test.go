@@ -14,8 +14,8 @@ import (
 // mutantBudget is how many seeds a mutant may survive.
 const mutantBudget = 5000
 
-// TestMutantsAreKilled breaks one rule at a time: the sweep must notice each. M12 needs more to come
-// together than chance brings about; TestM12IsKilled in package bftraft plays the scene.
+// TestMutantsAreKilled breaks one rule at a time: the sweep must notice each. M12 needs more to
+// come together than chance brings about; TestM12IsKilled in package bftraft plays the scene.
 func TestMutantsAreKilled(t *testing.T) {
 	for _, id := range mutant.All() {
 		if id == mutant.M12 && *only == 0 || *only != 0 && mutant.ID(*only) != id {

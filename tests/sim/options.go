@@ -70,4 +70,7 @@ func Expand(seed uint64) Options {
 }
 
 // String prints the options so that a failure can be read without the code.
-func (o Options) String() string { return fmt.Sprintf("%+v", struct{ Options }{o}.Options) }
+func (o Options) String() string {
+	type plain Options // without this method
+	return fmt.Sprintf("%+v", plain(o))
+}
