@@ -9,6 +9,7 @@ import (
 	"tangaroa/bftraft/client"
 	"tangaroa/bftraft/kv"
 	"tangaroa/cmd/internal/cli"
+	"tangaroa/p2p"
 )
 
 const appDescription = `Every answer is checked: f+1 nodes must have signed the same. A node that
@@ -116,6 +117,8 @@ var exitCodes = []struct {
 	{client.ErrResultForgotten, cli.NoQuorum},
 	{client.ErrReceipt, cli.BadProof},
 	{client.ErrRequestID, cli.Usage},
+	{client.ErrConfig, cli.Usage},
+	{p2p.ErrConfig, cli.Usage},
 	{client.ErrTooLarge, cli.Usage},
 	{kv.ErrEmptyKey, cli.Usage},
 	{kv.ErrKeyTooLarge, cli.Usage},

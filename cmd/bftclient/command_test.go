@@ -353,11 +353,33 @@ func TestStoppedNodesAreNamedAndTooManyMeanNoQuorum(t *testing.T) {
 	require.Contains(t, gone.err, "only 0 of 4 nodes answered")
 }
 
-func TestClientThatIsNotEnrolledIsNotAuthorised(t *testing.T) {
+// offline writes a genesis whose nodes are at an address, if there is one, and a client's folder.
+func offline(t *testing.T, key byte, address string) *cluster {
 	c := &cluster{t: t, dir: t.TempDir()}
-	require.NoError(t, clusterfile.SaveGenesis(filepath.Join(c.dir, "genesis.json"),
-		&clusterfile.File{Genesis: testGenesis()}))
-	c.config = c.addClient("stranger", testKey(99))
+	file := clusterfile.File{Genesis: testGenesis()}
+	if address != "" {
+		file.Addresses = []clusterfile.NodeAddress{{ID: 1, Address: address}}
+	}
+	require.NoError(t, clusterfile.SaveGenesis(filepath.Join(c.dir, "genesis.json"), &file))
+	c.config = c.addClient("client1", testKey(key))
+	return c
+}
+
+func TestClientThatIsNotEnrolledIsNotAuthorised(t *testing.T) {
+	c := offline(t, 99, "127.0.0.1:1")
 	c.fails(cli.NotAuthorised, "not enrolled", "put", "k", "v")
 	c.fails(cli.NotAuthorised, "not enrolled", "get", "k")
+}
+
+func TestSettingsThatCannotWorkAreNamed(t *testing.T) {
+	c := offline(t, clientSeed, "")
+	c.fails(cli.Usage, "no node has an address", "get", "k")
+	c = offline(t, clientSeed, "127.0.0.1:1")
+	text, err := os.ReadFile(c.config)
+	require.NoError(t, err)
+	bent := strings.Replace(string(text), "tls", "rot13", 1)
+	require.NoError(t, os.WriteFile(c.config, []byte(bent), 0o600))
+	c.fails(cli.Usage, "Security", "get", "k")
+	require.NoError(t, os.Chmod(filepath.Join(filepath.Dir(c.config), "key"), 0o644))
+	c.fails(cli.Failed, "chmod 600", "get", "k")
 }

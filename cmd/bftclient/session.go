@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 
 	ucli "github.com/urfave/cli/v2"
@@ -18,6 +19,7 @@ import (
 	"tangaroa/cmd/internal/cli"
 	"tangaroa/cmd/internal/clusterfile"
 	"tangaroa/crypto"
+	"tangaroa/p2p"
 )
 
 // session is a command's connection to the cluster.
@@ -76,6 +78,11 @@ func connect(c *ucli.Context, change func(*client.Config)) (*session, error) {
 	cfg.OnDissent = warn.dissent
 	if change != nil {
 		change(&cfg)
+	}
+	if !slices.ContainsFunc(cfg.Peers, func(p p2p.Peer) bool { return len(p.Addrs) > 0 }) {
+		return nil, cli.Errorf(cli.Usage,
+			"no node has an address: add them to the genesis, or as nodes to %s",
+			stringOf(c, "config"))
 	}
 	made, err := client.New(cfg)
 	if err != nil {
