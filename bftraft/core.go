@@ -59,6 +59,7 @@ type Core struct {
 	gather  *gather
 	pending *quorumcert.QC // a certificate above the lock whose entries are not here yet
 
+	soughtOf        NodeID // whose ack was last looked into for an unknown position
 	lastAskedCommit Index  // commit index when catch-up was last considered
 	catchUpPeer     NodeID // whom it asked last
 

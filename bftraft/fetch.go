@@ -116,14 +116,17 @@ func (c *Core) nextPeer(id NodeID) NodeID {
 }
 
 // seekUnknown looks for a position that a peer acked in this term and that is not on this node's
-// chain: a block that never came, or the other half of an equivocation.
+// chain: a block that never came, or the other half of an equivocation. It takes the peers in
+// turn, so that one who acks what does not exist keeps the others waiting once only.
 func (c *Core) seekUnknown() {
 	if c.gather != nil || c.election == nil {
 		return
 	}
-	for _, v := range c.configs.Latest().Voters() {
-		p := &c.peers[v.ID]
-		if v.ID == c.id || len(p.acks) == 0 {
+	id := c.soughtOf
+	for range c.configs.Latest().Voters() {
+		id = c.nextPeer(id)
+		p := &c.peers[id]
+		if len(p.acks) == 0 {
 			continue
 		}
 		a := &p.acks[len(p.acks)-1]
@@ -131,8 +134,8 @@ func (c *Core) seekUnknown() {
 		if a.Index <= c.commit.Index || at == p.fetched || c.log.contains(at) {
 			continue
 		}
-		p.fetched = at
-		c.seekFrom(v.ID, nil, at, nil, c.leaderAck(at))
+		c.soughtOf, p.fetched = id, at
+		c.seekFrom(id, nil, at, nil, c.leaderAck(at))
 		return
 	}
 }

@@ -102,3 +102,21 @@ func TestCertificateOfNoMoreUseGivesWayToTheLeader(t *testing.T) {
 	require.Len(t, asked, 1)
 	require.Equal(t, b.End(), asked[0].Target)
 }
+
+// A leader serves some, and another liar acks what does not exist, again and again.
+func TestN6FakeAcksDoNotKeepANodeFromFetching(t *testing.T) {
+	l := newLab(t, 1)
+	require.Equal(t, Accepted, l.elect(4, 1, l.genesisLock(), nil))
+	a := l.block(l.origin(), "a")
+	l.say(3, l.response(3, 1, a.End(), 0))
+	for i := range Index(3 * maxGatherTries) {
+		l.say(2, l.response(2, 1, Position{100 + i, Digest{byte(i + 1)}}, 0))
+		l.say(4, &Status{Term: 1, Leader: 4, Tip: l.origin(), Lock: l.genesisLock()})
+		l.wait(l.m.cfg.HeartbeatTicks)
+	}
+	targets := map[Position]int{}
+	for _, m := range messagesOf[*FetchChain](l, 3) {
+		targets[m.Target]++
+	}
+	require.Positive(t, targets[a.End()])
+}

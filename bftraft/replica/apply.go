@@ -42,6 +42,9 @@ func (r *Replica) execute(b *bftraft.Block) []executedRequest {
 		}
 		digest := req.Digest(r.cluster)
 		outcome := r.sessions.admit(req)
+		if outcome == bftraft.OutOfOrder {
+			r.pool.again(req)
+		}
 		var results [][]byte
 		if outcome == bftraft.Executed {
 			results = r.executeOps(b.First()+bftraft.Index(i), req)

@@ -122,6 +122,15 @@ func (p *pool) executed(r *bftraft.Request) {
 	}
 }
 
+// again lets a request be proposed once more: a lying leader put it before those it follows.
+func (p *pool) again(r *bftraft.Request) {
+	if o, _, ok := p.find(r.Client); ok {
+		if i, ok := o.place(r.Session, r.Sequence); ok {
+			o.requests[i].proposed = 0
+		}
+	}
+}
+
 // Request takes in a client's verified request, from the client itself or forwarded by a node
 // (from other than 0), and returns why it is refused, if it is.
 func (r *Replica) Request(client ClientID, from bftraft.NodeID, req *bftraft.Request) {
