@@ -89,6 +89,8 @@ type peer struct {
 	repairedAt  uint64 // tick of the last repair sent
 	statusAt    uint64 // tick of the last status sent in answer to it
 	resentAt    uint64 // tick of the last proposal repeated to it
+	goal        Index  // a commit index it showed that this node has not reached
+	goalAt      uint64 // tick since when
 	fetched     Position
 	served      int // fetches answered since the last heartbeat
 }
@@ -97,7 +99,7 @@ type peer struct {
 // heartbeat interval.
 const (
 	maxAcks   = 160
-	maxServed = 32
+	maxServed = 8
 )
 
 // NewCore returns a core that goes on from what storage held.

@@ -66,6 +66,9 @@ func Expand(seed uint64) Options {
 	if r.chance(700) {
 		o.Liar = liarNames[r.below(len(liarNames))]
 	}
+	if o.Liar == "amnesiac" {
+		o.CrashEvery = r.between(300, 2000)
+	}
 	return o
 }
 

@@ -47,6 +47,19 @@ func TestSweep(t *testing.T) {
 	require.Greater(t, results, 10**seeds, "the sweep must do real work")
 }
 
+// TestSeedIsOneRun is the canary of determinism: a seed run twice, once beside other work, is the
+// same run event for event.
+func TestSeedIsOneRun(t *testing.T) {
+	var traces [2][12]uint64
+	for round := range traces {
+		sweep(*first, len(traces[round]), func(w *World) {
+			traces[round][w.opt.Seed-*first] = w.trace
+		})
+	}
+	require.Equal(t, traces[0], traces[1])
+	require.NotEqual(t, traces[0][0], traces[0][1], "seeds differ")
+}
+
 type failure struct {
 	opt Options
 	err error

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"container/heap"
+	"encoding/binary"
 	"fmt"
 	"runtime/debug"
 
@@ -33,7 +34,7 @@ type World struct {
 	net    *network
 	faults *stream
 	calm   bool
-	trace  crypto.Digest // rolling hash of all that happened
+	trace  uint64 // rolling hash of all that happened
 	// Log, if set, is told of each event: for reading one seed.
 	Log func(format string, args ...any)
 }
@@ -51,7 +52,8 @@ type member struct {
 	backlog []event           // what came while it stood still
 	saved   bftraft.HardState // an honest node's newest, and what a crash leaves of it
 	durable bftraft.HardState
-	blocked bool // it must not sign: only a liar's disk may come to that
+	images  []store.Image // an amnesiac's earlier disks
+	blocked bool          // it must not sign: only a liar's disk may come to that
 }
 
 type eventKind uint8
@@ -198,7 +200,20 @@ func (w *World) diskOf(m *member) replica.Storage {
 // crash ends a node's process; of what was not synced a part may be there afterwards.
 func (w *World) crash(m *member) {
 	m.disk = m.disk.Crash(w.faults.below(m.disk.Unsynced() + 1))
+	if m.liar && w.opt.Liar == "amnesiac" {
+		w.forget(m)
+	}
 	m.proc, m.stalled, m.backlog = nil, false, nil
+}
+
+// forget puts an amnesiac's disk back to what it was at some earlier crash, guard and all: nothing
+// on the node itself can show it.
+func (w *World) forget(m *member) {
+	m.images = append(m.images, m.disk.Image())
+	if k := w.faults.below(len(m.images)); w.faults.chance(700) {
+		m.disk = m.disk.Restore(m.images[k], true)
+		w.watch.count("amnesia")
+	}
 }
 
 // port is a node's socket.
@@ -246,6 +261,7 @@ func (w *World) Run() (err error) {
 			break
 		}
 		w.now = e.at
+		w.note(e)
 		if e.kind == eventFrame && e.at < w.net.dark {
 			continue
 		}
@@ -255,6 +271,15 @@ func (w *World) Run() (err error) {
 		w.watch.atEnd()
 	}
 	return w.watch.err
+}
+
+// note makes the event part of the trace: two runs of a seed must have the same.
+func (w *World) note(e event) {
+	h := mix(w.trace ^ uint64(e.at)<<20 ^ uint64(e.kind)<<16 ^ uint64(e.node)<<8 ^ uint64(e.from))
+	for i := 0; i+8 <= len(e.frame); i += 8 {
+		h = (h ^ binary.BigEndian.Uint64(e.frame[i:])) * 0x100000001b3
+	}
+	w.trace = mix(h ^ uint64(len(e.frame)))
 }
 
 // done ends the calm early once everything has come to rest.
