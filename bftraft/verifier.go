@@ -349,6 +349,21 @@ func (v *Verifier) VerifyRequest(raw []byte) (*Request, error) {
 	return r, nil
 }
 
+// VerifyReply judges a reply that another node sends about a request that this node asked about
+// (E5). Like Verify it may be used by any number of goroutines.
+func (v *Verifier) VerifyReply(from NodeID, frame []byte) (*BlockReply, Drop) {
+	r, err := DecodeBlockReply(frame)
+	switch {
+	case err != nil:
+		return nil, Malformed
+	case r.Signer != from:
+		return nil, WrongSender
+	case r.Verify(v.cluster, v.configs) != nil:
+		return nil, BadSignature
+	}
+	return r, Accepted
+}
+
 // client finds an enrolled key by binary search.
 func (v *Verifier) client(k crypto.PublicKey) (crypto.Verifier, bool) {
 	lo, hi := 0, len(v.clients)

@@ -147,11 +147,8 @@ func (in *inbound) verifyPeer(ctx context.Context, id crypto.NodeID, q *queue) {
 
 func (in *inbound) verify(id crypto.NodeID, frame []byte) (step, bftraft.Drop) {
 	if len(frame) > 0 && frame[0] == bftraft.FrameReply {
-		reply, err := bftraft.DecodeBlockReply(frame)
-		if err != nil {
-			return step{}, bftraft.Malformed
-		}
-		return step{from: id, reply: reply}, bftraft.Accepted
+		reply, drop := in.verifier.VerifyReply(id, frame)
+		return step{from: id, reply: reply}, drop
 	}
 	msg, drop := in.verifier.Verify(id, frame)
 	return step{from: id, msg: msg}, drop

@@ -216,13 +216,10 @@ func (r *Replica) forward(req *bftraft.Request, to bftraft.Set) {
 	}
 }
 
-// StepReply takes in another node's signed reply to a request that this node asked about. Once
-// f+1 voters say that it was executed, this node is merely behind, and the leader is not to blame
-// (E5).
+// StepReply takes in a reply that Verifier.VerifyReply let through: another node's word about a
+// request that this node asked about. Once f+1 voters say that it was executed, this node is merely
+// behind, and the leader is not to blame (E5).
 func (r *Replica) StepReply(from bftraft.NodeID, reply *bftraft.BlockReply) bftraft.Drop {
-	if reply.Signer != from {
-		return bftraft.WrongSender
-	}
 	o, _, ok := r.pool.find(reply.Client)
 	if !ok {
 		return bftraft.Unasked
@@ -230,9 +227,6 @@ func (r *Replica) StepReply(from bftraft.NodeID, reply *bftraft.BlockReply) bftr
 	i, ok := o.place(reply.Session, reply.Sequence)
 	if !ok {
 		return bftraft.Unasked
-	}
-	if reply.Verify(r.cluster, r.configs) != nil {
-		return bftraft.BadSignature
 	}
 	p := o.requests[i]
 	p.replies[from-1] = &reply.Reply

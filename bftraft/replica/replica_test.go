@@ -273,3 +273,20 @@ func TestNothingIsSaidAfterAStorageFailure(t *testing.T) {
 	require.Empty(t, a.out.frames)
 	require.Empty(t, a.tape.lines)
 }
+
+func TestC1LeaderThatOrdersTwiceOrOutOfOrderChangesNothing(t *testing.T) {
+	a := newAlone(t)
+	one, two, three := a.request(1, 1, "a"), a.request(1, 2, "b"), a.request(1, 3, "c")
+	b := bftraft.NewBlock(a.r.Executed(), []bftraft.Entry{
+		one.Entry(), three.Entry(), one.Entry(), two.Entry(), three.Entry(),
+	})
+	done := a.r.execute(b)
+	require.Equal(t, []string{"a", "b", "c"}, a.tape.lines)
+	require.Len(t, done, 3)
+	for i, place := range []uint32{0, 3, 4} {
+		require.Equal(t, place, done[i].result.place)
+		reply := a.r.blockReply(done[i].request, &done[i].result,
+			quorumcert.Sign(a.r.cfg.Core.Signer, done[i].result.reply))
+		require.NoError(t, reply.Verify(a.verifier.Cluster(), a.verifier.Configurations()))
+	}
+}

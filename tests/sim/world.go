@@ -335,7 +335,7 @@ func (w *World) deliver(m *member, from bftraft.NodeID, frame []byte) {
 			m.proc.Request(replica.ClientID{Key: req.Client}, from, req)
 		}
 	case bftraft.FrameReply:
-		if reply, err := bftraft.DecodeBlockReply(frame); err == nil {
+		if reply, drop := w.verifier.VerifyReply(from, frame); drop == bftraft.Accepted {
 			m.proc.StepReply(from, reply)
 		}
 	default:
