@@ -271,18 +271,30 @@ func (c *Core) install(g *gather) Drop {
 	return Accepted
 }
 
+// overdueBeats is the number of heartbeat intervals after which a commit index that a peer showed
+// should have been reached, in whatever way.
+const overdueBeats = 4
+
+// overdue says whether this node has long been below a commit index that p showed.
+func (c *Core) overdue(p *peer) bool {
+	if p.goal <= c.commit.Index {
+		p.goal, p.goalAt = p.status.Commit.Index, c.now
+	}
+	return p.goal > c.commit.Index &&
+		c.now-p.goalAt >= overdueBeats*uint64(c.cfg.HeartbeatTicks)
+}
+
 // askCommitted asks somebody who shows a higher commit index for what leads there, unless this
-// node got on by itself since the last interval.
+// node got on by itself since the last interval. Who showed it long ago is asked even so: another
+// may be handing out one block at a time.
 func (c *Core) askCommitted() {
 	stuck := c.commit.Index == c.lastAskedCommit
 	c.lastAskedCommit = c.commit.Index
-	if !stuck {
-		return
-	}
 	id := c.catchUpPeer
 	for range c.configs.Latest().Voters() {
 		id = c.nextPeer(id)
-		if c.peers[id].status.Commit.Index > c.commit.Index {
+		p := &c.peers[id]
+		if c.overdue(p) || stuck && p.status.Commit.Index > c.commit.Index {
 			c.catchUpPeer = id
 			c.sendOne(id, ClassConsensus, &FetchCommitted{After: c.commit})
 			return

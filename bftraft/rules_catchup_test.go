@@ -120,3 +120,22 @@ func TestN6FakeAcksDoNotKeepANodeFromFetching(t *testing.T) {
 	}
 	require.Positive(t, targets[a.End()])
 }
+
+// A liar that helps to catch up, one block in each interval, must not keep others from helping.
+func TestN6SlowHelperDoesNotKeepOthersFromHelping(t *testing.T) {
+	l := newLab(t, 1)
+	goal := Position{1000, Digest{1}}
+	at, asked := l.origin(), 0
+	for range 20 {
+		for _, id := range []NodeID{3, 4} {
+			l.say(id, &Status{Term: 1, Tip: goal, Lock: l.genesisLock(), Commit: goal})
+		}
+		b := l.block(at, "a")
+		at = b.End()
+		require.Equal(t, Accepted, l.say(3, &Committed{Blocks: []*Block{b}, Commit: l.commit(1, at)}))
+		l.take()
+		l.wait(l.m.cfg.HeartbeatTicks)
+		asked += len(messagesOf[*FetchCommitted](l, 4))
+	}
+	require.GreaterOrEqual(t, asked, 5)
+}
