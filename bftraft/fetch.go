@@ -13,7 +13,8 @@ type gather struct {
 	bytes  int
 	next   Position // the end of the block wanted now
 	asked  NodeID
-	tries  int
+	tries  int // requests without an answer
+	beats  int // heartbeat intervals since it began
 }
 
 // maxGatherTries is the number of requests without an answer after which a target is given up;
@@ -100,8 +101,8 @@ func (c *Core) askAgain() {
 		}
 		return
 	}
-	if g.tries > 1 {
-		g.asked = c.nextPeer(g.asked)
+	if g.beats++; g.beats > 1 {
+		g.asked = c.nextPeer(g.asked) // even if it answers: perhaps one block at a time
 	}
 	c.ask()
 }

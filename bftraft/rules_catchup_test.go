@@ -139,3 +139,19 @@ func TestN6SlowHelperDoesNotKeepOthersFromHelping(t *testing.T) {
 	}
 	require.GreaterOrEqual(t, asked, 5)
 }
+
+// The same holds for what leads to a certificate or to a proposal.
+func TestN6SlowHelperDoesNotHoldAFetch(t *testing.T) {
+	l := newLab(t, 1)
+	require.Equal(t, Accepted, l.elect(2, 1, l.genesisLock(), nil))
+	blocks := []*Block{l.block(l.origin(), "a")}
+	for range 29 {
+		blocks = append(blocks, l.block(blocks[len(blocks)-1].End(), "a"))
+	}
+	l.say(3, &Proof{TermProof: TermProof{QC: l.qc(1, blocks[29].End())}})
+	for k := 29; k > 20; k-- {
+		l.wait(l.m.cfg.HeartbeatTicks)
+		require.Equal(t, Accepted, l.say(3, &Chain{Blocks: blocks[k : k+1]}))
+	}
+	require.GreaterOrEqual(t, len(messagesOf[*FetchChain](l, 4)), 5)
+}
