@@ -124,7 +124,10 @@ func NewCore(cfg Config, r Restored, reader Reader) (*Core, error) {
 		c.lock, c.lockQC = Lock{Hash: cfg.Cluster}, nil
 	}
 	if c.term == 0 {
-		c.term, c.lock, tip = 1, Lock{Hash: cfg.Cluster}, genesis
+		c.term, c.lock = 1, Lock{Hash: cfg.Cluster} // nothing but catch-up so far, if anything
+	}
+	if tip.Index == 0 {
+		tip = genesis
 	}
 	c.log = loadChain(genesis, tip, c.commit.Index, reader)
 	c.backoff = min(int(c.term-max(1, min(c.term, c.commitTerm))), cfg.MaxBackoff)

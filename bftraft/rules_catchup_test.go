@@ -155,3 +155,16 @@ func TestN6SlowHelperDoesNotHoldAFetch(t *testing.T) {
 	}
 	require.GreaterOrEqual(t, len(messagesOf[*FetchChain](l, 4)), 5)
 }
+
+// What was caught up with in the first term comes without a state that would have to be saved.
+func TestN6CatchUpBeforeAnythingWasSaidSurvivesARestart(t *testing.T) {
+	l := newLab(t, 1)
+	a := l.block(l.origin(), "a")
+	require.Equal(t, Accepted, l.say(3, &Committed{Blocks: []*Block{a}, Commit: l.commit(1, a.End())}))
+	l.crash(l.m, 99)
+	l.start(l.m)
+	require.Equal(t, a.End(), l.m.core.log.tip)
+	b := l.block(a.End(), "b")
+	require.Equal(t, Accepted, l.say(3, &Committed{Blocks: []*Block{b}, Commit: l.commit(1, b.End())}))
+	require.Equal(t, b.End(), l.m.core.Commit())
+}
