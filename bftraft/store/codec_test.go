@@ -70,11 +70,15 @@ func TestOlderStateDoesNotExplainPromise(t *testing.T) {
 	newer := st
 	newer.seq++
 	require.NoError(t, p.judge(&newer, crypto.Digest{}))
+	lowered := newer
+	lowered.hard.Lock.Index = 7
+	require.NoError(t, p.judge(&lowered, crypto.Digest{}), "to the base of an election (A2)")
+	lowered.seq = p.seq
+	require.ErrorIs(t, p.judge(&lowered, crypto.Digest{}), ErrBehindGuard, "not in that batch")
 	for name, change := range map[string]func(*state){
 		"batch": func(s *state) { s.seq = 4 },
 		"term":  func(s *state) { s.hard.Term = 3 },
 		"vote":  func(s *state) { s.hard.Vote.Candidate = 0 },
-		"lock":  func(s *state) { s.hard.Lock.Index = 7 },
 		"mark":  func(s *state) { s.hard.Mark.Index = 8 },
 	} {
 		older := newer
