@@ -91,18 +91,26 @@ func (c *caller) run(ctx context.Context) {
 	}
 }
 
-// act does one thing.
+// act does one thing, and after a write mostly looks at once whether it is there: that is when
+// nodes are most likely not to have heard of it.
 func (c *caller) act(ctx context.Context) {
 	k := c.rng.IntN(historyKeys)
 	in := call{key: fmt.Sprintf("k%d", k)}
 	switch dice := c.rng.IntN(10); {
-	case dice < 4:
+	case dice < 2:
 		in.action = get
-	case dice < 7 || c.known[k] == "":
+	case dice < 6 || c.known[k] == "":
 		in.action, in.value = put, c.fresh()
 	default:
 		in.action, in.old, in.value = cas, c.known[k], c.fresh()
 	}
+	if c.do(ctx, k, in); in.action != get && c.rng.IntN(4) > 0 {
+		c.do(ctx, k, call{action: get, key: in.key})
+	}
+}
+
+// do asks and takes down the answer.
+func (c *caller) do(ctx context.Context, k int, in call) {
 	from := c.record.now()
 	out, err := c.ask(ctx, in)
 	c.record.add(from, in, out, err)
