@@ -8,7 +8,7 @@ import (
 // Room says whether this node leads and may propose another block now: the blocks on their way
 // are fewer than the window, and so are those not yet committed.
 func (c *Core) Room() bool {
-	if !c.leading() || c.resigned || c.broken != nil || !c.holdsBase() {
+	if !c.leading() || c.resigned || c.broken != nil || !c.holdsBase() || c.silenced() {
 		return false
 	}
 	certified, inflight := c.startTip, 0
@@ -51,7 +51,7 @@ func (c *Core) makeAcks() {
 	for len(c.toAck) > 0 {
 		p := c.toAck[0]
 		c.toAck = c.toAck[1:]
-		if c.election == nil || c.broken != nil {
+		if c.election == nil || c.broken != nil || c.silenced() {
 			continue
 		}
 		c.makeAck(p)
@@ -97,7 +97,8 @@ func (c *Core) signAck(at Position) quorumcert.SignedAck {
 // announce says that a lock was taken: with the next block's ack if one is on its way, otherwise
 // in an ack of its own (N3).
 func (c *Core) announce() {
-	if c.election == nil || c.broken != nil || c.lock.Term != c.term || !c.holdsBase() {
+	if c.election == nil || c.broken != nil || c.lock.Term != c.term || !c.holdsBase() ||
+		c.silenced() {
 		return
 	}
 	said := c.lastAck.Term == c.term && c.lastAck.Certified >= c.lock.Index
@@ -207,6 +208,8 @@ func (c *Core) ackProposal(at Position) Drop {
 	switch base := c.election.Base; {
 	case at.Index < base.Index || !c.holdsBase():
 		return BadBase
+	case c.silenced():
+		return Conflict
 	case c.mark.Term == c.term && at.Index <= c.mark.Index:
 		return Duplicate
 	case len(c.toAck) > 0 && at.Index <= c.toAck[len(c.toAck)-1].at.Index:

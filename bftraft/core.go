@@ -2,6 +2,7 @@ package bftraft
 
 import (
 	"errors"
+	"slices"
 
 	"tangaroa/internal/mutant"
 	"tangaroa/quorumcert"
@@ -138,7 +139,7 @@ func NewCore(cfg Config, r Restored, reader Reader) (*Core, error) {
 	if c.vote.Candidate != 0 {
 		c.peers[c.id].vote = c.signVote()
 	}
-	if c.mark.Term == c.term {
+	if c.mark.Term == c.term && !c.silenced() {
 		c.lastAck = c.signAck(Position{c.mark.Index, c.mark.Hash})
 		c.storeAck(&c.lastAck)
 	}
@@ -301,6 +302,48 @@ func (c *Core) replaceSuffix(blocks []*Block) Drop {
 	case c.frozen(at.Index) && !mutant.On(mutant.M24):
 		return Conflict
 	}
+	c.switchSuffix(at, blocks)
+	return Accepted
+}
+
+// takeCommitted is replaceSuffix for blocks proven committed in term t. They may replace what this
+// node acked in this term, should its leader have led it, and not the others, astray: but then the
+// node acks no more in this term, since it would look like an equivocator (K1).
+func (c *Core) takeCommitted(blocks []*Block, t Term) Drop {
+	at := blocks[0].Before()
+	switch {
+	case !c.log.contains(at):
+		return MissingBlocks
+	case at.Index < c.commit.Index:
+		return Conflict
+	case at.Index < c.lock.Index && c.lock.Term >= t && !c.lockLacksEntries():
+		c.halt() // a certificate that contradicts a commit of no later term (A5)
+		return Conflict
+	}
+	c.switchSuffix(at, blocks)
+	if c.silenced() {
+		c.lastAck = quorumcert.SignedAck{}
+		c.out.Messages = slices.DeleteFunc(c.out.Messages, saysAck)
+	}
+	return Accepted
+}
+
+// saysAck says whether a message repeats an ack of its sender.
+func saysAck(o Outbound) bool {
+	switch o.Msg.(type) {
+	case *AppendEntries, *AppendEntriesResponse:
+		return true
+	}
+	return false
+}
+
+// silenced says whether this node has left a chain that it acked in this term.
+func (c *Core) silenced() bool {
+	return c.mark.Term == c.term && !c.log.contains(Position{c.mark.Index, c.mark.Hash})
+}
+
+// switchSuffix makes the chain end with blocks behind at.
+func (c *Core) switchSuffix(at Position, blocks []*Block) {
 	if at.Index < c.log.tip.Index {
 		c.log.truncate(at)
 		c.cutPending(at.Index)
@@ -308,7 +351,6 @@ func (c *Core) replaceSuffix(blocks []*Block) Drop {
 	}
 	c.log.append(blocks)
 	c.out.Blocks = append(c.out.Blocks, blocks...)
-	return Accepted
 }
 
 // frozen says whether what follows index i is committed, or acked or certified in this term.

@@ -366,7 +366,7 @@ func (c *Core) onCommitted(from NodeID, m *Committed) Drop {
 			c.halt() // a certified commit that goes another way from below this node's own
 			return Conflict
 		}
-		if drop := c.replaceSuffix(rest); drop != Accepted {
+		if drop := c.takeCommitted(rest, m.Commit.Term); drop != Accepted {
 			return drop
 		}
 		c.recount()

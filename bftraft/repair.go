@@ -13,10 +13,27 @@ func (c *Core) heartbeat() {
 		c.vote.Lock == c.lock {
 		c.requestVotes()
 	}
+	c.repeatCase()
 	c.announceNow = true
 	c.askAgain()
 	c.seekUnknown()
 	c.askCommitted()
+}
+
+// repeatCase repeats, while it matters, what speaks against the leader of the term: its own
+// resignation, or the proof that it is faulty.
+func (c *Core) repeatCase() {
+	switch {
+	case c.election == nil:
+	case c.leading() && c.resigned:
+		c.send(c.others(), ClassConsensus, &Resign{Term: c.term})
+	case c.faulty.Has(c.election.Leader):
+		for _, e := range c.evidence {
+			if e.Culprit() == c.election.Leader {
+				c.send(c.others(), ClassConsensus, &Accusation{Evidence: e})
+			}
+		}
+	}
 }
 
 func (c *Core) makeStatus() *Status {

@@ -168,3 +168,41 @@ func TestN6CatchUpBeforeAnythingWasSaidSurvivesARestart(t *testing.T) {
 	require.Equal(t, Accepted, l.say(3, &Committed{Blocks: []*Block{b}, Commit: l.commit(1, b.End())}))
 	require.Equal(t, b.End(), l.m.core.Commit())
 }
+
+// A leader led this node, and not the others, astray: what it acked is not what they committed. It
+// must get there all the same, and must not ack in this term again, not even after a restart.
+func TestN6CommittedForkReplacesWhatWasAckedAndSilencesTheNode(t *testing.T) {
+	l, a := led(t, "a")
+	require.Equal(t, a.End(), Position{l.m.core.State().Mark.Index, l.m.core.State().Mark.Hash})
+	fork := l.block(l.origin(), "x", "y")
+	l.say(3, &Status{Term: 1, Leader: 2, Tip: fork.End(), Commit: fork.End()})
+	l.wait(12)
+	require.NotEmpty(t, messagesOf[*FetchCommitted](l, 3))
+	l.take()
+	m := &Committed{Blocks: []*Block{fork}, Commit: l.commit(1, fork.End())}
+	require.Equal(t, Accepted, l.say(3, m))
+	require.Equal(t, fork.End(), l.m.core.Commit())
+	silent := func() {
+		next := l.block(fork.End(), "z")
+		require.Equal(t, Conflict, l.say(2, l.proposal(2, 1, next.End(), next)))
+		for _, id := range []NodeID{2, 3, 4} {
+			l.say(id, l.response(id, 1, fork.End(), 0))
+		}
+		l.wait(30)
+		for _, id := range []NodeID{2, 3, 4} {
+			require.Empty(t, l.acks(id))
+		}
+		require.Equal(t, a.Hash(), l.m.core.State().Mark.Hash, "the mark stays")
+	}
+	silent()
+	l.restart() // what was caught up was not flushed: it comes again
+	l.elect(2, 1, l.genesisLock(), nil)
+	l.take()
+	require.Equal(t, Accepted, l.say(3, m))
+	silent()
+	// The next term finds it an ordinary voter again.
+	l.say(3, &Proof{TermProof: TermProof{TC: l.tc(1)}})
+	l.elect(3, 2, lockAt(1, fork), l.qc(1, fork.End()))
+	require.Equal(t, Accepted, l.say(3, l.proposal(3, 2, fork.End())))
+	require.NotEmpty(t, l.acks(3))
+}

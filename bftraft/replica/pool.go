@@ -182,7 +182,7 @@ func (r *Replica) repeat(
 	case frame == nil:
 		r.refuse(client, from, req, bftraft.RefusedExpired, last)
 	case from != 0:
-		r.cfg.Transport.Send(from, bftraft.ClassConsensus, frame)
+		r.cfg.Transport.Send(from, classOf(frame), frame)
 	default:
 		r.cfg.Transport.Reply(client, frame)
 	}
@@ -206,13 +206,24 @@ func (r *Replica) Refuse(client ClientID, refusal *bftraft.Refusal) {
 	r.cfg.Transport.Reply(client, refusal.Encode())
 }
 
+// smallFrameBytes is the size up to which a client's frame may share the stream of acks and votes.
+const smallFrameBytes = 64 << 10
+
+// classOf keeps what is large off the stream of acks and votes.
+func classOf(frame []byte) bftraft.Class {
+	if len(frame) > smallFrameBytes {
+		return bftraft.ClassBulk
+	}
+	return bftraft.ClassConsensus
+}
+
 func (r *Replica) forward(req *bftraft.Request, to bftraft.Set) {
 	if to = to.Without(r.id); to == 0 {
 		return
 	}
 	frame := bftraft.RequestFrame(req.Raw())
 	for id := to.Next(0); id != 0; id = to.Next(id) {
-		r.cfg.Transport.Send(id, bftraft.ClassConsensus, frame)
+		r.cfg.Transport.Send(id, classOf(frame), frame)
 	}
 }
 

@@ -121,6 +121,9 @@ func New(cfg Config) (*Replica, error) {
 	if cfg.BlockBytes == 0 {
 		cfg.BlockBytes = DefaultBlockBytes
 	}
+	if cfg.BlockBytes < 0 || cfg.BlockBytes > bftraft.MaxBlockBytes/2 {
+		return nil, fmt.Errorf("%w: BlockBytes (at most half of MaxBlockBytes)", bftraft.ErrConfig)
+	}
 	restored, err := cfg.Storage.Load()
 	if err != nil {
 		return nil, err

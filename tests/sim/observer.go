@@ -298,7 +298,7 @@ func (o *observer) restarts(m *member) {
 		return // boot says so
 	}
 	s, hs := &o.signed[m.id], &r.HardState
-	if s.mark.Higher(hs.Mark) || s.mark.Index > 0 && s.mark == hs.Mark && s.mark.Index > r.Tip.Index {
+	if s.mark.Higher(hs.Mark) {
 		o.fail("B5", "node %d acked %d,%d and restarts with mark %d,%d", m.id, s.mark.Term,
 			s.mark.Index, hs.Mark.Term, hs.Mark.Index)
 	}

@@ -47,6 +47,16 @@ func TestSweep(t *testing.T) {
 	require.Greater(t, results, 10**seeds, "the sweep must do real work")
 }
 
+// TestSeedsThatFailedBefore runs what found bugs once.
+func TestSeedsThatFailedBefore(t *testing.T) {
+	for _, s := range []uint64{
+		20630, // a node that acked a fork of an amnesiac leader never caught up in that term
+		21213, // likewise
+	} {
+		require.NoError(t, NewWorld(Expand(s)).Run(), "seed %d", s)
+	}
+}
+
 // TestSeedIsOneRun is the canary of determinism: a seed run twice, once beside other work, is the
 // same run event for event.
 func TestSeedIsOneRun(t *testing.T) {
