@@ -160,17 +160,19 @@ func TestN6SlowHelperDoesNotHoldAFetch(t *testing.T) {
 func TestN6CatchUpBeforeAnythingWasSaidSurvivesARestart(t *testing.T) {
 	l := newLab(t, 1)
 	a := l.block(l.origin(), "a")
-	require.Equal(t, Accepted, l.say(3, &Committed{Blocks: []*Block{a}, Commit: l.commit(1, a.End())}))
+	m := &Committed{Blocks: []*Block{a}, Commit: l.commit(1, a.End())}
+	require.Equal(t, Accepted, l.say(3, m))
 	l.crash(l.m, 99)
 	l.start(l.m)
 	require.Equal(t, a.End(), l.m.core.log.tip)
 	b := l.block(a.End(), "b")
-	require.Equal(t, Accepted, l.say(3, &Committed{Blocks: []*Block{b}, Commit: l.commit(1, b.End())}))
+	m = &Committed{Blocks: []*Block{b}, Commit: l.commit(1, b.End())}
+	require.Equal(t, Accepted, l.say(3, m))
 	require.Equal(t, b.End(), l.m.core.Commit())
 }
 
-// A leader led this node, and not the others, astray: what it acked is not what they committed. It
-// must get there all the same, and must not ack in this term again, not even after a restart.
+// A leader led this node alone astray: what it acked is not what the others committed. It must get
+// there all the same, and must not ack in this term again, not even after a restart.
 func TestN6CommittedForkReplacesWhatWasAckedAndSilencesTheNode(t *testing.T) {
 	l, a := led(t, "a")
 	require.Equal(t, a.End(), Position{l.m.core.State().Mark.Index, l.m.core.State().Mark.Hash})
