@@ -274,6 +274,7 @@ func watchTellsWhatHappened(t *testing.T, c *cluster) {
 }
 
 func statusOfASoundCluster(t *testing.T, c *cluster) {
+	c.ok("put", "status/a", "1") // whoever serves this has elected a leader
 	var s clusterStatus
 	c.json(&s, "status")
 	require.Equal(t, 4, s.Healthy)
