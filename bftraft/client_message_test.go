@@ -1,0 +1,149 @@
+package bftraft
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
+
+var wireQuery = []byte("what is it?")
+
+// clientFrames returns one honest frame of each kind between client and node.
+func (c *wireCluster) clientFrames() map[byte][]byte {
+	request := c.request(11, 1, "a", "b")
+	results := [][]byte{[]byte("one"), {}}
+	leaves := []Digest{
+		ResultLeaf(Digest{1}, Repeated, nil),
+		ResultLeaf(request.Digest(c.id), Executed, results), {3},
+	}
+	reply := &BlockReply{
+		Client: request.Client, Session: 1, Sequence: 1, Request: request.Digest(c.id),
+		Results: results, Signer: 2, Place: 1, Leaves: 3, Branch: crypto.MerkleBranch(leaves, 1),
+		Reply: quorumcert.Reply{
+			Cluster: c.id, Index: c.b1.Last(), Hash: c.b1.Hash(),
+			Results: crypto.MerkleRoot(leaves),
+		},
+	}
+	reply.Sig = quorumcert.Sign(c.signer(2), reply.Reply)
+	lock, qc := c.base()
+	read := &ReadReply{Nonce: Digest{7}, Lock: lock, LockQC: qc, Executed: 9, Result: []byte("it")}
+	read.Sign(c.signer(3), c.id, wireQuery)
+	status := &NodeStatus{
+		Term: 3, Leader: 2, Lock: lock, Tip: c.b3.End(), Commit: c.b1.End(), Executed: 1,
+		Suspects: CauseSilence, Faulty: 4, Accuses: 1, Behind: 2, Silent: 8, State: Digest{5},
+	}
+	return map[byte][]byte{
+		FrameReply:       reply.Encode(),
+		FrameRefusal:     (&Refusal{Session: 1, Sequence: 2, Code: RefusedBusy, Executed: 3}).Encode(),
+		FrameRead:        (&ReadRequest{Nonce: Digest{7}, MinIndex: 4, Query: wireQuery}).Encode(),
+		FrameReadReply:   read.Encode(),
+		FrameStatusReply: SignNodeStatus(c.signer(4), c.id, status),
+	}
+}
+
+// judge decodes a frame, verifies what is signed, and returns what its encoding gives back.
+func (c *wireCluster) judge(frame []byte) ([]byte, error) {
+	if len(frame) == 0 {
+		return nil, ErrClientMessage
+	}
+	cs := c.gate.Configurations()
+	switch frame[0] {
+	case FrameReply:
+		r, err := DecodeBlockReply(frame)
+		if err != nil {
+			return nil, err
+		}
+		return r.Encode(), r.Verify(c.id, cs)
+	case FrameRefusal:
+		r, err := DecodeRefusal(frame)
+		if err != nil {
+			return nil, err
+		}
+		return r.Encode(), nil
+	case FrameRead:
+		r, err := DecodeReadRequest(frame)
+		if err != nil {
+			return nil, err
+		}
+		return r.Encode(), nil
+	case FrameReadReply:
+		r, err := DecodeReadReply(frame)
+		if err != nil {
+			return nil, err
+		}
+		return r.Encode(), r.Verify(c.id, cs, wireQuery)
+	case FrameStatusReply:
+		m, err := DecodeNodeStatus(frame, c.id, cs)
+		if err != nil {
+			return nil, err
+		}
+		return append(m.encode(), m.Sig[:]...), nil
+	}
+	return nil, ErrClientMessage
+}
+
+func TestClientMessagesSurviveEncoding(t *testing.T) {
+	c := newWireCluster(t)
+	for kind, frame := range c.clientFrames() {
+		again, err := c.judge(frame)
+		require.NoError(t, err, "kind %d", kind)
+		require.Equal(t, frame, again, "kind %d", kind)
+	}
+}
+
+// boundByRequest is where a reply names its client, session and sequence: the reader compares these
+// with what it asked, and the digest of the request, which is signed, covers them.
+const boundByRequest = 1 + 32 + 8 + 8
+
+func TestEveryByteOfASignedAnswerCounts(t *testing.T) {
+	c := newWireCluster(t)
+	frames := c.clientFrames()
+	for _, kind := range []byte{FrameReply, FrameReadReply, FrameStatusReply} {
+		frame := frames[kind]
+		for i := range frame {
+			if kind == FrameReply && i < boundByRequest {
+				continue
+			}
+			bad := bytes.Clone(frame)
+			bad[i] ^= 1
+			_, err := c.judge(bad)
+			require.Error(t, err, "kind %d, byte %d", kind, i)
+		}
+		for _, bad := range [][]byte{frame[:len(frame)-1], append(bytes.Clone(frame), 0)} {
+			_, err := c.judge(bad)
+			require.Error(t, err, fmt.Sprint(kind, len(bad)-len(frame)))
+		}
+		other := &wireCluster{id: Digest{99}, gate: c.gate}
+		_, err := other.judge(frame)
+		require.Error(t, err, "kind %d in another cluster", kind)
+	}
+}
+
+func TestReadReplyAnswersItsOwnQueryOnly(t *testing.T) {
+	c := newWireCluster(t)
+	r, err := DecodeReadReply(c.clientFrames()[FrameReadReply])
+	require.NoError(t, err)
+	cs := c.gate.Configurations()
+	require.NoError(t, r.Verify(c.id, cs, wireQuery))
+	require.Error(t, r.Verify(c.id, cs, []byte("something else")))
+	r.LockQC = nil
+	require.Error(t, r.Verify(c.id, cs, wireQuery), "a lock without its certificate")
+}
+
+// FuzzClientFrames: make fuzz runs it for longer.
+func FuzzClientFrames(f *testing.F) {
+	c := newWireCluster(f)
+	for _, frame := range c.clientFrames() {
+		f.Add(frame)
+	}
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		if again, err := c.judge(frame); err == nil || again != nil {
+			require.Equal(t, frame, again, "one encoding of a value")
+		}
+	})
+}
