@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"bytes"
+
 	"tangaroa/bftraft"
 	"tangaroa/bftraft/store"
 	"tangaroa/quorumcert"
@@ -18,6 +20,9 @@ func (d *watchedDisk) Save(r *bftraft.Ready) error {
 	if err := d.Memory.Save(r); err != nil {
 		return err
 	}
+	for _, b := range r.Blocks {
+		d.w.watch.stores(d.m, b)
+	}
 	if r.HardState != nil {
 		d.m.saved = *r.HardState
 	}
@@ -25,6 +30,16 @@ func (d *watchedDisk) Save(r *bftraft.Ready) error {
 		d.m.durable = d.m.saved
 	}
 	return nil
+}
+
+// stores is S3: whoever has the same chain hash at the same index has the same block there, and so,
+// the hash before it being part of the block, the same log up to it.
+func (o *observer) stores(m *member, b *bftraft.Block) {
+	old, ok := o.stored[b.End()]
+	if ok && !bytes.Equal(old.Raw(), b.Raw()) {
+		o.fail("S3", "node %d stores another block under the hash of %d", m.id, b.Last())
+	}
+	o.stored[b.End()] = b
 }
 
 // leaves is B4: at the moment a statement leaves a node, its disk implies it.

@@ -33,6 +33,8 @@ type observer struct {
 	highest   bftraft.Index
 	states    map[bftraft.Index]crypto.Digest
 	executed  []bftraft.Position
+	// S3: the block under each hash that an honest node has stored.
+	stored map[bftraft.Position]*bftraft.Block
 	// locked holds the positions that some honest node has locked.
 	locked map[place]bool
 
@@ -83,6 +85,7 @@ func newObserver(w *World) *observer {
 		executed:  make([]bftraft.Position, len(w.nodes)+1),
 		blocks:    make(map[bftraft.Index]*bftraft.Block),
 		locked:    make(map[place]bool),
+		stored:    make(map[bftraft.Position]*bftraft.Block),
 		written:   make(map[string]kv.Revision), drops: make(map[string]int),
 		counts: make(map[string]int),
 	}
