@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"slices"
+
 	"tangaroa/bftraft"
 	"tangaroa/bftraft/replica"
 	"tangaroa/quorumcert"
@@ -103,8 +105,12 @@ func (l *liar) equivocate(o bftraft.Outbound) []bftraft.Outbound {
 	}
 	b := m.Blocks[0]
 	entries := append(append([]bftraft.Entry(nil), b.Entries()...), b.Entries()[0])
-	if l.random.chance(500) && len(b.Entries()) > 1 {
-		entries = entries[:1]
+	if n := len(b.Entries()); n > 1 && l.random.chance(700) {
+		entries = entries[:n] // shorter, or as long but in another order
+		if l.random.chance(500) {
+			entries = entries[:1]
+		}
+		slices.Reverse(entries)
 	}
 	other := bftraft.NewBlock(b.Before(), entries)
 	a := m.Ack.Ack
