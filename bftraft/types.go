@@ -155,7 +155,7 @@ type VoteRecord struct {
 	Lock      Lock
 }
 
-// HardState is what a node must never forget, besides its log (protocol.md, section 1).
+// HardState is what a node must never forget, besides its log (docs/PROTOCOL.md, section 1).
 type HardState struct {
 	Term Term
 	// Vote is the vote in Term.

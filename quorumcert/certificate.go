@@ -130,7 +130,7 @@ type AckedAt struct {
 }
 
 // Commit proves that (Index, Hash) is committed: a quorum has, in Term, sent acks whose certified
-// index is Index or higher, at positions that descend from (Index, Hash) (protocol.md, N4).
+// index is Index or higher, at positions that descend from (Index, Hash) (docs/PROTOCOL.md, N4).
 // Headers are the blocks behind Index, in order, up to the farthest of those positions, so that
 // the proof needs nothing else.
 type Commit struct {
@@ -197,7 +197,7 @@ func linked(i Index, hash crypto.Digest, headers []Header) bool {
 }
 
 // Receipt proves the results of one block to anybody who knows the configuration: Need = F+1
-// voters signed the same Reply, so an honest one did (protocol.md, C2).
+// voters signed the same Reply, so an honest one did (docs/PROTOCOL.md, C2).
 type Receipt struct {
 	Reply
 	Signatures

@@ -75,7 +75,7 @@ func (c *Configuration) Voters() []Voter { return c.voters }
 func (c *Configuration) Keyring() *crypto.Keyring { return c.ring }
 
 // Rank returns the rank of voter id in term t: the voter at position (t + r) mod N has rank r
-// (protocol.md, E3). It returns false when id is no voter.
+// (docs/PROTOCOL.md, E3). It returns false when id is no voter.
 func (c *Configuration) Rank(t Term, id crypto.NodeID) (int, bool) {
 	n := uint64(len(c.voters))
 	for i, v := range c.voters {
@@ -107,7 +107,7 @@ func (cs *Configurations) With(c *Configuration) (*Configurations, error) {
 }
 
 // For returns the configuration that judges index i: the last whose entry lies strictly before i
-// (protocol.md, N5). For index 0 that is the genesis.
+// (docs/PROTOCOL.md, N5). For index 0 that is the genesis.
 func (cs *Configurations) For(i Index) *Configuration {
 	if i == 0 {
 		return cs.list[0]
@@ -116,7 +116,7 @@ func (cs *Configurations) For(i Index) *Configuration {
 }
 
 // Behind returns the configuration in force at index i, an entry at i included: elections go by
-// the one behind their base (protocol.md, J3).
+// the one behind their base (docs/PROTOCOL.md, J3).
 func (cs *Configurations) Behind(i Index) *Configuration {
 	found := cs.list[0]
 	for _, c := range cs.list[1:] {

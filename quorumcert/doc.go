@@ -4,7 +4,7 @@
 // Contract: a certificate counts signers, never signatures. Its signers are a bit set and its
 // signatures stand in the order of the bits, so a signer that appears twice cannot be written
 // down. Every certificate has one Verify, which takes the configuration it is judged by; the
-// caller finds that configuration with Configurations.For (protocol.md, N5). What Verify accepts
+// caller finds that configuration with Configurations.For (N5). What Verify accepts
 // is the same at every node, because it depends on the bytes and the configuration alone.
 //
 // Thread rule: values are immutable once built, except Collector, which has one owner.

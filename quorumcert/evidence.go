@@ -9,7 +9,7 @@ import (
 // ErrNoProof is returned when the two statements do not contradict each other.
 var ErrNoProof = errors.New("evidence proves nothing")
 
-// AckConflict proves that a voter acked two conflicting chains in one term (protocol.md, A4): A
+// AckConflict proves that a voter acked two conflicting chains in one term (A4): A
 // stands no higher than B, and Headers are the blocks of B's chain that end at B, the first of
 // which covers A's index. Either that block ends at A's index with another hash, or it covers the
 // index without ending there; B's chain then does not contain A's block.
@@ -21,7 +21,7 @@ type AckConflict struct {
 // Culprit returns the voter the proof accuses.
 func (e *AckConflict) Culprit() crypto.NodeID { return e.A.Signer }
 
-// Verify judges the proof by configuration c. Blocks keep their ends for ever (protocol.md, B1),
+// Verify judges the proof by configuration c. Blocks keep their ends for ever (B1),
 // so an honest voter, whose acked chain only grows within a term, can never be accused.
 func (e *AckConflict) Verify(cluster crypto.Digest, c *Configuration) error {
 	a, b := e.A, e.B
@@ -49,7 +49,7 @@ func (e *AckConflict) Verify(cluster crypto.Digest, c *Configuration) error {
 	return c.VerifyOne(b.Signer, b.Ack, b.Sig)
 }
 
-// VoteConflict proves that a voter voted for two candidates in one term (protocol.md, E4).
+// VoteConflict proves that a voter voted for two candidates in one term (docs/PROTOCOL.md, E4).
 type VoteConflict struct {
 	A, B SignedVote
 }

@@ -17,7 +17,7 @@ type Index uint64
 // MaxVoters is the largest number of voters in a configuration: one bit each in a Set.
 const MaxVoters = 64
 
-// Size is what follows from the number of voters alone (protocol.md, section 1).
+// Size is what follows from the number of voters alone (docs/PROTOCOL.md, section 1).
 type Size struct {
 	N int // voters
 	F int // faulty voters tolerated: ⌊(N-1)/3⌋

@@ -28,7 +28,7 @@ func (l Lock) Higher(m Lock) bool {
 }
 
 // Ack says: in Term my durable log has a block that ends at (Index, Hash), and I durably hold a
-// quorum certificate of Term for index Certified of that chain (0: none). protocol.md, N2.
+// quorum certificate of Term for index Certified of that chain (0: none). docs/PROTOCOL.md, N2.
 type Ack struct {
 	Cluster   crypto.Digest
 	Term      Term
@@ -49,7 +49,7 @@ func (a Ack) AppendTo(b []byte) []byte {
 	return binary.BigEndian.AppendUint64(b, uint64(a.Certified))
 }
 
-// Vote says: in Term I elect Candidate, who has shown me a lock not below mine. protocol.md, E4.
+// Vote says: in Term I elect Candidate, who has shown me a lock not below mine. E4.
 type Vote struct {
 	Cluster   crypto.Digest
 	Term      Term
@@ -75,7 +75,7 @@ func (l Lock) AppendTo(b []byte) []byte {
 	return append(b, l.Hash[:]...)
 }
 
-// Suspicion says: I want Term to end. protocol.md, E1.
+// Suspicion says: I want Term to end. docs/PROTOCOL.md, E1.
 type Suspicion struct {
 	Cluster crypto.Digest
 	Term    Term
@@ -91,7 +91,7 @@ func (s Suspicion) AppendTo(b []byte) []byte {
 }
 
 // Reply says: the block that ends at (Index, Hash), judged by the configuration of entry
-// Configuration, is committed, and its results have the Merkle root Results. protocol.md, C2.
+// Configuration, is committed, and its results have the Merkle root Results. docs/PROTOCOL.md, C2.
 type Reply struct {
 	Cluster       crypto.Digest
 	Configuration Index
@@ -137,7 +137,7 @@ type SignedVote struct {
 }
 
 // Header is what a block's hash covers: the hash before it, its first and last index and the
-// Merkle root of its entries (protocol.md, section 2).
+// Merkle root of its entries (docs/PROTOCOL.md, section 2).
 type Header struct {
 	Prev  crypto.Digest
 	First Index

@@ -13,7 +13,7 @@ import (
 // permission is a row of the layering table.
 type permission struct {
 	pkg     string   // below the module root; "x/..." stands for every package below x
-	level   int      // the layer of architecture.md; imports never go up
+	level   int      // the layer; imports never go up
 	imports []string // packages of this module that shipped code may import
 	why     string   // what the package is permitted to do, and so not to know
 }
@@ -21,7 +21,7 @@ type permission struct {
 // everything lets a package import whatever its layer is above.
 const everything = "*"
 
-// layers is the table of architecture.md. A package that is not in it may not
+// layers is who may know whom. A package that is not in it may not
 // exist; one that does not exist yet may be in it.
 var layers = []permission{
 	{"internal/mutant", 0, nil,

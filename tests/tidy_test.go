@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The limits of style.md: a function fits a screen. A tab counts as two columns.
+// The limits of our style: a function fits a screen. A tab counts as two columns.
 const (
 	maxFunctionLines = 70
 	maxColumns       = 100

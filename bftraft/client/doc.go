@@ -5,7 +5,7 @@
 // # Contract
 //
 // A write is accepted once f+1 voters signed the same reply about its block and the block's
-// results tree leads to its result (protocol.md, C2). Together these make a Receipt, which others
+// results tree leads to its result (C2). Together these make a Receipt, which others
 // can check with nothing but the genesis. A linearizable read writes nothing to the log (C3). A
 // node whose answer differs from the accepted one is counted and reported, and has no influence.
 //
