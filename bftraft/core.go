@@ -94,13 +94,15 @@ type peer struct {
 	goalAt      uint64 // tick since when
 	fetched     Position
 	served      int // fetches answered since the last heartbeat
+	servedBytes int // bytes of blocks in these answers
 }
 
-// maxAcks bounds the acks kept of one voter; maxServed the fetches answered to one voter in a
-// heartbeat interval.
+// maxAcks bounds the acks kept of one voter; maxServed and maxServedBytes the fetches answered to
+// one voter in a heartbeat interval, the last of which may exceed the bytes.
 const (
-	maxAcks   = 160
-	maxServed = 8
+	maxAcks        = 160
+	maxServed      = 8
+	maxServedBytes = 8 << 20
 )
 
 // NewCore returns a core that goes on from what storage held.

@@ -96,6 +96,9 @@ func (c *Core) askAgain() {
 	}
 	if g.tries++; g.tries > maxGatherTries {
 		c.gather = nil
+		if g.qc != nil && c.pending == g.qc {
+			c.pending = nil // nobody hands its entries out: a lower one may be of more use
+		}
 		for id := range c.peers {
 			c.peers[id].fetched = Position{}
 		}
@@ -161,11 +164,11 @@ const (
 	maxAnswerBlocks = 256
 )
 
-// serve counts a fetch against its sender's share of this interval.
+// serve counts a fetch against its sender's share of this interval, in number and bytes.
 func (c *Core) serve(from NodeID) bool {
 	p := &c.peers[from]
 	p.served++
-	return p.served <= maxServed
+	return p.served <= maxServed && p.servedBytes < maxServedBytes
 }
 
 func (c *Core) onFetchChain(from NodeID, m *FetchChain) Drop {
@@ -187,6 +190,7 @@ func (c *Core) onFetchChain(from NodeID, m *FetchChain) Drop {
 	if len(back) == 0 {
 		return Unserved
 	}
+	c.peers[from].servedBytes += size
 	for i := len(back) - 1; i >= 0; i-- {
 		answer.Blocks = append(answer.Blocks, back[i])
 	}
@@ -332,6 +336,7 @@ func (c *Core) onFetchCommitted(from NodeID, m *FetchCommitted) Drop {
 	if answer.Commit == nil || len(answer.Blocks) == 0 {
 		return Unserved
 	}
+	c.peers[from].servedBytes += size
 	answer.Bridge = headers(c.log.between(end, answer.Commit.Index))
 	c.sendOne(from, ClassBulk, answer)
 	return Accepted

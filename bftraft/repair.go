@@ -6,7 +6,7 @@ import "tangaroa/quorumcert"
 // is sent what it lacks when its own status comes in.
 func (c *Core) heartbeat() {
 	for id := range c.peers {
-		c.peers[id].served = 0
+		c.peers[id].served, c.peers[id].servedBytes = 0, 0
 	}
 	c.send(c.others(), ClassConsensus, c.makeStatus())
 	if c.election == nil && c.vote.Candidate == c.id && c.mark.Term != c.term &&

@@ -208,3 +208,30 @@ func TestN6CommittedForkReplacesWhatWasAckedAndSilencesTheNode(t *testing.T) {
 	require.Equal(t, Accepted, l.say(3, l.proposal(3, 2, fork.End())))
 	require.NotEmpty(t, l.acks(3))
 }
+
+// A liar shows a candidate a certificate whose entries nobody has. It must not keep it for the
+// whole term from the lower one that it needs.
+func TestE4LostCertificateGivesWayToALowerOne(t *testing.T) {
+	l, a := led(t, "a")
+	l.say(3, &Proof{TermProof: TermProof{TC: l.tc(1)}})
+	l.stand()
+	lost := l.block(a.End(), "lost")
+	require.Equal(t, Accepted, l.say(4, &Proof{TermProof: TermProof{QC: l.qc(1, lost.End())}}))
+	lesson := &Proof{TermProof: TermProof{QC: l.qc(1, a.End())}}
+	require.NotEqual(t, Accepted, l.say(3, lesson))
+	l.wait(maxGatherTries*l.m.core.cfg.HeartbeatTicks + l.m.core.cfg.HeartbeatTicks)
+	require.Equal(t, Accepted, l.say(3, lesson))
+	require.Equal(t, lockAt(1, a), l.m.core.State().Lock)
+}
+
+func TestFetchesOfOnePeerAreServedWithinLimits(t *testing.T) {
+	l, a := led(t, "a")
+	l.take()
+	for range 3 * maxServed {
+		l.say(4, &FetchChain{Target: a.End()})
+	}
+	require.Len(t, messagesOf[*Chain](l, 4), maxServed)
+	l.wait(2 * l.m.core.cfg.HeartbeatTicks)
+	l.take()
+	require.Equal(t, Accepted, l.say(4, &FetchChain{Target: a.End()}), "the next interval")
+}

@@ -173,10 +173,22 @@ func (r *Replica) worthOrdering(req *bftraft.Request) bool {
 	return true
 }
 
+// maxRepeats bounds the answers to one node's questions for what was executed (E5), each of which
+// costs a signature, within repeatTicks.
+const (
+	maxRepeats  = 64
+	repeatTicks = 10
+)
+
 // repeat answers a request that was executed before.
 func (r *Replica) repeat(
 	client ClientID, from bftraft.NodeID, req *bftraft.Request, last uint64,
 ) {
+	if from != 0 {
+		if r.repeats[from]++; r.repeats[from] > maxRepeats {
+			return // it will ask again
+		}
+	}
 	frame := r.answerAgain(req)
 	switch {
 	case frame == nil:
@@ -300,6 +312,9 @@ func (r *Replica) patience() uint64 { return 2 * r.core.Timeout() }
 // tickPool runs the timers of E5: one for each client, for its lowest admissible request only.
 func (r *Replica) tickPool() {
 	starving := false
+	if r.now%repeatTicks == 0 {
+		clear(r.repeats[:])
+	}
 	if r.now%pruneTicks == 0 {
 		r.prune()
 	}

@@ -97,6 +97,7 @@ type Replica struct {
 	sessions *sessions
 	pool     *pool
 	reads    []waitingRead
+	repeats  [crypto.MaxNodeID + 1]int // answers given again to each node, in these few ticks
 	executed bftraft.Position
 	now      uint64
 	term     bftraft.Term
