@@ -290,3 +290,25 @@ func TestC1LeaderThatOrdersTwiceOrOutOfOrderChangesNothing(t *testing.T) {
 		require.NoError(t, reply.Verify(a.verifier.Cluster(), a.verifier.Configurations()))
 	}
 }
+
+// The outcome is part of the leaf that all nodes sign: it has to be the same one everywhere.
+func TestC1OutcomeOfEachPlaceInASessionIsFixed(t *testing.T) {
+	s := newSessions()
+	key := crypto.KeyFromSeed([32]byte{2})
+	for _, step := range []struct {
+		session, sequence uint64
+		outcome           bftraft.Outcome
+	}{
+		{5, 2, bftraft.OutOfOrder}, {5, 1, bftraft.Executed}, {5, 1, bftraft.Repeated},
+		{5, 3, bftraft.OutOfOrder}, {5, 2, bftraft.Executed}, {5, 1, bftraft.Repeated},
+	} {
+		req := bftraft.SignRequest(crypto.Digest{1}, key, step.session, step.sequence,
+			[][]byte{{1}})
+		require.Equal(t, step.outcome, s.admit(req), "%+v", step)
+	}
+	for n := uint64(6); n < 6+MaxSessions; n++ {
+		s.open(key.Public(), n)
+	}
+	req := bftraft.SignRequest(crypto.Digest{1}, key, 5, 3, [][]byte{{1}})
+	require.Equal(t, bftraft.Expired, s.admit(req), "session 5 is forgotten")
+}
