@@ -12,7 +12,7 @@ TAGS := -tags invariants
 FUZZTIME ?= 10s
 # The same for "make test". A number, so that a slow machine is only slower.
 FUZZSLICE ?= 5000x
-# "make sim" runs SEEDS seeds from FIRST on; with SEED=… only that one, telling all.
+# "make sim" runs SEEDS seeds from FIRST on; with SEED=… or SCHEDULE=… only that one, telling all.
 SEEDS ?= 2000
 FIRST ?= 1
 # "make bench" runs the benchmarks that match BENCH, COUNT times each.
@@ -58,9 +58,12 @@ lint: bin/staticcheck
 	bin/staticcheck $(TAGS) ./...
 
 .PHONY: sim
-sim: ## simulate SEEDS=2000 seeds from FIRST=1, or tell the story of SEED=…
+sim: ## simulate SEEDS=2000 seeds from FIRST=1, or tell all of SEED=… or SCHEDULE=…
 ifdef SEED
 	go test $(TAGS) ./tests/sim -run TestSweep -count=1 -v -timeout 0 -args -seed=$(SEED)
+else ifdef SCHEDULE
+	go test $(TAGS) ./tests/sim -run TestSweep -count=1 -v -timeout 0 \
+		-args -schedule=$(abspath $(SCHEDULE))
 else
 	go test $(TAGS) ./tests/sim -run TestSweep -count=1 -timeout 0 \
 		-args -seeds=$(SEEDS) -first=$(FIRST)

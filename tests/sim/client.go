@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"tangaroa/bftraft"
@@ -15,7 +14,7 @@ import (
 type client struct {
 	w        *World
 	index    int
-	key      bftraft.RequestSigner
+	key      clientKey
 	session  uint64
 	sequence uint64 // of the newest request
 	writes   []*write
@@ -36,6 +35,8 @@ type write struct {
 	sentAt  int
 	replies map[bftraft.NodeID]quorumcert.Reply
 	results map[bftraft.NodeID]string
+	sends   int
+	height  bftraft.Index // what was committed when it was last sent
 	after   bftraft.Index // the highest index any client knew accepted when it began
 }
 
@@ -53,7 +54,7 @@ type read struct {
 // clientTickMillis is how often a client looks whether it has something to do.
 const clientTickMillis = 50
 
-func newClient(w *World, i int, key bftraft.RequestSigner) *client {
+func newClient(w *World, i int, key clientKey) *client {
 	return &client{w: w, index: i, key: key, session: 1,
 		random: newStream(w.opt.Seed, fmt.Sprint("client", i))}
 }
@@ -106,7 +107,8 @@ func (c *client) issueWrite() {
 }
 
 func (c *client) sendWrite(wr *write, all bool) {
-	wr.sentAt = c.w.now
+	wr.sentAt, wr.height = c.w.now, c.w.watch.highest
+	wr.sends++
 	frame := bftraft.RequestFrame(wr.request.Raw())
 	first := c.random.below(len(c.w.nodes))
 	for i := range c.w.nodes {
@@ -117,8 +119,7 @@ func (c *client) sendWrite(wr *write, all bool) {
 }
 
 func (c *client) send(node int, frame []byte) {
-	c.w.at(c.w.net.delay(100+c.index, node),
-		event{kind: eventFromClient, node: node, from: c.index, frame: frame})
+	c.w.fromEnd(endOfClient(c.index), c.index, node, frame)
 }
 
 func (c *client) issueRead() {
@@ -128,11 +129,8 @@ func (c *client) issueRead() {
 	if err != nil {
 		panic(err)
 	}
-	var b [16]byte
-	binary.BigEndian.PutUint64(b[:], uint64(c.index))
-	binary.BigEndian.PutUint64(b[8:], uint64(c.reads))
 	c.read = &read{
-		nonce: crypto.Hash(crypto.DomainRead, b[:]), key: key, query: query, since: c.w.now,
+		nonce: nonce(c.index, c.reads), key: key, query: query, since: c.w.now,
 		floor: c.w.watch.written[key], replies: make(map[bftraft.NodeID]*bftraft.ReadReply),
 	}
 	c.sendRead(c.read)
@@ -175,6 +173,7 @@ func (c *client) onReply(from bftraft.NodeID, r *bftraft.BlockReply) {
 		if same > quorumcert.ForNodes(len(c.w.nodes)).F {
 			c.acked++
 			c.writes = append(c.writes[:i:i], c.writes[i+1:]...)
+			c.w.watch.served(wr, r)
 			c.w.watch.writeAccepted(c, wr, r)
 		}
 		return

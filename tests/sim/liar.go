@@ -3,13 +3,190 @@ package sim
 import (
 	"slices"
 
+	"tangaroa/adversary"
 	"tangaroa/bftraft"
 	"tangaroa/bftraft/replica"
 	"tangaroa/quorumcert"
 )
 
-// liarNames are the ways to lie that a seed may draw.
-var liarNames = []string{"equivocate", "chaos", "silent", "hoarder", "flatterer", "amnesiac"}
+// The liars that only a simulator can have: those of the disk.
+const (
+	amnesiac  = "rolled-back" // behaves, but at a crash its disk is mostly put back, guard and all
+	lyingDisk = "lying-disk"  // behaves, but its disk calls flushed what it has not flushed
+)
+
+// ownAttacks are the liars of this package, besides those of package adversary: they do at random
+// what those do with a plan.
+var ownAttacks = []string{"chaos", "flatterer", "hoarder", "two-faced", amnesiac, lyingDisk}
+
+// attackNames lists all that a liar may do.
+func attackNames() []string { return append(slices.Clone(ownAttacks), adversary.Names()...) }
+
+// lies says whether an attack is among those of a node.
+func (m *member) lies(attack string) bool { return slices.Contains(m.attacks, attack) }
+
+// corrupt puts a liar's attacks around what it is made of, in their order, and meters around
+// these, which see whether they changed anything.
+func (w *World) corrupt(m *member, cfg *replica.Config) {
+	m.disk.Lie(m.lies(lyingDisk))
+	before, after := &meter{m: m}, &meter{m: m}
+	top := cfg.Transport
+	wraps := []func(replica.Protocol) replica.Protocol{
+		func(p replica.Protocol) replica.Protocol { return &expecting{p, before} },
+	}
+	var rest []string
+	for _, name := range m.attacks {
+		switch {
+		case name == amnesiac || name == lyingDisk:
+		case slices.Contains(ownAttacks, name):
+			wraps = append(wraps, func(p replica.Protocol) replica.Protocol {
+				return newLiar(w, m, name, p)
+			})
+		default:
+			rest = append(rest, name)
+		}
+	}
+	cfg.Transport = &leaving{top, after}
+	for _, name := range rest {
+		liar, err := adversary.New(name, adversary.Options{Signer: m.signer, Cluster: w.cluster})
+		if err != nil {
+			panic(err)
+		}
+		wraps = append(wraps, liar.Core)
+		cfg.Transport = liar.Transport(cfg.Transport)
+	}
+	cfg.Transport = &entering{cfg.Transport, after}
+	wraps = append(wraps, func(p replica.Protocol) replica.Protocol { return &seeing{p, before} })
+	cfg.Wrap = func(p replica.Protocol) replica.Protocol {
+		for _, wrap := range wraps {
+			p = wrap(p)
+		}
+		return p
+	}
+}
+
+// meter sees whether what goes in comes out.
+type meter struct {
+	m       *member
+	pending map[uint64]int
+}
+
+func (t *meter) in(key uint64) {
+	if t.pending == nil {
+		t.pending = make(map[uint64]int)
+	}
+	t.pending[key]++
+}
+
+// out counts what did not come in as harm.
+func (t *meter) out(key uint64) {
+	if t.pending[key] == 0 {
+		t.m.harm++
+		return
+	}
+	if t.pending[key]--; t.pending[key] == 0 {
+		delete(t.pending, key)
+	}
+}
+
+// rest counts what did not come out as harm.
+func (t *meter) rest() {
+	t.m.harm += len(t.pending)
+	clear(t.pending)
+}
+
+// expecting is the honest core inside a liar: what it wants said goes into the meter.
+type expecting struct {
+	replica.Protocol
+	meter *meter
+}
+
+// Ready implements replica.Protocol.
+func (p *expecting) Ready() (bftraft.Ready, bool) {
+	r, some := p.Protocol.Ready()
+	for _, o := range r.Messages {
+		each(o, p.meter.in)
+	}
+	return r, some
+}
+
+// seeing is the liar from outside.
+type seeing struct {
+	replica.Protocol
+	meter *meter
+}
+
+// Ready implements replica.Protocol.
+func (p *seeing) Ready() (bftraft.Ready, bool) {
+	r, some := p.Protocol.Ready()
+	for _, o := range r.Messages {
+		each(o, p.meter.out)
+	}
+	p.meter.rest()
+	return r, some
+}
+
+func each(o bftraft.Outbound, tell func(uint64)) {
+	hash := digest(bftraft.Encode(o.Msg))
+	for id := o.To.Next(0); id != 0; id = o.To.Next(id) {
+		tell(mix(hash ^ uint64(id)))
+	}
+}
+
+// entering and leaving are the two ends of a liar's socket: what the replica sends, and what
+// leaves.
+type entering struct {
+	replica.Transport
+	meter *meter
+}
+
+// Send implements replica.Transport.
+func (p *entering) Send(to bftraft.NodeID, class bftraft.Class, frame []byte) {
+	p.meter.in(mix(digest(frame) ^ uint64(to)))
+	p.Transport.Send(to, class, frame)
+	p.meter.rest()
+}
+
+// Reply implements replica.Transport.
+func (p *entering) Reply(to replica.ClientID, frame []byte) {
+	p.meter.in(digest(frame))
+	p.Transport.Reply(to, frame)
+	p.meter.rest()
+}
+
+type leaving struct {
+	replica.Transport
+	meter *meter
+}
+
+// Send implements replica.Transport.
+func (p *leaving) Send(to bftraft.NodeID, class bftraft.Class, frame []byte) {
+	p.meter.out(mix(digest(frame) ^ uint64(to)))
+	p.Transport.Send(to, class, frame)
+}
+
+// Reply implements replica.Transport.
+func (p *leaving) Reply(to replica.ClientID, frame []byte) {
+	p.meter.out(digest(frame))
+	p.Transport.Reply(to, frame)
+}
+
+// forget puts back the disk of one that forgets to what it was at some earlier crash, guard and
+// all: nothing on the node itself can show it.
+func (w *World) forget(m *member) {
+	if !m.lies(amnesiac) {
+		return
+	}
+	m.images = append(m.images, m.disk.Image())
+	r := newStream(w.opt.Seed^uint64(len(m.images)), "forget")
+	if k := r.below(len(m.images)); r.chance(700) {
+		m.disk = m.disk.Restore(m.images[k], true)
+		if k+1 < len(m.images) {
+			m.harm++
+			w.watch.hit(stoBack)
+		}
+	}
+}
 
 // liar is a faulty voter: an honest core inside, whose messages it changes on their way out. It
 // holds its own key only.
@@ -17,18 +194,22 @@ type liar struct {
 	replica.Protocol
 	w      *World
 	m      *member
+	attack string
 	random *stream
 	heard  []bftraft.Message // old messages of its own, to send again
 }
 
-func newLiar(w *World, m *member, p replica.Protocol) *liar {
-	return &liar{Protocol: p, w: w, m: m, random: newStream(w.opt.Seed, "lies")}
+func newLiar(w *World, m *member, attack string, p replica.Protocol) *liar {
+	return &liar{
+		Protocol: p, w: w, m: m, attack: attack,
+		random: newStream(w.opt.Seed^uint64(m.id)<<8^uint64(m.boots), "lies"),
+	}
 }
 
 // Step implements replica.Protocol: the liar may answer what it hears.
 func (l *liar) Step(v bftraft.Verified) bftraft.Drop {
 	drop := l.Protocol.Step(v)
-	switch l.w.opt.Liar {
+	switch l.attack {
 	case "flatterer":
 		if m, ok := v.Message().(*bftraft.RequestVote); ok {
 			l.vote(m.Term, v.From(), m.Lock)
@@ -67,7 +248,8 @@ func (l *liar) everybody() bftraft.Set {
 func (l *liar) tell(m bftraft.Message, to bftraft.Set) {
 	frame := bftraft.Encode(m)
 	for id := to.Next(0); id != 0; id = to.Next(id) {
-		l.w.transmit(int(l.m.id)-1, int(id)-1, frame)
+		l.m.harm++
+		l.w.transmit(int(l.m.id)-1, int(id)-1, frame, 0)
 	}
 }
 
@@ -83,13 +265,11 @@ func (l *liar) Ready() (bftraft.Ready, bool) {
 }
 
 func (l *liar) change(o bftraft.Outbound) []bftraft.Outbound {
-	switch l.w.opt.Liar {
-	case "silent":
-		return nil
+	switch l.attack {
 	case "hoarder": // serves a bare quorum only
 		o.To &= bftraft.Set(1)<<(quorumcert.ForNodes(l.w.opt.Nodes).Q) - 1
 		return []bftraft.Outbound{o}
-	case "equivocate":
+	case "two-faced":
 		return l.equivocate(o)
 	case "chaos":
 		return l.chaos(o)

@@ -12,21 +12,32 @@ import (
 	"tangaroa/quorumcert"
 )
 
+// kindCommitted is the first byte of a message that hands over what is committed.
+const kindCommitted = 12
+
 // observer sees everything, touches nothing, and checks the invariants after every event. The
 // letters are those of docs/TESTING.md.
 type observer struct {
-	w   *World
-	err error
+	w     *World
+	err   *Violation
+	naive *naive
+	size  quorumcert.Size
+	liars int
 
 	// B3: what an honest node acked at a place, and voted for in a term.
 	acks  map[ackKey]crypto.Digest
-	votes map[voteKey]bftraft.NodeID
+	votes map[voteKey]quorumcert.Vote
 	// B1: who acked what, and the positions acked at one place. S1: who voted for whom.
 	signers map[position]quorumcert.Set
 	rivals  map[place][]position
 	leaders map[bftraft.Term]map[bftraft.NodeID]quorumcert.Set
 	// B5: the highest that each node has signed.
 	signed []signedState
+	// B8: the honest acks of each term that claim something certified.
+	claims map[bftraft.Term][]claim
+	// B15: which honest nodes suspected each term, and the highest term of an honest node.
+	suspects map[bftraft.Term]quorumcert.Set
+	highTerm bftraft.Term
 	// B2, S5: one committed chain and one state at each index, for all nodes and for ever.
 	committed map[bftraft.Index]crypto.Digest
 	blocks    map[bftraft.Index]*bftraft.Block
@@ -41,9 +52,21 @@ type observer struct {
 	accepted bftraft.Index // highest index of an accepted write
 	written  map[string]kv.Revision
 	results  int
+	reads    int
 	healedAt int
+	healTerm bftraft.Term // the highest honest term at the healing
+	restTerm bftraft.Term // and when all had come to rest
+	worst    int          // the longest a request waited that was served after the healing
 	drops    map[string]int
-	counts   map[string]int
+	injected map[Kind]int
+	hits     [numMarks]int
+}
+
+// claim is what an honest node said is certified for it: the ack's position, and up to where.
+type claim struct {
+	node      bftraft.NodeID
+	at        bftraft.Position
+	certified bftraft.Index
 }
 
 type place struct {
@@ -75,11 +98,14 @@ type signedState struct {
 }
 
 func newObserver(w *World) *observer {
-	return &observer{
-		w: w, acks: make(map[ackKey]crypto.Digest), signers: make(map[position]quorumcert.Set),
-		rivals: make(map[place][]position), votes: make(map[voteKey]bftraft.NodeID),
+	o := &observer{
+		w: w, naive: newNaive(w), size: quorumcert.ForNodes(len(w.nodes)),
+		acks: make(map[ackKey]crypto.Digest), signers: make(map[position]quorumcert.Set),
+		rivals: make(map[place][]position), votes: make(map[voteKey]quorumcert.Vote),
 		leaders:   make(map[bftraft.Term]map[bftraft.NodeID]quorumcert.Set),
 		signed:    make([]signedState, len(w.nodes)+1),
+		claims:    make(map[bftraft.Term][]claim),
+		suspects:  make(map[bftraft.Term]quorumcert.Set),
 		committed: make(map[bftraft.Index]crypto.Digest),
 		states:    make(map[bftraft.Index]crypto.Digest),
 		executed:  make([]bftraft.Position, len(w.nodes)+1),
@@ -87,22 +113,35 @@ func newObserver(w *World) *observer {
 		locked:    make(map[place]bool),
 		stored:    make(map[bftraft.Position]*bftraft.Block),
 		written:   make(map[string]kv.Revision), drops: make(map[string]int),
-		counts: make(map[string]int),
+		injected: make(map[Kind]int),
 	}
+	for _, m := range w.nodes {
+		if m.liar {
+			o.liars++
+		}
+	}
+	return o
 }
 
 // fail notes the first broken invariant.
 func (o *observer) fail(invariant, format string, args ...any) {
 	if o.err == nil {
-		o.err = fmt.Errorf("%s broken at %d ms: %s", invariant, o.w.now,
-			fmt.Sprintf(format, args...))
+		o.err = &Violation{invariant, o.w.now, fmt.Sprintf(format, args...)}
 	}
 }
 
-func (o *observer) count(what string) { o.counts[what]++ }
+// hit notes that something that has to happen in some runs has happened.
+func (o *observer) hit(m mark) { o.hits[m]++ }
 
-func (o *observer) dropped(m *member, from bftraft.NodeID, d bftraft.Drop) {
+func (o *observer) dropped(m *member, from bftraft.NodeID, frame []byte, d bftraft.Drop) {
 	o.drops[d.String()]++
+	if unknown(frame) {
+		o.hit(proStrange)
+		return
+	}
+	if d == bftraft.Accepted && frame[0] == kindCommitted {
+		o.hit(seenCaughtUp)
+	}
 	if m.liar || o.w.nodes[from-1].liar {
 		return
 	}
@@ -124,33 +163,44 @@ type watched struct {
 // Ready implements replica.Protocol.
 func (p *watched) Ready() (bftraft.Ready, bool) {
 	r, some := p.Protocol.Ready()
-	for i := range r.Messages {
-		p.w.watch.said(p.m, r.Messages[i].Msg)
+	for _, b := range r.Blocks {
+		p.w.watch.stores(p.m, b)
 	}
 	p.w.watch.truncates(p.m, &r, p.Leader())
-	for _, b := range r.Committed {
-		p.w.watch.commits(p.m, b)
-	}
-	if hs := r.HardState; hs != nil && hs.LockQC != nil {
-		p.w.watch.certified(p.m, hs.LockQC)
+	p.m.committed = append(p.m.committed, r.Committed...)
+	if hs := r.HardState; hs != nil {
+		p.w.watch.rises(p.m, hs)
 	}
 	return r, some
 }
 
-// said checks what an honest node signs.
+// said checks what an honest node has signed and sent.
 func (o *observer) said(m *member, msg bftraft.Message) {
 	switch msg := msg.(type) {
 	case *bftraft.AppendEntries:
 		if msg.Ack.Signer == m.id {
 			o.acked(m, &msg.Ack)
+			o.ackLeaves(m, &msg.Ack)
 		}
 		if msg.Election != nil {
 			o.leads(m, msg.Election)
 		}
 	case *bftraft.AppendEntriesResponse:
-		o.acked(m, &msg.Ack)
+		if msg.Ack.Signer == m.id {
+			o.acked(m, &msg.Ack)
+			o.ackLeaves(m, &msg.Ack)
+		}
+	case *bftraft.Suspect:
+		if msg.Signer == m.id {
+			o.suspects[msg.Term] = o.suspects[msg.Term].With(m.id)
+		}
+	case *bftraft.Resign:
+		o.hit(seenResigned)
 	case *bftraft.RequestVoteResponse:
-		o.voted(m, &msg.Vote)
+		if msg.Vote.Signer == m.id {
+			o.voted(m, &msg.Vote)
+			o.voteLeaves(m, &msg.Vote)
+		}
 	case *bftraft.Accusation:
 		if culprit := msg.Evidence.Culprit(); !o.w.nodes[culprit-1].liar {
 			o.fail("B13", "node %d accuses honest node %d", m.id, culprit)
@@ -176,19 +226,25 @@ func (o *observer) acked(m *member, a *quorumcert.SignedAck) {
 	if mark.Higher(s.mark) {
 		s.mark = mark
 	}
+	if a.Certified > 0 {
+		o.claims[a.Term] = append(o.claims[a.Term],
+			claim{m.id, bftraft.Position{Index: a.Index, Hash: a.Hash}, a.Certified})
+	}
 	if l := (bftraft.Lock{Term: a.Term, Index: a.Certified}); a.Certified > 0 &&
 		l.Higher(s.certified) {
 		s.certified = l
 	}
 }
 
+// able says whether a set of honest signers and all the liars together are a quorum.
+func (o *observer) able(honest quorumcert.Set) bool { return honest.Len()+o.liars >= o.size.Q }
+
 // oneCertificate is B1 in its latent form: no two hashes at one place have, with all the liars on
 // their side, a quorum each.
 func (o *observer) oneCertificate(at place) {
-	size := quorumcert.ForNodes(len(o.w.nodes))
 	able := 0
 	for _, pos := range o.rivals[at] {
-		if o.signers[pos].Len()+o.liars() >= size.Q && at.index > 0 {
+		if o.able(o.signers[pos]) && at.index > 0 {
 			able++
 		}
 	}
@@ -197,22 +253,17 @@ func (o *observer) oneCertificate(at place) {
 	}
 }
 
-func (o *observer) liars() int {
-	n := 0
-	for _, m := range o.w.nodes {
-		if m.liar {
-			n++
-		}
-	}
-	return n
-}
-
 func (o *observer) voted(m *member, v *quorumcert.SignedVote) {
 	key := voteKey{m.id, v.Term}
-	if old, ok := o.votes[key]; ok && old != v.Candidate {
-		o.fail("B3", "node %d votes for %d and %d in term %d", m.id, old, v.Candidate, v.Term)
+	old, again := o.votes[key]
+	if again && old.Candidate != v.Candidate {
+		o.fail("B3", "node %d votes for %d and %d in term %d", m.id, old.Candidate, v.Candidate,
+			v.Term)
 	}
-	o.votes[key] = v.Candidate
+	if again && old.Lock != v.Lock {
+		o.hit(seenVotedAgain)
+	}
+	o.votes[key] = v.Vote
 	s := &o.signed[m.id]
 	if v.Term >= s.voteTerm {
 		s.voteTerm, s.vote = v.Term, v.Candidate
@@ -224,7 +275,7 @@ func (o *observer) voted(m *member, v *quorumcert.SignedVote) {
 	t[v.Candidate] = t[v.Candidate].With(m.id)
 	able := 0
 	for _, id := range slices.Sorted(maps.Keys(t)) {
-		if t[id].Len()+o.liars() >= quorumcert.ForNodes(len(o.w.nodes)).Q {
+		if o.able(t[id]) {
 			able++
 		}
 	}
@@ -259,9 +310,11 @@ func (o *observer) leaderGap(m *member, ec *quorumcert.EC) {
 	}
 }
 
-// commits is B2 and S5: one chain, for all nodes and all time.
+// commits is B2, B8 and B9: one chain, for all nodes and all time; nothing on it without a quorum
+// that could have committed it; and each block executed once and in order.
 func (o *observer) commits(m *member, b *bftraft.Block) {
-	if old, ok := o.committed[b.Last()]; ok && old != b.Hash() {
+	old, known := o.committed[b.Last()]
+	if known && old != b.Hash() {
 		o.fail("B2", "node %d commits %s at %d where %s was committed", m.id, b.Hash().Short(),
 			b.Last(), old.Short())
 	}
@@ -269,50 +322,95 @@ func (o *observer) commits(m *member, b *bftraft.Block) {
 		o.fail("B2", "node %d commits a block at %d that does not follow what was committed",
 			m.id, b.First())
 	}
+	if b.Before() != m.applied {
+		o.fail("B9", "node %d executes the block behind %d after %d", m.id, b.First()-1,
+			m.applied.Index)
+	}
+	m.applied = b.End()
+	if known {
+		return
+	}
 	o.committed[b.Last()] = b.Hash()
 	o.blocks[b.Last()] = b
+	if !o.couldCommit(b.End()) {
+		o.fail("B8", "node %d commits %d, and no quorum can have said so", m.id, b.Last())
+	}
 	o.highest = max(o.highest, b.Last())
 }
 
-// certified is B7: a second, naive check of what a node takes for a certificate.
-func (o *observer) certified(m *member, qc *quorumcert.QC) {
-	if l := (place{qc.Term, qc.Index}); !o.locked[l] {
-		o.locked[l] = true
-		o.w.lockdown(m)
-	}
-	n, voters := 0, len(o.w.nodes)
-	for i, id := range qc.Signers.Members() {
-		st := quorumcert.Ack{Cluster: o.w.cluster, Term: qc.Term, Index: qc.Index, Hash: qc.Hash,
-			Certified: qc.Certified[i]}
-		key, err := o.w.scheme.Expand(o.w.nodes[id-1].signer.Public())
-		if err == nil && key.Verify(crypto.DomainAck, st.AppendTo(nil), qc.Sigs[i]) {
-			n++
+// couldCommit says whether in some term so many honest nodes, on chains that hold the position,
+// claimed it certified that with all the liars they are a quorum (N4).
+func (o *observer) couldCommit(at bftraft.Position) bool {
+	for _, claims := range o.claims { // any will do: the order does not matter
+		var honest quorumcert.Set
+		for _, c := range claims {
+			if c.certified >= at.Index && !honest.Has(c.node) && o.descends(c.at, at) {
+				honest = honest.With(c.node)
+			}
+		}
+		if o.able(honest) {
+			return true
 		}
 	}
-	if 2*n < voters+(voters-1)/3+1 {
-		o.fail("B7", "node %d locks a certificate of %d signers", m.id, n)
+	return false
+}
+
+// descends says whether the chain that ends at tip holds the position.
+func (o *observer) descends(tip, at bftraft.Position) bool {
+	for tip.Index > at.Index {
+		b := o.stored[tip]
+		if b == nil {
+			return false
+		}
+		tip = b.Before()
+	}
+	return tip == at
+}
+
+// rises is B15 for the term an honest node has come to, and B7 for the certificate it locks.
+func (o *observer) rises(m *member, hs *bftraft.HardState) {
+	if hs.LockQC != nil {
+		if l := (place{hs.LockQC.Term, hs.LockQC.Index}); !o.locked[l] {
+			o.locked[l] = true
+			o.w.locksFirst(m)
+		}
+		if !o.naive.qc(hs.LockQC) {
+			o.fail("B7", "node %d locks %d,%d by what is no certificate", m.id, hs.Lock.Term,
+				hs.Lock.Index)
+		}
+	}
+	if m.term > hs.Term {
+		o.fail("B15", "node %d goes back from term %d to %d", m.id, m.term, hs.Term)
+	}
+	m.term = hs.Term
+	for o.highTerm < hs.Term {
+		if o.highTerm > 0 && !o.able(o.suspects[o.highTerm].With(m.id)) {
+			o.fail("B15", "node %d is in term %d, and no quorum can have ended term %d", m.id,
+				hs.Term, o.highTerm)
+			return
+		}
+		if o.highTerm > 0 && !o.elected(o.highTerm) {
+			o.hit(seenTerms)
+		}
+		o.highTerm++
 	}
 }
 
-// restarts is B5: what a node finds on its disk is not behind anything it ever signed.
-func (o *observer) restarts(m *member) {
-	r, err := m.disk.Load()
-	if err != nil {
-		return // boot says so
+// elected says whether anybody can have been elected in a term.
+func (o *observer) elected(t bftraft.Term) bool {
+	for _, voters := range o.leaders[t] { // any will do: the order does not matter
+		if o.able(voters) {
+			return true
+		}
 	}
-	s, hs := &o.signed[m.id], &r.HardState
-	if s.mark.Higher(hs.Mark) {
-		o.fail("B5", "node %d acked %d,%d and restarts with mark %d,%d", m.id, s.mark.Term,
-			s.mark.Index, hs.Mark.Term, hs.Mark.Index)
-	}
-	if s.voteTerm > hs.Term || s.voteTerm == hs.Term && s.voteTerm > 0 &&
-		s.vote != hs.Vote.Candidate {
-		o.fail("B5", "node %d voted for %d in term %d and restarts in term %d, vote %d", m.id,
-			s.vote, s.voteTerm, hs.Term, hs.Vote.Candidate)
-	}
-	if s.certified.Term == hs.Term && s.certified.Higher(hs.Lock) {
-		o.fail("B5", "node %d claimed %d certified in term %d and restarts with lock %d,%d", m.id,
-			s.certified.Index, s.certified.Term, hs.Lock.Term, hs.Lock.Index)
+	return false
+}
+
+// starts notes that a process begins anew: it has executed what it replayed.
+func (o *observer) starts(m *member) {
+	m.applied, m.term = m.proc.Executed(), 0
+	if m.proc.Core().Backoff >= 2 {
+		o.hit(seenBackoff)
 	}
 }
 
@@ -321,6 +419,10 @@ func (o *observer) looksAt(m *member) {
 	if m.liar || m.proc == nil {
 		return
 	}
+	for _, b := range m.committed {
+		o.commits(m, b)
+	}
+	m.committed = m.committed[:0]
 	at := m.proc.Executed()
 	if at == o.executed[m.id] {
 		return
@@ -329,15 +431,48 @@ func (o *observer) looksAt(m *member) {
 	if at.Index > 0 && o.committed[at.Index] != at.Hash {
 		o.fail("S5", "node %d executed a block at %d that was not committed", m.id, at.Index)
 	}
+	o.looksWithin(m)
+	if at.Index > 20 && at.Index%8 != 0 && !o.w.calm {
+		return // what differs once differs for ever
+	}
+	o.sameState(m)
+}
+
+// sameState is S5: one state and one table of sessions at each index.
+func (o *observer) sameState(m *member) {
+	at := m.proc.Executed().Index
 	d := crypto.Hash(crypto.DomainState, digestBytes(m.machine.Digest()),
 		digestBytes(m.proc.SessionsDigest()))
-	if old, ok := o.states[at.Index]; ok && old != d {
-		o.fail("S5", "node %d has another state at %d", m.id, at.Index)
+	if old, ok := o.states[at]; ok && old != d {
+		o.fail("S5", "node %d has another state at %d", m.id, at)
 	}
-	o.states[at.Index] = d
-	for id := m.proc.Core().Faulty.Next(0); id != 0; id = m.proc.Core().Faulty.Next(id) {
+	o.states[at] = d
+}
+
+// looksWithin looks at what a node thinks of the others.
+func (o *observer) looksWithin(m *member) {
+	s := m.proc.Core()
+	for id := s.Faulty.Next(0); id != 0; id = s.Faulty.Next(id) {
+		o.hit(seenProof)
 		if !o.w.nodes[id-1].liar {
 			o.fail("B13", "node %d holds honest node %d for faulty", m.id, id)
+		}
+	}
+	if s.Suspects == bftraft.CauseStarvation {
+		o.hit(seenStarving)
+	}
+	if s.Backoff >= 2 {
+		o.hit(seenBackoff)
+	}
+	if s.Mark.Term == s.Term && s.Mark.Index > 0 && s.Commit.Index >= s.Mark.Index &&
+		o.committed[s.Mark.Index] != s.Mark.Hash {
+		o.hit(seenTaken)
+	}
+	if s.Leading {
+		for _, other := range o.w.nodes {
+			if other != m && other.proc != nil && !other.liar && other.proc.Core().Leading {
+				o.hit(seenTwoLeaders)
+			}
 		}
 	}
 }
@@ -377,7 +512,7 @@ func (o *observer) blockHolds(i bftraft.Index, wr *write) bool {
 
 // readAccepted is B14: a read sees every write of its key that was accepted before it began.
 func (o *observer) readAccepted(c *client, r *read, result []byte) {
-	o.count("read")
+	o.reads++
 	decoded, err := kv.DecodeQueryResult(result)
 	res, ok := decoded.(kv.RangeResult)
 	if err != nil || !ok {
@@ -392,103 +527,4 @@ func (o *observer) readAccepted(c *client, r *read, result []byte) {
 		o.fail("B14", "client %d reads %s at revision %d after %d was written", c.index, r.key,
 			mod, r.floor)
 	}
-}
-
-func (o *observer) healed() { o.healedAt = o.w.now }
-
-// settled says whether everything asked for after the healing is done and all nodes agree.
-func (o *observer) settled() bool {
-	for _, c := range o.w.clients {
-		if len(c.writes) > 0 || c.read != nil || c.final < 3 {
-			return false
-		}
-	}
-	for _, m := range o.w.nodes {
-		if !m.liar && (m.proc == nil || m.proc.Executed().Index < o.highest) {
-			return false
-		}
-	}
-	return true
-}
-
-// atEnd is L1 and L3: after the healing every request is served and every node has caught up; and
-// the state is the one that a naive replay of the log gives.
-func (o *observer) atEnd() {
-	for _, c := range o.w.clients {
-		if len(c.writes) > 0 {
-			o.fail("L1", "client %d still waits for sequence %d since %d ms", c.index,
-				c.writes[0].request.Sequence, c.writes[0].since)
-		}
-		if c.read != nil {
-			o.fail("L1", "client %d still waits for a read since %d ms", c.index, c.read.since)
-		}
-	}
-	want := o.replay()
-	for _, m := range o.w.nodes {
-		if m.liar || m.proc == nil {
-			continue
-		}
-		if m.proc.Executed().Index < o.highest {
-			o.fail("L3", "node %d has executed %d of %d", m.id, m.proc.Executed().Index, o.highest)
-			continue
-		}
-		if got := contents(m.machine); !maps.Equal(got, want) {
-			o.fail("B10", "node %d holds %v, a replay gives %v", m.id, got, want)
-		}
-	}
-}
-
-// replay executes the committed log in the simplest way there is.
-func (o *observer) replay() map[string]string {
-	state := make(map[string]string)
-	last := make(map[string]uint64)
-	var at bftraft.Index
-	for at < o.highest {
-		b := o.next(at)
-		if b == nil {
-			o.fail("B2", "there is no committed block after %d", at)
-			return state
-		}
-		for _, e := range b.Entries() {
-			req, err := bftraft.DecodeRequest(e.Data)
-			session := fmt.Sprint(req.Client, req.Session)
-			if err != nil || req.Sequence != last[session]+1 {
-				continue
-			}
-			last[session] = req.Sequence
-			for _, raw := range req.Ops {
-				if op, err := kv.DecodeOp(raw); err == nil {
-					put := op.(kv.Put)
-					state[string(put.Key)] = string(put.Value)
-				}
-			}
-		}
-		at = b.Last()
-	}
-	return state
-}
-
-func (o *observer) next(at bftraft.Index) *bftraft.Block {
-	for i := at + 1; i <= o.highest; i++ {
-		if b := o.blocks[i]; b != nil {
-			return b
-		}
-	}
-	return nil
-}
-
-func contents(m *kv.Machine) map[string]string {
-	query, err := kv.EncodeQuery(kv.Range{Span: kv.All()})
-	if err != nil {
-		panic(err)
-	}
-	res, err := kv.DecodeQueryResult(m.Query(query))
-	if err != nil {
-		panic(err)
-	}
-	state := make(map[string]string)
-	for _, kv := range res.(kv.RangeResult).KVs {
-		state[string(kv.Key)] = string(kv.Value)
-	}
-	return state
 }

@@ -1,31 +1,49 @@
 package sim
 
-import "fmt"
+import (
+	"encoding/json"
+	"fmt"
 
-// Options are what a seed expands to. Each class of faults is on in half of the seeds, then its
-// strength is drawn: leaving faults out finds more than always having them all.
+	"tangaroa/quorumcert"
+)
+
+// Options are what a seed expands to, besides its faults. Each class of faults is on in some of
+// the seeds only, then its strength is drawn: leaving faults out finds more than always having
+// them all.
 type Options struct {
 	Seed     uint64
 	Nodes    int
 	Clients  int
 	Keys     int
-	RealKeys bool // Ed25519 instead of the fake scheme
+	RealKeys bool `json:",omitempty"` // Ed25519 instead of the fake scheme
 
-	DropPermille int // messages lost
-	CopyPermille int // messages delivered again later
+	DropPermille int `json:",omitempty"` // messages lost
+	CopyPermille int `json:",omitempty"` // messages delivered again later
 	MaxDelay     int // milliseconds; each message takes 1 to MaxDelay, some ten times that
-	TailPermille int // messages that take up to ten times MaxDelay
+	TailPermille int `json:",omitempty"` // messages that take up to a hundred times MaxDelay
+	SlowDisk     int `json:",omitempty"` // milliseconds that each flush takes at one node
 
-	CrashEvery     int // mean milliseconds between crashes, 0 for none
-	PartitionEvery int // likewise
-	StallEvery     int // likewise: a node's process stands still, then gets all at once
-	// LockdownPermille is how often, when a node is the first to lock a position, all that is
-	// under way is lost and the node is cut off for a while: it alone knows of the certificate.
-	LockdownPermille int
-	Liar             string
+	// Drift is by how many permille the clock of each node is off, by position.
+	Drift []int `json:",omitempty"`
+	// Liars are the faulty voters. There are at most f, but for runs that show that more break
+	// the cluster.
+	Liars []Liar `json:",omitempty"`
+	// Rogues are the dishonest clients, each with a key of its own.
+	Rogues []string `json:",omitempty"`
+	// Weights are how many faults of each class there are, as a mean number of milliseconds
+	// between two of them.
+	Weights map[Kind]int `json:",omitempty"`
 
-	Chaos int // milliseconds of faults
-	Calm  int // milliseconds after the network has healed; the liar goes on lying
+	Chaos   int  // milliseconds of faults
+	Calm    int  // milliseconds after the network has healed; the liars go on lying
+	Again   bool `json:",omitempty"` // in the end all nodes are restarted and must serve again
+	Settled int  `json:",omitempty"` // milliseconds to watch on after all is at rest
+}
+
+// Liar is a faulty voter: where it stands in the configuration, and what it does, in order.
+type Liar struct {
+	Node    int // from 1
+	Attacks []string
 }
 
 // Expand draws the options of a seed.
@@ -33,14 +51,19 @@ func Expand(seed uint64) Options {
 	r := newStream(seed, "options")
 	o := Options{
 		Seed: seed, Nodes: 4, Clients: r.between(1, 4), Keys: r.between(1, 4),
-		RealKeys: r.chance(50), MaxDelay: r.between(2, 40), Chaos: r.between(4, 20) * 1000,
-		Calm: 60_000,
+		RealKeys: r.chance(50), MaxDelay: r.between(2, 40), Chaos: r.between(4, 16) * 1000,
+		Calm: 60_000, Again: r.chance(500), Weights: make(map[Kind]int),
 	}
 	switch {
-	case r.chance(60):
+	case r.chance(100):
 		o.Nodes = 7
-	case r.chance(60):
+	case r.chance(80):
 		o.Nodes = r.between(5, 6)
+	case r.chance(50):
+		o.Nodes = r.between(8, 10)
+	}
+	if r.chance(50) {
+		o.Clients = r.between(5, 12)
 	}
 	if r.chance(500) {
 		o.DropPermille = r.between(1, 250)
@@ -51,29 +74,76 @@ func Expand(seed uint64) Options {
 	if r.chance(500) {
 		o.TailPermille = r.between(1, 100)
 	}
-	if r.chance(500) {
-		o.CrashEvery = r.between(300, 5000)
-	}
-	if r.chance(500) {
-		o.PartitionEvery = r.between(300, 5000)
+	if r.chance(100) {
+		o.SlowDisk = r.between(5, 1500)
 	}
 	if r.chance(300) {
-		o.StallEvery = r.between(500, 5000)
+		for range o.Nodes {
+			o.Drift = append(o.Drift, r.between(-100, 100))
+		}
 	}
-	if r.chance(400) {
-		o.LockdownPermille = r.between(5, 100)
+	if r.chance(100) {
+		o.Settled = 60_000
 	}
-	if r.chance(700) {
-		o.Liar = liarNames[r.below(len(liarNames))]
-	}
-	if o.Liar == "amnesiac" {
-		o.CrashEvery = r.between(300, 2000)
-	}
+	o.drawFaults(r)
+	o.drawLiars(r)
+	o.drawRogues(r)
 	return o
+}
+
+// drawFaults decides which classes of faults there are, and how many of each.
+func (o *Options) drawFaults(r *stream) {
+	for _, c := range classes {
+		if r.chance(c.permille) {
+			o.Weights[c.kind] = r.between(c.least, c.most)
+		}
+	}
+}
+
+func (o *Options) drawLiars(r *stream) {
+	f := quorumcert.ForNodes(o.Nodes).F
+	if f == 0 || r.chance(250) {
+		return
+	}
+	names := attackNames()
+	at := r.below(o.Nodes)
+	for range r.between(1, f) {
+		l := Liar{Node: at%o.Nodes + 1, Attacks: []string{names[r.below(len(names))]}}
+		if r.chance(200) {
+			l.Attacks = append(l.Attacks, names[r.below(len(names))])
+		}
+		o.Liars = append(o.Liars, l)
+		at += r.between(1, 2)
+	}
+	if o.lies(amnesiac) || o.lies(lyingDisk) {
+		o.Weights[KindCrash] = r.between(300, 2000)
+	}
+}
+
+func (o *Options) drawRogues(r *stream) {
+	names := rogueNames()
+	for len(names) > 0 && r.chance(150) && len(o.Rogues) < 3 {
+		o.Rogues = append(o.Rogues, names[r.below(len(names))])
+	}
+}
+
+// lies says whether a liar of an attack is there.
+func (o *Options) lies(attack string) bool {
+	for _, l := range o.Liars {
+		for _, a := range l.Attacks {
+			if a == attack {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // String prints the options so that a failure can be read without the code.
 func (o Options) String() string {
-	type plain Options // without this method
-	return fmt.Sprintf("%+v", plain(o))
+	b, err := json.Marshal(o)
+	if err != nil {
+		return fmt.Sprint(err)
+	}
+	return string(b)
 }

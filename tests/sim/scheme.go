@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/binary"
 
+	"tangaroa/bftraft"
 	"tangaroa/crypto"
 )
 
@@ -46,12 +47,20 @@ func fakeSign(secret crypto.Digest, d crypto.Domain, msg []byte) crypto.Signatur
 	return sig
 }
 
-type fakeSigner struct {
-	id crypto.NodeID
-	fakeKey
+// clientKey is a key that signs requests; a node's signer is made of one too.
+type clientKey interface {
+	bftraft.RequestSigner
+	Sign(crypto.Domain, []byte) crypto.Signature
 }
 
-func (s fakeSigner) ID() crypto.NodeID { return s.id }
+// nodeSigner is a node's one key.
+type nodeSigner struct {
+	clientKey
+	id crypto.NodeID
+}
+
+// ID implements crypto.Signer.
+func (s nodeSigner) ID() crypto.NodeID { return s.id }
 
 // Expand implements crypto.Scheme.
 func (f *fakeScheme) Expand(pub crypto.PublicKey) (crypto.Verifier, error) {

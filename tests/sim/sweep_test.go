@@ -3,7 +3,11 @@ package sim
 import (
 	"flag"
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
+	"runtime/debug"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,48 +16,79 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 200, "number of seeds to sweep")
+	seeds = flag.Int("seeds", 400, "number of seeds to sweep")
 	first = flag.Uint64("first", 1, "first seed of the sweep")
 	seed  = flag.Uint64("seed", 0, "run this one seed and tell all of it")
+	file  = flag.String("schedule", "", "run the schedule in this file and tell all of it")
+	small = flag.Int("shrink", 300, "how many runs to spend on shrinking a failure")
 )
 
-// TestSweep runs a range of seeds; each must keep every invariant.
+// TestMain lets the garbage collector rest: the runs are short and many.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400)
+	os.Exit(m.Run())
+}
+
+// TestSweep runs a range of seeds; each must keep every invariant, and together they must have
+// met every kind of trouble.
 func TestSweep(t *testing.T) {
-	if *seed != 0 {
-		runOne(t, *seed)
+	switch {
+	case *seed != 0:
+		o := Expand(*seed)
+		tell(t, &Schedule{Options: o, Faults: Plan(o)})
+		return
+	case *file != "":
+		s, err := ReadSchedule(*file)
+		require.NoError(t, err)
+		tell(t, s)
 		return
 	}
 	start := time.Now()
 	var mu sync.Mutex
-	var virtual, results, commits int
-	counts := make(map[string]int)
+	tally := NewTally()
 	failed := sweep(*first, *seeds, func(w *World) {
 		mu.Lock()
 		defer mu.Unlock()
-		virtual += w.now
-		results += w.watch.results
-		commits += int(w.watch.highest)
-		for k, n := range w.watch.counts {
-			counts[k] += n
-		}
+		tally.Add(w)
 	})
-	for _, f := range failed {
+	for i, f := range failed {
 		t.Errorf("seed %d: %v\noptions: %v\nrepeat with: make sim SEED=%d", f.opt.Seed, f.err,
 			f.opt, f.opt.Seed)
+		if i == 0 {
+			shrink(t, f.opt)
+		}
 	}
-	t.Logf("%d seeds, %d virtual s (%.0f times real time), %d writes accepted, %d entries, %v",
-		*seeds, virtual/1000, float64(virtual)/1000/time.Since(start).Seconds(), results, commits,
-		counts)
-	require.Greater(t, results, 10**seeds, "the sweep must do real work")
+	t.Logf("%.0f times real time\n%v", float64(tally.Millis)/1000/time.Since(start).Seconds(), tally)
+	require.Equal(t, *seeds, tally.Seeds)
+	require.Greater(t, tally.Accepted, 10**seeds, "the sweep must do real work")
+	if *seeds >= 200 {
+		require.Empty(t, tally.Rare(10), "every fault must have had its effect in some runs")
+	}
 }
 
-// TestSeedsThatFailedBefore runs what found bugs once.
-func TestSeedsThatFailedBefore(t *testing.T) {
-	for _, s := range []uint64{
-		20630, // a node that acked a fork of an amnesiac leader never caught up in that term
-		21213, // likewise
-	} {
-		require.NoError(t, NewWorld(Expand(s)).Run(), "seed %d", s)
+// shrink looks for the shortest schedule that fails like the seed, and tells how it ends.
+func shrink(t *testing.T, o Options) {
+	s := Shrink(&Schedule{Why: fmt.Sprint("seed ", o.Seed), Options: o, Faults: Plan(o)}, *small)
+	path := filepath.Join(os.TempDir(), fmt.Sprintf("sim-seed-%d.json", o.Seed))
+	if err := os.WriteFile(path, s.Encode(), 0o644); err != nil {
+		t.Logf("the schedule is not kept: %v", err)
+	}
+	t.Logf("shrunk to this, which is in %s:\n%s\nhow it ends:\n%s\nrepeat with: "+
+		"make sim SCHEDULE=%s", path, s.Encode(), strings.Join(s.Tail(30), "\n"), path)
+}
+
+// TestSchedulesThatFailedBefore runs what found bugs, or kills a mutant: unbroken code passes.
+func TestSchedulesThatFailedBefore(t *testing.T) {
+	paths, err := filepath.Glob("testdata/schedules/*.json")
+	require.NoError(t, err)
+	require.NotEmpty(t, paths)
+	for _, path := range paths {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			s, err := ReadSchedule(path)
+			require.NoError(t, err)
+			require.NotEmpty(t, s.Why)
+			require.NoError(t, s.World().Run())
+		})
 	}
 }
 
@@ -103,19 +138,22 @@ func sweep(from uint64, n int, each func(*World)) []failure {
 	return failed
 }
 
-func runOne(t *testing.T, seed uint64) {
-	w := NewWorld(Expand(seed))
-	t.Logf("options: %v", w.opt)
+// tell runs a schedule and tells all that happens in it.
+func tell(t *testing.T, s *Schedule) {
+	w := s.World()
+	t.Logf("options: %v\nfaults: %+v", w.opt, w.plan)
 	w.Log = func(format string, args ...any) { fmt.Printf(format+"\n", args...) }
 	err := w.Run()
 	for _, m := range w.nodes {
 		if m.proc != nil {
 			s := m.proc.Core()
-			t.Logf("node %d liar=%v term=%d leader=%d lock=%d,%d tip=%d commit=%d faulty=%v suspects=%v",
-				m.id, m.liar, s.Term, s.Leader, s.Lock.Term, s.Lock.Index, s.Tip.Index,
-				s.Commit.Index, s.Faulty, s.Suspects)
+			t.Logf("node %d attacks=%v term=%d leader=%d lock=%d,%d tip=%d commit=%d faulty=%v "+
+				"suspects=%v", m.id, m.attacks, s.Term, s.Leader, s.Lock.Term, s.Lock.Index,
+				s.Tip.Index, s.Commit.Index, s.Faulty, s.Suspects)
 		}
 	}
-	t.Logf("drops: %v", w.watch.drops)
+	tally := NewTally()
+	tally.Add(w)
+	t.Logf("trace %016x\n%v", w.trace, tally)
 	require.NoError(t, err)
 }

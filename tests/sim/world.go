@@ -1,14 +1,11 @@
 package sim
 
 import (
-	"container/heap"
 	"encoding/binary"
 	"fmt"
 	"runtime/debug"
 
 	"tangaroa/bftraft"
-	"tangaroa/bftraft/kv"
-	"tangaroa/bftraft/replica"
 	"tangaroa/bftraft/store"
 	"tangaroa/crypto"
 	"tangaroa/quorumcert"
@@ -20,11 +17,13 @@ const tickMillis = 10
 // World is one simulated cluster with its clients, network, faults and observer.
 type World struct {
 	opt      Options
+	plan     []Fault
 	genesis  *bftraft.Genesis
 	cluster  crypto.Digest
 	verifier *bftraft.Verifier
 	nodes    []*member // nodes[i] has id i+1
 	clients  []*client
+	rogues   []*rogue
 	watch    *observer
 	scheme   crypto.Scheme
 
@@ -32,83 +31,74 @@ type World struct {
 	events eventHeap
 	order  uint64
 	net    *network
-	faults *stream
 	calm   bool
+	again  bool // all nodes have been restarted at the end
+	over   int  // when to end, once all is at rest; 0 before
+	armed  []Fault
 	trace  uint64 // rolling hash of all that happened
 	// Log, if set, is told of each event: for reading one seed.
 	Log func(format string, args ...any)
 }
 
-// member is one node: its disk outlives its process.
-type member struct {
-	id      bftraft.NodeID
-	signer  crypto.Signer
-	disk    *store.Memory
-	proc    *replica.Replica // nil while it is down
-	machine *kv.Machine
-	liar    bool
-	boots   int
-	stalled bool
-	backlog []event           // what came while it stood still
-	saved   bftraft.HardState // an honest node's newest, and what a crash leaves of it
-	durable bftraft.HardState
-	images  []store.Image // an amnesiac's earlier disks
-	blocked bool          // it must not sign: only a liar's disk may come to that
+// Violation is a broken invariant: its id, when, and what was seen.
+type Violation struct {
+	Invariant string
+	At        int // milliseconds of virtual time
+	Detail    string
 }
 
-type eventKind uint8
-
-const (
-	eventTick eventKind = iota
-	eventFrame
-	eventToClient
-	eventFromClient
-	eventClientTick
-	eventFault
-)
-
-type event struct {
-	at    int
-	order uint64
-	kind  eventKind
-	node  int // index of the node, or of the client for client events
-	from  int // index of the sender
-	boot  int // ticks belong to a boot
-	frame []byte
-	do    func()
-}
-
-type eventHeap []event
-
-func (h eventHeap) Len() int { return len(h) }
-func (h eventHeap) Less(i, j int) bool {
-	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].order < h[j].order
-}
-func (h eventHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-
-// Push implements heap.Interface.
-func (h *eventHeap) Push(x any) { *h = append(*h, x.(event)) }
-
-// Pop implements heap.Interface.
-func (h *eventHeap) Pop() any {
-	old := *h
-	e := old[len(old)-1]
-	old[len(old)-1] = event{}
-	*h = old[:len(old)-1]
-	return e
+// Error implements error.
+func (v *Violation) Error() string {
+	return fmt.Sprintf("%s broken at %d ms: %s", v.Invariant, v.At, v.Detail)
 }
 
 func (w *World) at(delay int, e event) {
 	w.order++
 	e.at, e.order = w.now+delay, w.order
-	heap.Push(&w.events, e)
+	w.events.push(e)
 }
 
-// NewWorld builds the cluster of o, all nodes up.
-func NewWorld(o Options) *World {
-	w := &World{opt: o, net: newNetwork(o), faults: newStream(o.Seed, "faults")}
-	fake := newFakeScheme()
-	w.scheme = fake
+// NewWorld builds the cluster of o with the faults that its seed draws, all nodes up.
+func NewWorld(o Options) *World { return NewWorldOf(o, Plan(o)) }
+
+// NewWorldOf builds the cluster of o with the given faults, all nodes up.
+func NewWorldOf(o Options, plan []Fault) *World {
+	w := &World{opt: o, plan: plan, net: newNetwork(o)}
+	w.makeGenesis()
+	w.watch = newObserver(w)
+	w.net.watch = w.watch
+	for i, m := range w.nodes {
+		m.disk = store.NewMemory(w.identity(m))
+		m.first = m.disk.Image()
+		if len(o.Drift) > i && o.Drift[i] != 0 {
+			m.drift = o.Drift[i]
+			w.watch.hit(proDrift)
+		}
+		w.boot(m)
+	}
+	if o.SlowDisk > 0 {
+		w.nodes[int(o.Seed%uint64(o.Nodes))].flushTime = o.SlowDisk
+	}
+	w.schedule()
+	return w
+}
+
+func (w *World) identity(m *member) store.Identity {
+	return store.Identity{Cluster: w.cluster, Node: m.id, Key: m.signer.Public()}
+}
+
+// keyOf makes the k-th key of the seed: nodes from 0, clients from 1000, rogues from 2000.
+func (w *World) keyOf(k uint64) clientKey {
+	if w.opt.RealKeys {
+		return realKey(w.opt.Seed, k)
+	}
+	return w.scheme.(*fakeScheme).key(w.opt.Seed, k)
+}
+
+// makeGenesis makes the keys of all, nodes and clients without processes, and who they trust.
+func (w *World) makeGenesis() {
+	o := w.opt
+	w.scheme = newFakeScheme()
 	if o.RealKeys {
 		w.scheme = crypto.ZIP215()
 	}
@@ -116,176 +106,94 @@ func NewWorld(o Options) *World {
 	g.Nonce = crypto.Hash(crypto.DomainMessage, []byte(fmt.Sprint(o.Seed)))
 	for i := range o.Nodes {
 		m := &member{id: bftraft.NodeID(i + 1)}
-		m.signer = fakeSigner{m.id, fake.key(o.Seed, uint64(i))}
-		if o.RealKeys {
-			m.signer = crypto.NewSigner(m.id, realKey(o.Seed, uint64(i)))
-		}
+		m.signer = nodeSigner{w.keyOf(uint64(i)), m.id}
 		w.nodes = append(w.nodes, m)
 		g.Voters = append(g.Voters, quorumcert.Voter{ID: m.id, Key: m.signer.Public()})
 	}
+	for _, l := range o.Liars {
+		m := w.nodes[l.Node-1]
+		m.liar, m.attacks = true, l.Attacks
+	}
+	enrol := func(name string, key clientKey) {
+		g.Clients = append(g.Clients, bftraft.Enrolled{Name: name, Key: key.Public()})
+	}
 	for i := range o.Clients {
-		var key bftraft.RequestSigner = fake.key(o.Seed, uint64(1000+i))
-		if o.RealKeys {
-			key = realKey(o.Seed, uint64(1000+i))
-		}
-		w.clients = append(w.clients, newClient(w, i, key))
-		g.Clients = append(g.Clients, bftraft.Enrolled{
-			Name: fmt.Sprintf("client%d", i+1), Key: key.Public(),
-		})
+		w.clients = append(w.clients, newClient(w, i, w.keyOf(uint64(1000+i))))
+		enrol(fmt.Sprintf("client%d", i+1), w.clients[i].key)
+	}
+	for i, name := range o.Rogues {
+		w.rogues = append(w.rogues, newRogue(w, i, name, w.keyOf(uint64(2000+i))))
+		enrol(fmt.Sprintf("rogue%d", i+1), w.rogues[i].key)
 	}
 	v, err := bftraft.NewVerifier(w.scheme, g)
 	if err != nil {
 		panic(err)
 	}
 	w.genesis, w.cluster, w.verifier = g, g.Hash(), v
-	if o.Liar != "" {
-		w.nodes[newStream(o.Seed, "liar").below(o.Nodes)].liar = true
-	}
-	w.watch = newObserver(w)
-	for _, m := range w.nodes {
-		m.disk = store.NewMemory(store.Identity{
-			Cluster: w.cluster, Node: m.id, Key: m.signer.Public(),
-		})
-		w.boot(m)
-	}
-	w.schedule()
-	return w
 }
 
-// boot starts a node's process on its disk.
-func (w *World) boot(m *member) {
-	m.machine = kv.New()
-	m.boots++
-	core := bftraft.DefaultConfig()
-	core.Cluster, core.Signer = w.cluster, m.signer
-	core.Configurations = w.verifier.Configurations()
-	core.Seed = w.opt.Seed
-	cfg := replica.Config{
-		Core: core, Storage: w.diskOf(m), Transport: &port{w, m}, Machine: m.machine,
-		Wrap: func(p replica.Protocol) replica.Protocol {
-			if m.liar {
-				return newLiar(w, m, p)
-			}
-			return &watched{Protocol: p, w: w, m: m}
-		},
-	}
-	if !m.liar {
-		w.watch.restarts(m)
-	}
-	proc, err := replica.New(cfg)
-	if err != nil {
-		if !m.liar {
-			w.watch.fail("D2", "node %d does not start again: %v", m.id, err)
-		}
-		m.blocked = true
-		return
-	}
-	m.proc = proc
-	w.at(w.faults.between(1, tickMillis), event{
-		kind: eventTick, node: int(m.id) - 1, boot: m.boots,
-	})
-}
-
-// diskOf returns the disk as the node gets it.
-func (w *World) diskOf(m *member) replica.Storage {
-	if m.liar {
-		return m.disk
-	}
-	if r, err := m.disk.Load(); err == nil {
-		m.saved, m.durable = r.HardState, r.HardState
-	}
-	return &watchedDisk{m.disk, w, m}
-}
-
-// crash ends a node's process; of what was not synced a part may be there afterwards.
-func (w *World) crash(m *member) {
-	m.disk = m.disk.Crash(w.faults.below(m.disk.Unsynced() + 1))
-	if m.liar && w.opt.Liar == "amnesiac" {
-		w.forget(m)
-	}
-	m.proc, m.stalled, m.backlog = nil, false, nil
-}
-
-// forget puts an amnesiac's disk back to what it was at some earlier crash, guard and all: nothing
-// on the node itself can show it.
-func (w *World) forget(m *member) {
-	m.images = append(m.images, m.disk.Image())
-	if k := w.faults.below(len(m.images)); w.faults.chance(700) {
-		m.disk = m.disk.Restore(m.images[k], true)
-		w.watch.count("amnesia")
-	}
-}
-
-// port is a node's socket.
-type port struct {
-	w *World
-	m *member
-}
-
-// Send implements replica.Transport.
-func (p *port) Send(to bftraft.NodeID, _ bftraft.Class, frame []byte) {
-	if !p.m.liar {
-		p.w.watch.leaves(p.m, frame)
-	}
-	p.w.transmit(int(p.m.id)-1, int(to)-1, frame)
-}
-
-// Reply implements replica.Transport.
-func (p *port) Reply(to replica.ClientID, frame []byte) {
-	for i, c := range p.w.clients {
-		if c.key.Public() == to.Key {
-			p.w.at(p.w.net.delay(int(p.m.id)-1, 100+i),
-				event{kind: eventToClient, node: i, from: int(p.m.id) - 1, frame: frame})
-		}
-	}
-}
-
-func (w *World) transmit(from, to int, frame []byte) {
-	for _, delay := range w.net.fate(from, to, w.calm) {
-		w.at(delay, event{kind: eventFrame, node: to, from: from, frame: frame})
-	}
-}
-
-// Run lets the world go on until it ends or an invariant is broken, which it returns. A failed
-// assertion of a node about itself is a broken invariant too.
+// Run lets the world go on until it ends or an invariant is broken, which it returns as a
+// *Violation. A failed assertion of a node about itself is a broken invariant too: "assert".
 func (w *World) Run() (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("assertion failed at %d ms: %v\n%s", w.now, p, debug.Stack())
+			err = &Violation{"assert", w.now, fmt.Sprintf("%v\n%s", p, debug.Stack())}
 		}
 	}()
 	end := w.opt.Chaos + w.opt.Calm
 	for len(w.events) > 0 && w.watch.err == nil {
-		e := heap.Pop(&w.events).(event)
-		if e.at > end || w.done() {
+		e := w.events.pop()
+		if e.at > end || w.atRest() && w.finish(e.at, &end) {
 			break
 		}
 		w.now = e.at
-		w.note(e)
-		if e.kind == eventFrame && e.at < w.net.dark {
-			continue
-		}
-		w.handle(e)
+		w.note(&e)
+		w.handle(&e)
 	}
 	if w.watch.err == nil {
 		w.watch.atEnd()
 	}
-	return w.watch.err
+	if w.watch.err != nil {
+		return w.watch.err
+	}
+	return nil
+}
+
+// atRest says whether everything asked for after the healing is done.
+func (w *World) atRest() bool { return w.calm && (w.over > 0 || w.watch.settled()) }
+
+// finish is what becomes of a world that has come to rest: it may be watched for a while, and all
+// its nodes may be restarted to see whether they come back to where they were. It returns whether
+// the world ends before the given moment.
+func (w *World) finish(at int, end *int) bool {
+	switch {
+	case w.over == 0 && w.opt.Settled > 0:
+		w.over = w.now + w.opt.Settled
+		*end = w.over + 2*w.opt.Calm
+		w.watch.restsFrom()
+		return false
+	case w.over > 0 && at < w.over:
+		return false
+	case w.over > 0:
+		w.watch.restedUntil()
+		w.over, w.opt.Settled = 0, 0
+		return w.finish(at, end)
+	case w.opt.Again && !w.again:
+		w.again = true
+		*end = w.now + w.opt.Calm
+		w.restartAll()
+		return false
+	}
+	return true
 }
 
 // note makes the event part of the trace: two runs of a seed must have the same.
-func (w *World) note(e event) {
+func (w *World) note(e *event) {
 	h := mix(w.trace ^ uint64(e.at)<<20 ^ uint64(e.kind)<<16 ^ uint64(e.node)<<8 ^ uint64(e.from))
-	for i := 0; i+8 <= len(e.frame); i += 8 {
-		h = (h ^ binary.BigEndian.Uint64(e.frame[i:])) * 0x100000001b3
-	}
-	w.trace = mix(h ^ uint64(len(e.frame)))
+	w.trace = mix(h ^ e.hash)
 }
 
-// done ends the calm early once everything has come to rest.
-func (w *World) done() bool { return w.calm && w.watch.settled() }
-
-func (w *World) handle(e event) {
+func (w *World) handle(e *event) {
 	switch e.kind {
 	case eventFault:
 		e.do()
@@ -293,108 +201,59 @@ func (w *World) handle(e event) {
 	case eventClientTick:
 		w.clients[e.node].tick()
 		return
+	case eventRogueTick:
+		w.rogues[e.node].tick()
+		return
 	case eventToClient:
-		w.clients[e.node].receive(w.nodes[e.from].id, e.frame)
+		if e.node < len(w.clients) {
+			w.clients[e.node].receive(w.nodes[e.from].id, e.frame)
+		}
 		return
-	}
-	m := w.nodes[e.node]
-	if m.proc == nil || e.kind == eventTick && e.boot != m.boots {
-		return
-	}
-	if m.stalled {
-		m.backlog = append(m.backlog, e)
-		return
-	}
-	w.handleNode(m, e)
-}
-
-func (w *World) handleNode(m *member, e event) {
-	switch e.kind {
-	case eventTick:
-		m.proc.Tick()
-		w.at(tickMillis, event{kind: eventTick, node: e.node, boot: e.boot})
 	case eventFrame:
-		w.deliver(m, w.nodes[e.from].id, e.frame)
-	case eventFromClient:
-		w.fromClient(m, e)
+		if e.at < w.net.dark {
+			w.watch.hit(netPhase)
+			return
+		}
+		w.net.arrived(e.from, e.node, e.sent)
 	}
-	w.flush(m)
+	w.nodes[e.node].take(w, e)
 }
 
-func (w *World) flush(m *member) {
-	if err := m.proc.Flush(); err != nil && !m.liar {
-		w.watch.fail("A5", "node %d stopped: %v", m.id, err)
-	}
-	w.watch.looksAt(m)
-}
-
-func (w *World) deliver(m *member, from bftraft.NodeID, frame []byte) {
-	switch frame[0] {
-	case bftraft.FrameRequest:
-		if req, err := w.verifier.VerifyRequest(frame[1:]); err == nil {
-			m.proc.Request(replica.ClientID{Key: req.Client}, from, req)
-		}
-	case bftraft.FrameReply:
-		if reply, drop := w.verifier.VerifyReply(from, frame); drop == bftraft.Accepted {
-			m.proc.StepReply(from, reply)
-		}
-	default:
-		v, drop := w.verifier.Verify(from, frame)
-		if drop == bftraft.Accepted {
-			drop = m.proc.Step(v)
-		}
-		w.watch.dropped(m, from, drop)
-		if w.Log != nil {
-			w.logFrame(m, from, frame, drop)
-		}
-	}
-}
-
-func (w *World) fromClient(m *member, e event) {
-	key := w.clients[e.from].key.Public()
-	switch e.frame[0] {
-	case bftraft.FrameRequest:
-		if req, err := w.verifier.VerifyRequest(e.frame[1:]); err == nil {
-			m.proc.Request(replica.ClientID{Key: key, Conn: 1}, 0, req)
-		}
-	case bftraft.FrameRead:
-		if read, err := bftraft.DecodeReadRequest(e.frame); err == nil {
-			m.proc.Read(replica.ClientID{Key: key, Conn: 1}, read)
-		}
-	}
-}
-
-func (w *World) logFrame(m *member, from bftraft.NodeID, frame []byte, drop bftraft.Drop) {
-	msg, d := bftraft.DecodeMessage(frame)
-	if d != bftraft.Accepted {
+// transmit puts a frame on the link between two nodes.
+func (w *World) transmit(from, to int, frame []byte, wait int) {
+	if len(frame) == 0 {
 		return
 	}
-	name := bftraft.MessageName(msg)
-	if name == "Status" && drop == bftraft.Accepted {
-		return
+	hash := digest(frame)
+	w.carry(from, to, frame, hash, wait)
+	if other := w.net.also[to]; other > 0 && other-1 != from {
+		w.watch.hit(netRoute)
+		w.carry(from, other-1, frame, hash, wait)
 	}
-	w.Log("%6d  %d->%d %s %s", w.now, from, m.id, describe(msg), drop)
 }
 
-// describe renders a message for the log of one seed.
-func describe(m bftraft.Message) string {
-	switch m := m.(type) {
-	case *bftraft.AppendEntries:
-		return fmt.Sprintf("Append t=%d end=%d/%s c=%d blocks=%d ec=%v", m.Ack.Term, m.Ack.Index,
-			m.Ack.Hash.Short(), m.Ack.Certified, len(m.Blocks), m.Election != nil)
-	case *bftraft.AppendEntriesResponse:
-		return fmt.Sprintf("Ack t=%d %d/%s c=%d", m.Ack.Term, m.Ack.Index, m.Ack.Hash.Short(),
-			m.Ack.Certified)
-	case *bftraft.RequestVote:
-		return fmt.Sprintf("RequestVote t=%d lock=%d,%d", m.Term, m.Lock.Term, m.Lock.Index)
-	case *bftraft.RequestVoteResponse:
-		return fmt.Sprintf("Vote t=%d for %d lock=%d,%d", m.Vote.Term, m.Vote.Candidate,
-			m.Vote.Lock.Term, m.Vote.Lock.Index)
-	case *bftraft.Suspect:
-		return fmt.Sprintf("Suspect t=%d", m.Term)
-	case *bftraft.Status:
-		return fmt.Sprintf("Status t=%d leader=%d tip=%d lock=%d,%d commit=%d", m.Term, m.Leader,
-			m.Tip.Index, m.Lock.Term, m.Lock.Index, m.Commit.Index)
+func (w *World) carry(from, to int, frame []byte, hash uint64, wait int) {
+	for _, delay := range w.net.fate(w.now, from, to, hash, len(frame), w.calm) {
+		w.at(wait+delay, event{
+			kind: eventFrame, node: to, from: from, sent: w.now + wait, hash: hash, frame: frame,
+		})
 	}
-	return bftraft.MessageName(m)
+}
+
+// fromEnd puts a client's frame on its link to a node.
+func (w *World) fromEnd(end, client, node int, frame []byte) {
+	hash := digest(frame)
+	for _, delay := range w.net.fate(w.now, end, node, hash, len(frame), w.calm) {
+		w.at(delay, event{
+			kind: eventFromClient, node: node, from: client, hash: hash, frame: frame,
+		})
+	}
+}
+
+// nonce makes a client's k-th nonce.
+func nonce(client, k int) crypto.Digest {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:], uint64(client))
+	binary.BigEndian.PutUint64(b[8:], uint64(k))
+	return crypto.Hash(crypto.DomainRead, b[:])
 }

@@ -1,0 +1,118 @@
+package sim
+
+import (
+	"errors"
+
+	"tangaroa/bftraft"
+	"tangaroa/bftraft/store"
+	"tangaroa/quorumcert"
+)
+
+// losses are the ways in which a disk may be damaged so that its node must not start again.
+var losses = []func(*World, *member){
+	func(w *World, m *member) { // both slots of the guard
+		m.disk.DamageGuard(0)
+		m.disk.DamageGuard(1)
+	},
+	func(w *World, m *member) { // no disk
+		w.watch.hit(stoElse)
+		m.disk.Lose()
+	},
+	func(w *World, m *member) { // another node's disk
+		w.watch.hit(stoElse)
+		other := w.nodes[int(m.id)%len(w.nodes)]
+		m.disk.Rename(w.identity(other))
+	},
+	func(w *World, m *member) { // an earlier state under a newer guard
+		m.disk = m.disk.Restore(m.first, false)
+		if m.saved.Mark.Term == 0 && m.saved.Vote.Candidate == 0 {
+			m.disk.Lose() // it has said nothing yet, so its first state is as good as any
+		}
+	},
+}
+
+// errRead is what a disk says that has failed to read.
+var errRead = errors.New("input/output error")
+
+// watchedDisk is an honest node's disk as the observer sees it: it knows what a crash would leave.
+type watchedDisk struct {
+	*store.Memory
+	w *World
+	m *member
+}
+
+// failRead makes a node's disk fail from the next read on.
+func (w *World) failRead(m *member) { m.unreadable = true }
+
+// Save implements replica.Storage.
+func (d *watchedDisk) Save(r *bftraft.Ready) error {
+	t := &d.m.trap
+	due := t.set && t.saves == 0
+	if t.set {
+		t.saves--
+	}
+	if due && t.phase == 0 {
+		t.sprung, t.set = true, false
+		return errCrash
+	}
+	if err := d.Memory.Save(r); err != nil {
+		if !d.m.failed {
+			d.w.watch.hit(stoSync)
+		}
+		d.m.failed = true
+		return err
+	}
+	if r.HardState != nil {
+		d.w.watch.locks(d.m, &d.m.saved, r.HardState)
+		d.m.saved = *r.HardState
+	}
+	if d.Unsynced() == 0 {
+		d.m.durable = d.m.saved
+	}
+	if r.MustSync && d.m.flushTime > 0 {
+		d.m.busyUntil = d.w.now + d.m.flushTime
+		if d.m.flushTime > d.w.opt.MaxDelay {
+			d.w.watch.hit(stoSlow)
+		}
+	}
+	if due {
+		t.sprung, t.set = true, false
+		if t.phase == 1 {
+			return errCrash
+		}
+	}
+	return nil
+}
+
+// Block implements bftraft.Reader.
+func (d *watchedDisk) Block(i bftraft.Index) (*bftraft.Block, bool) {
+	if d.m.unreadable {
+		d.failed()
+		return nil, false
+	}
+	return d.Memory.Block(i)
+}
+
+// Commit implements bftraft.Reader.
+func (d *watchedDisk) Commit(i bftraft.Index) (*quorumcert.Commit, bool) {
+	if d.m.unreadable {
+		d.failed()
+		return nil, false
+	}
+	return d.Memory.Commit(i)
+}
+
+func (d *watchedDisk) failed() {
+	if !d.m.failed {
+		d.w.watch.hit(stoRead)
+	}
+	d.m.failed = true
+}
+
+// Err implements replica.Storage.
+func (d *watchedDisk) Err() error {
+	if d.m.failed && d.Memory.Err() == nil {
+		return errRead
+	}
+	return d.Memory.Err()
+}

@@ -1,0 +1,339 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+
+	"tangaroa/adversary"
+	"tangaroa/bftraft"
+	"tangaroa/bftraft/kv"
+	"tangaroa/bftraft/replica"
+	"tangaroa/bftraft/store"
+	"tangaroa/crypto"
+)
+
+// member is one node: its disk outlives its process.
+type member struct {
+	id      bftraft.NodeID
+	signer  crypto.Signer
+	disk    *store.Memory
+	proc    *replica.Replica // nil while it is down
+	machine *kv.Machine
+	boots   int
+	booted  int // when its process was started
+	dead    bool
+	drift   int // permille by which its clock is slow
+	skew    int // what that has added up to, in thousandths of a millisecond
+
+	liar    bool
+	attacks []string
+	harm    int // messages changed, added or kept back
+	lie     *adversary.Liar
+	images  []store.Image // earlier disks of one that forgets
+
+	stalled   bool
+	late      int     // ticks that are held back, while its clock stands still
+	lateUntil int     // until then
+	backlog   []event // what came while it stood still
+	busyUntil int     // while its disk flushes
+	flushTime int     // milliseconds that each flush takes
+
+	saved      bftraft.HardState // an honest node's newest, and what a crash leaves of it
+	durable    bftraft.HardState
+	term       bftraft.Term
+	left       []byte           // the frame that left last
+	committed  []*bftraft.Block // what its core has committed and it is about to execute
+	applied    bftraft.Position // the end of the newest block this process has executed
+	first      store.Image      // its disk as it was made
+	unreadable bool             // its disk fails to read
+	failed     bool             // its disk has failed: it must say nothing more
+	trap       trap
+}
+
+// trap is a crash that waits for a save.
+type trap struct {
+	set    bool
+	saves  int // how many saves from now
+	phase  int // 0 before it, 1 after it and before anything is sent, 2 after some was sent
+	sends  int // in phase 2, how many frames still leave
+	sprung bool
+	down   int
+}
+
+// errCrash ends a process in the middle of its work.
+var errCrash = errors.New("crash")
+
+// boot starts a node's process on its disk.
+func (w *World) boot(m *member) {
+	m.machine = kv.New()
+	m.boots++
+	m.booted, m.busyUntil, m.failed, m.unreadable, m.trap = w.now, 0, false, false, trap{}
+	m.applied = bftraft.Position{Hash: w.cluster}
+	core := bftraft.DefaultConfig()
+	core.Cluster, core.Signer = w.cluster, m.signer
+	core.Configurations = w.verifier.Configurations()
+	core.Seed = w.opt.Seed
+	cfg := replica.Config{
+		Core: core, Storage: w.diskOf(m), Transport: &port{w, m}, Machine: m.machine,
+		Wrap: func(p replica.Protocol) replica.Protocol { return &watched{Protocol: p, w: w, m: m} },
+	}
+	if m.liar {
+		w.corrupt(m, &cfg)
+	} else {
+		w.watch.restarts(m)
+	}
+	proc, err := replica.New(cfg)
+	if err != nil {
+		if !m.liar && !m.dead {
+			w.watch.fail("D2", "node %d does not start again: %v", m.id, err)
+		}
+		if m.dead {
+			w.watch.hit(stoLoss)
+		}
+		m.dead = true
+		return
+	}
+	if m.dead {
+		w.watch.fail("D4", "node %d starts on a disk that is damaged or not its own", m.id)
+	}
+	m.proc = proc
+	w.watch.starts(m)
+	w.at(1+int(mix(w.opt.Seed^uint64(m.id)<<32^uint64(m.boots))%tickMillis), event{
+		kind: eventTick, node: int(m.id) - 1, boot: m.boots,
+	})
+}
+
+// diskOf returns the disk as the node gets it.
+func (w *World) diskOf(m *member) replica.Storage {
+	if m.liar {
+		return m.disk
+	}
+	if r, err := m.disk.Load(); err == nil {
+		m.saved, m.durable = r.HardState, r.HardState
+	}
+	return &watchedDisk{m.disk, w, m}
+}
+
+// crash ends a node's process; of what was not flushed keep permille are there afterwards.
+func (w *World) crash(m *member, keep int) {
+	n := m.disk.Unsynced()
+	kept := n * keep / 1000
+	switch {
+	case n == 0:
+	case kept > 0 && kept < n:
+		w.watch.hit(stoTorn)
+	case kept == 0:
+		w.watch.hit(stoLost)
+	}
+	if w.now-m.booted < 100 && m.boots > 1 {
+		w.watch.hit(proBoot)
+	}
+	if len(m.backlog) > 0 || n > 0 || w.now < m.busyUntil || m.proc != nil && m.proc.Core().Leading {
+		w.watch.hit(proCrash)
+	}
+	if m.lies(lyingDisk) && n > 0 {
+		m.harm++
+		w.watch.hit(stoLie)
+	}
+	m.disk = m.disk.Crash(kept)
+	w.forget(m)
+	m.proc, m.stalled, m.backlog, m.lateUntil, m.late = nil, false, nil, 0, 0
+	m.committed = nil
+	m.trap = trap{}
+}
+
+func (w *World) restart(m *member) {
+	if m.proc == nil && !m.dead {
+		w.boot(m)
+	}
+}
+
+// port is a node's socket.
+type port struct {
+	w *World
+	m *member
+}
+
+// Send implements replica.Transport.
+func (p *port) Send(to bftraft.NodeID, _ bftraft.Class, frame []byte) {
+	m := p.m
+	if m.trap.sprung && m.trap.phase == 2 {
+		if m.trap.sends == 0 {
+			return
+		}
+		m.trap.sends--
+	}
+	if !m.liar {
+		p.w.watch.leaves(m, frame)
+	}
+	if to == m.id || int(to) > len(p.w.nodes) || to == 0 {
+		return
+	}
+	p.w.transmit(int(m.id)-1, int(to)-1, frame, max(0, m.busyUntil-p.w.now))
+}
+
+// Reply implements replica.Transport.
+func (p *port) Reply(to replica.ClientID, frame []byte) {
+	w, me := p.w, int(p.m.id)-1
+	for i, c := range w.clients {
+		if c.key.Public() == to.Key {
+			hash := digest(frame)
+			fates := w.net.fate(w.now, me, endOfClient(i), hash, len(frame), w.calm)
+			for _, delay := range fates {
+				w.at(max(0, p.m.busyUntil-w.now)+delay,
+					event{kind: eventToClient, node: i, from: me, hash: hash, frame: frame})
+			}
+		}
+	}
+}
+
+// take gives a node what is for it, or keeps it while the node stands still.
+func (m *member) take(w *World, e *event) {
+	if m.proc == nil || e.kind == eventTick && e.boot != m.boots {
+		return
+	}
+	if m.stalled {
+		m.backlog = append(m.backlog, *e)
+		return
+	}
+	if w.now < m.busyUntil {
+		w.at(m.busyUntil-w.now, *e)
+		return
+	}
+	if e.kind == eventTick && w.now < m.lateUntil {
+		m.late++
+		w.nextTick(m)
+		return
+	}
+	defer func() {
+		if m.unreadable && m.failed && recover() != nil {
+			w.crash(m, 1000) // it fell over what it could not read, having said nothing
+		}
+	}()
+	w.handleNode(m, e)
+}
+
+// nextTick plans a node's next tick by its own clock.
+func (w *World) nextTick(m *member) {
+	m.skew += tickMillis * m.drift
+	step := tickMillis + m.skew/1000
+	m.skew %= 1000
+	w.at(step, event{kind: eventTick, node: int(m.id) - 1, boot: m.boots})
+}
+
+func (w *World) handleNode(m *member, e *event) {
+	switch e.kind {
+	case eventTick:
+		if m.late > 0 {
+			w.watch.hit(proLate)
+		}
+		for ; m.late > 0; m.late-- {
+			m.proc.Tick()
+		}
+		m.proc.Tick()
+		w.nextTick(m)
+	case eventFrame:
+		w.deliver(m, w.nodes[e.from].id, e.frame)
+	case eventFromClient:
+		w.fromClient(m, e)
+	}
+	w.flush(m)
+}
+
+func (w *World) flush(m *member) {
+	err := m.proc.Flush()
+	switch {
+	case m.trap.sprung:
+		down := m.trap.down
+		w.watch.hit(proPoint)
+		w.crash(m, 0)
+		w.at(down, event{kind: eventFault, do: func() { w.restart(m) }})
+		return
+	case err != nil && m.failed:
+		return
+	case err != nil && !m.liar:
+		w.watch.fail("A5", "node %d stopped: %v", m.id, err)
+	}
+	w.watch.looksAt(m)
+}
+
+func (w *World) deliver(m *member, from bftraft.NodeID, frame []byte) {
+	switch frame[0] {
+	case bftraft.FrameRequest:
+		if req, err := w.verifier.VerifyRequest(frame[1:]); err == nil {
+			m.proc.Request(replica.ClientID{Key: req.Client}, from, req)
+		}
+	case bftraft.FrameReply:
+		if reply, drop := w.verifier.VerifyReply(from, frame); drop == bftraft.Accepted {
+			m.proc.StepReply(from, reply)
+		}
+	default:
+		v, drop := w.verifier.Verify(from, frame)
+		if drop == bftraft.Accepted {
+			w.watch.passes(m, v.Message())
+			drop = m.proc.Step(v)
+		}
+		w.watch.dropped(m, from, frame, drop)
+		if w.Log != nil {
+			w.logFrame(m, from, frame, drop)
+		}
+	}
+}
+
+func (w *World) fromClient(m *member, e *event) {
+	key := w.keyOfEnd(e.from)
+	switch e.frame[0] {
+	case bftraft.FrameRequest:
+		req, err := w.verifier.VerifyRequest(e.frame[1:])
+		if err == nil && req.Client == key {
+			m.proc.Request(replica.ClientID{Key: key, Conn: 1}, 0, req)
+		}
+	case bftraft.FrameRead:
+		if read, err := bftraft.DecodeReadRequest(e.frame); err == nil {
+			m.proc.Read(replica.ClientID{Key: key, Conn: 1}, read)
+		}
+	}
+}
+
+// keyOfEnd returns the key behind a client's or rogue's connection.
+func (w *World) keyOfEnd(i int) crypto.PublicKey {
+	if i < len(w.clients) {
+		return w.clients[i].key.Public()
+	}
+	return w.rogues[i-len(w.clients)].key.Public()
+}
+
+func (w *World) logFrame(m *member, from bftraft.NodeID, frame []byte, drop bftraft.Drop) {
+	msg, d := bftraft.DecodeMessage(frame)
+	if d != bftraft.Accepted {
+		w.Log("%6d  %d->%d %d bytes %s", w.now, from, m.id, len(frame), drop)
+		return
+	}
+	if bftraft.MessageName(msg) == "Status" && drop == bftraft.Accepted {
+		return
+	}
+	w.Log("%6d  %d->%d %s %s", w.now, from, m.id, describe(msg), drop)
+}
+
+// describe renders a message for the log of one seed.
+func describe(m bftraft.Message) string {
+	switch m := m.(type) {
+	case *bftraft.AppendEntries:
+		return fmt.Sprintf("Append t=%d end=%d/%s c=%d blocks=%d ec=%v", m.Ack.Term, m.Ack.Index,
+			m.Ack.Hash.Short(), m.Ack.Certified, len(m.Blocks), m.Election != nil)
+	case *bftraft.AppendEntriesResponse:
+		return fmt.Sprintf("Ack t=%d %d/%s c=%d", m.Ack.Term, m.Ack.Index, m.Ack.Hash.Short(),
+			m.Ack.Certified)
+	case *bftraft.RequestVote:
+		return fmt.Sprintf("RequestVote t=%d lock=%d,%d", m.Term, m.Lock.Term, m.Lock.Index)
+	case *bftraft.RequestVoteResponse:
+		return fmt.Sprintf("Vote t=%d for %d lock=%d,%d", m.Vote.Term, m.Vote.Candidate,
+			m.Vote.Lock.Term, m.Vote.Lock.Index)
+	case *bftraft.Suspect:
+		return fmt.Sprintf("Suspect t=%d", m.Term)
+	case *bftraft.Status:
+		return fmt.Sprintf("Status t=%d leader=%d tip=%d lock=%d,%d commit=%d", m.Term, m.Leader,
+			m.Tip.Index, m.Lock.Term, m.Lock.Index, m.Commit.Index)
+	}
+	return bftraft.MessageName(m)
+}

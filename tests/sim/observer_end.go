@@ -1,0 +1,163 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+
+	"tangaroa/bftraft"
+	"tangaroa/bftraft/kv"
+)
+
+const (
+	// maxElections is how many terms may begin in a minute in which all is at rest (L7).
+	maxElections = 3
+	// termsUnderWay is how many terms beyond f+2 may begin between the healing and the moment when
+	// all is served (L1): those that were on their way when the network healed.
+	termsUnderWay = 4
+)
+
+func (o *observer) healed() { o.healedAt, o.healTerm = o.w.now, o.highTerm }
+
+// termsAfterHealing returns how many terms began since the network healed.
+func (o *observer) termsAfterHealing() int { return int(o.highTerm - o.healTerm) }
+
+// served notes how a client came to its answer.
+func (o *observer) served(wr *write, r *bftraft.BlockReply) {
+	if wr.sends > 1 {
+		o.hit(cliLate)
+	}
+	if r.Reply.Index <= wr.height {
+		o.hit(cliCache)
+	}
+	if o.w.calm {
+		o.worst = max(o.worst, o.w.now-max(wr.since, o.healedAt))
+	}
+}
+
+// settled says whether everything asked for after the healing is done and all nodes agree.
+func (o *observer) settled() bool {
+	for _, c := range o.w.clients {
+		if len(c.writes) > 0 || c.read != nil || c.final < 3 {
+			return false
+		}
+	}
+	for _, m := range o.w.nodes {
+		if !m.liar && !m.dead && (m.proc == nil || m.proc.Executed().Index < o.highest) {
+			return false
+		}
+	}
+	return true
+}
+
+// restsFrom and restedUntil enclose a minute in which nothing happens but what liars do: few
+// leaders may change in it (L7).
+func (o *observer) restsFrom() { o.restTerm = o.highTerm }
+
+func (o *observer) restedUntil() {
+	if n := o.highTerm - o.restTerm; n > maxElections {
+		o.fail("L7", "%d terms began while all was at rest", n)
+	}
+}
+
+// restartsAll notes how far each node was, before all are restarted.
+func (o *observer) restartsAll() {
+	for _, c := range o.w.clients {
+		c.final = 0 // each asks for a few writes more
+	}
+}
+
+// atEnd is L1, L3 and L5: after the healing every request is served and every node has caught up;
+// and the state is the one that a naive replay of the log gives.
+func (o *observer) atEnd() {
+	for _, c := range o.w.clients {
+		if len(c.writes) > 0 {
+			o.fail("L1", "client %d still waits for sequence %d since %d ms", c.index,
+				c.writes[0].request.Sequence, c.writes[0].since)
+		}
+		if c.read != nil {
+			o.fail("L1", "client %d still waits for a read since %d ms", c.index, c.read.since)
+		}
+	}
+	if bound := o.size.F + 2 + termsUnderWay; !o.w.again && o.termsAfterHealing() > bound {
+		o.fail("L1", "%d terms began after the healing", o.termsAfterHealing())
+	}
+	want := o.replay()
+	for _, m := range o.w.nodes {
+		if m.liar || m.dead {
+			continue
+		}
+		if m.proc == nil || m.proc.Executed().Index < o.highest {
+			o.fail("L3", "node %d has not executed all of %d entries", m.id, o.highest)
+			continue
+		}
+		o.sameState(m)
+		if got := contents(m.machine); !maps.Equal(got, want) {
+			o.fail("B10", "node %d holds %v, a replay gives %v", m.id, got, want)
+		}
+	}
+}
+
+// replay executes the committed log in the simplest way there is.
+func (o *observer) replay() map[string]string {
+	state := make(map[string]string)
+	last := make(map[string]uint64)
+	var at bftraft.Index
+	for at < o.highest {
+		b := o.next(at)
+		if b == nil {
+			o.fail("B2", "there is no committed block after %d", at)
+			return state
+		}
+		for _, e := range b.Entries() {
+			if e.Kind == bftraft.EntryRequest {
+				o.replayRequest(e.Data, state, last)
+			}
+		}
+		at = b.Last()
+	}
+	return state
+}
+
+func (o *observer) replayRequest(data []byte, state map[string]string, last map[string]uint64) {
+	req, err := bftraft.DecodeRequest(data)
+	if err != nil {
+		o.fail("B10", "what is committed is no request: %v", err)
+		return
+	}
+	session := fmt.Sprint(req.Client, req.Session)
+	if req.Sequence != last[session]+1 {
+		return
+	}
+	last[session] = req.Sequence
+	for _, raw := range req.Ops {
+		op, err := kv.DecodeOp(raw)
+		if put, ok := op.(kv.Put); ok && err == nil {
+			state[string(put.Key)] = string(put.Value)
+		}
+	}
+}
+
+func (o *observer) next(at bftraft.Index) *bftraft.Block {
+	for i := at + 1; i <= o.highest; i++ {
+		if b := o.blocks[i]; b != nil {
+			return b
+		}
+	}
+	return nil
+}
+
+func contents(m *kv.Machine) map[string]string {
+	query, err := kv.EncodeQuery(kv.Range{Span: kv.All()})
+	if err != nil {
+		panic(err)
+	}
+	res, err := kv.DecodeQueryResult(m.Query(query))
+	if err != nil {
+		panic(err)
+	}
+	state := make(map[string]string)
+	for _, kv := range res.(kv.RangeResult).KVs {
+		state[string(kv.Key)] = string(kv.Value)
+	}
+	return state
+}
