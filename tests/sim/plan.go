@@ -13,7 +13,7 @@ type Kind string
 const (
 	KindCrash     Kind = "crash"      // Node, down For ms; Arg permille of what was not flushed stays
 	KindCrashAll  Kind = "crash-all"  // all nodes, each down up to For ms; Arg as above
-	KindAtSave    Kind = "at-save"    // Node, at its (Arg/3)th save from now: before, after, in mid-send
+	KindAtSave    Kind = "at-save"    // Node, at the Arg/3-th save from now: before, after, in mid-send
 	KindStorm     Kind = "storm"      // nodes of Mask, again and again for For ms, down Arg ms
 	KindStop      Kind = "stop"       // Node resigns, then stops in order, and is down For ms
 	KindPartition Kind = "partition"  // nodes of Mask from the rest, for For ms
@@ -27,7 +27,7 @@ const (
 	KindStrange   Kind = "strange"    // Node's link carries a frame that no version here knows
 	KindStall     Kind = "stall"      // Node's process stands still for For ms
 	KindLate      Kind = "late"       // Node's clock stands still for For ms, then hurries
-	KindLockdown  Kind = "lockdown"   // the next to lock first is cut off for For ms, all else is lost
+	KindLockdown  Kind = "lockdown"   // the next to lock first is cut off for For ms, the rest lost
 	KindSyncFail  Kind = "sync-fail"  // Node's next flush fails, Arg=1: after writing; down For ms
 	KindReadFail  Kind = "read-fail"  // Node's disk fails to read; down For ms
 	KindSlowFlush Kind = "slow-flush" // Node's flushes take Arg ms, for For ms
