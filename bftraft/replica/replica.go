@@ -193,6 +193,7 @@ func (r *Replica) Flush() error {
 		r.proposeNext()
 		ready, some := r.core.Ready()
 		if !some {
+			r.checkStorage()
 			break
 		}
 		r.do(&ready)
@@ -212,8 +213,7 @@ func (r *Replica) do(ready *bftraft.Ready) {
 			return
 		}
 	}
-	if err := r.cfg.Storage.Err(); err != nil {
-		r.stop(err)
+	if r.checkStorage(); r.stopped != nil {
 		return
 	}
 	for i := range ready.Messages {
@@ -224,6 +224,14 @@ func (r *Replica) do(ready *bftraft.Ready) {
 	}
 	r.core.Advance(*ready)
 	if err := r.core.Err(); err != nil {
+		r.stop(err)
+	}
+}
+
+// checkStorage stops the replica if its storage has failed: what it could not read it might have
+// taken for something that is not there.
+func (r *Replica) checkStorage() {
+	if err := r.cfg.Storage.Err(); err != nil && r.stopped == nil {
 		r.stop(err)
 	}
 }

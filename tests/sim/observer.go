@@ -406,9 +406,30 @@ func (o *observer) elected(t bftraft.Term) bool {
 	return false
 }
 
-// starts notes that a process begins anew: it has executed what it replayed.
+// starts notes that a process begins anew, having executed what it replayed.
 func (o *observer) starts(m *member) {
-	m.applied, m.term = m.proc.Executed(), 0
+	at := m.proc.Executed()
+	var replayed []*bftraft.Block
+	for at.Index > 0 && o.committed[at.Index] != at.Hash {
+		b, ok := m.disk.Block(at.Index)
+		if !ok {
+			o.fail("B9", "node %d has executed %d, which its disk does not hold", m.id, at.Index)
+			return
+		}
+		replayed = append(replayed, b)
+		at = b.Before()
+	}
+	m.applied, m.term = at, 0
+	if hs := &m.durable; hs.Mark.Term > 0 && hs.Lock.Term == hs.Mark.Term {
+		// What its disk says it has acked and locked it may count for itself, though it crashed
+		// before anybody heard of it.
+		mark := bftraft.Position{Index: hs.Mark.Index, Hash: hs.Mark.Hash}
+		o.claims[hs.Mark.Term] = append(o.claims[hs.Mark.Term],
+			claim{m.id, mark, min(hs.Lock.Index, mark.Index)})
+	}
+	for _, b := range slices.Backward(replayed) {
+		o.commits(m, b)
+	}
 	if m.proc.Core().Backoff >= 2 {
 		o.hit(seenBackoff)
 	}

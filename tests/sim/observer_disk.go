@@ -27,10 +27,10 @@ func (o *observer) locks(_ *member, before, after *bftraft.HardState) {
 // leaves is D1, and with ackLeaves and voteLeaves B4: a node whose disk has failed says nothing
 // more, and at the moment a statement leaves a node, its disk implies it.
 func (o *observer) leaves(m *member, frame []byte) {
-	if m.failed {
+	if m.failed && frame[0] != bftraft.FrameRequest { // these are signed by clients
 		o.fail("D1", "node %d sends a message after its disk has failed", m.id)
 	}
-	if len(frame) == 0 || len(m.left) == len(frame) && &m.left[0] == &frame[0] {
+	if len(m.left) == len(frame) && &m.left[0] == &frame[0] {
 		return // the same to another node
 	}
 	m.left = frame

@@ -13,7 +13,7 @@ type Kind string
 const (
 	KindCrash     Kind = "crash"      // Node, down For ms; Arg permille of what was not flushed stays
 	KindCrashAll  Kind = "crash-all"  // all nodes, each down up to For ms; Arg as above
-	KindAtSave    Kind = "at-save"    // Node, at the Arg/3-th save from now: before, after, in mid-send
+	KindAtSave    Kind = "at-save"    // Node, at the Arg/3-th save from now: before, after, mid-send
 	KindStorm     Kind = "storm"      // nodes of Mask, again and again for For ms, down Arg ms
 	KindStop      Kind = "stop"       // Node resigns, then stops in order, and is down For ms
 	KindPartition Kind = "partition"  // nodes of Mask from the rest, for For ms
