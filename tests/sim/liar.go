@@ -12,6 +12,7 @@ import (
 // The liars that only a simulator can have: those of the disk.
 const (
 	amnesiac  = "rolled-back" // behaves, but at a crash its disk is mostly put back, guard and all
+	plotter   = "plotter"     // leads two halves apart, with the keys of all who plot
 	lyingDisk = "lying-disk"  // behaves, but its disk calls flushed what it has not flushed
 )
 
@@ -38,7 +39,7 @@ func (w *World) corrupt(m *member, cfg *replica.Config) {
 	for _, name := range m.attacks {
 		switch {
 		case name == amnesiac || name == lyingDisk:
-		case slices.Contains(ownAttacks, name):
+		case name == plotter || slices.Contains(ownAttacks, name):
 			wraps = append(wraps, func(p replica.Protocol) replica.Protocol {
 				return newLiar(w, m, name, p)
 			})
@@ -271,6 +272,8 @@ func (l *liar) change(o bftraft.Outbound) []bftraft.Outbound {
 		return []bftraft.Outbound{o}
 	case "two-faced":
 		return l.equivocate(o)
+	case plotter:
+		return l.plot(o)
 	case "chaos":
 		return l.chaos(o)
 	}
@@ -330,6 +333,46 @@ func (l *liar) chaos(o bftraft.Outbound) []bftraft.Outbound {
 			Term: t, Signer: l.m.id, Sig: quorumcert.Sign(l.m.signer,
 				quorumcert.Suspicion{Cluster: l.w.cluster, Term: t}),
 		}})
+	}
+	return out
+}
+
+// plot proposes one block to the honest nodes of even identity and another to the rest, and has
+// all who plot ack, and claim certified, to each half what that half was told.
+func (l *liar) plot(o bftraft.Outbound) []bftraft.Outbound {
+	m, ok := o.Msg.(*bftraft.AppendEntries)
+	if !ok || len(m.Blocks) != 1 {
+		return []bftraft.Outbound{o}
+	}
+	b := m.Blocks[0]
+	other := bftraft.NewBlock(b.Before(), append(slices.Clone(b.Entries()), b.Entries()[0]))
+	var out []bftraft.Outbound
+	for half, block := range []*bftraft.Block{b, other} {
+		var to bftraft.Set
+		for id := o.To.Next(0); id != 0; id = o.To.Next(id) {
+			if int(id)%2 == half {
+				to = to.With(id)
+			}
+		}
+		a := m.Ack.Ack
+		a.Index, a.Hash, a.Certified = block.Last(), block.Hash(), block.Last()
+		for _, accomplice := range l.w.nodes {
+			if !accomplice.lies(plotter) {
+				continue
+			}
+			ack := quorumcert.SignedAck{Ack: a, Signer: accomplice.id,
+				Sig: quorumcert.Sign(accomplice.signer, a)}
+			if accomplice != l.m {
+				frame := bftraft.Encode(&bftraft.AppendEntriesResponse{Ack: ack})
+				for id := to.Next(0); id != 0; id = to.Next(id) {
+					l.w.transmit(int(accomplice.id)-1, int(id)-1, frame, 1)
+				}
+				continue
+			}
+			out = append(out, bftraft.Outbound{To: to, Class: o.Class, Msg: &bftraft.AppendEntries{
+				Blocks: []*bftraft.Block{block}, Election: m.Election, BaseQC: m.BaseQC, Ack: ack,
+			}})
+		}
 	}
 	return out
 }

@@ -175,6 +175,9 @@ func (p *port) Send(to bftraft.NodeID, _ bftraft.Class, frame []byte) {
 // Reply implements replica.Transport.
 func (p *port) Reply(to replica.ClientID, frame []byte) {
 	w, me := p.w, int(p.m.id)-1
+	if p.m.trap.sprung {
+		return // it has crashed in the middle of sending
+	}
 	for i, c := range w.clients {
 		if c.key.Public() == to.Key {
 			hash := digest(frame)
