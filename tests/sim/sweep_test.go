@@ -20,6 +20,7 @@ var (
 	first = flag.Uint64("first", 1, "first seed of the sweep")
 	seed  = flag.Uint64("seed", 0, "run this one seed and tell all of it")
 	file  = flag.String("schedule", "", "run the schedule in this file and tell all of it")
+	into  = flag.String("report", "", "write what the sweep covered into this document")
 	small = flag.Int("shrink", 300, "how many runs to spend on shrinking a failure")
 )
 
@@ -60,10 +61,27 @@ func TestSweep(t *testing.T) {
 	}
 	t.Logf("%.0f times real time\n%v", float64(tally.Millis)/1000/time.Since(start).Seconds(), tally)
 	require.Equal(t, *seeds, tally.Seeds)
+	if *into != "" && len(failed) == 0 {
+		report(t, *into, tally)
+	}
 	require.Greater(t, tally.Accepted, 10**seeds, "the sweep must do real work")
 	if *seeds >= 200 {
 		require.Empty(t, tally.Rare(10), "every fault must have had its effect in some runs")
 	}
+}
+
+// report puts what a sweep covered between the two marks of a document.
+func report(t *testing.T, path string, tally *Tally) {
+	const from, to = "<!-- sweep -->\n", "<!-- end of sweep -->"
+	old, err := os.ReadFile(path)
+	require.NoError(t, err)
+	head, rest, ok := strings.Cut(string(old), from)
+	require.True(t, ok, "%s has no place for the report", path)
+	_, tail, ok := strings.Cut(rest, to)
+	require.True(t, ok, "%s has no place for the report", path)
+	text := fmt.Sprintf("%s%s\nSeeds %d to %d: %v\n%s%s", head, from, *first,
+		*first+uint64(*seeds)-1, tally, to, tail)
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
 }
 
 // shrink looks for the shortest schedule that fails like the seed, and tells how it ends.
