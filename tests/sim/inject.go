@@ -91,8 +91,8 @@ func (w *World) injectDisk(f *Fault, m *member) {
 func (w *World) recover(m *member) {
 	if m.proc != nil {
 		w.crash(m, 1000)
-		w.restart(m)
 	}
+	w.restart(m)
 }
 
 func (w *World) crashFor(m *member, down, keep int) {
