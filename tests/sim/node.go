@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"tangaroa/adversary"
 	"tangaroa/bftraft"
 	"tangaroa/bftraft/kv"
 	"tangaroa/bftraft/replica"
@@ -27,8 +26,7 @@ type member struct {
 
 	liar    bool
 	attacks []string
-	harm    int // messages changed, added or kept back
-	lie     *adversary.Liar
+	harm    int           // messages changed, added or kept back
 	images  []store.Image // earlier disks of one that forgets
 
 	stalled   bool
