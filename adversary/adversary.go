@@ -2,141 +2,315 @@ package adversary
 
 import (
 	"errors"
-	"fmt"
-	"strings"
+	"io"
 
 	"tangaroa/bftraft"
 	"tangaroa/bftraft/replica"
-	"tangaroa/crypto"
+	"tangaroa/quorumcert"
 )
-
-// ErrUnknown is returned when there is no attack of a name.
-var ErrUnknown = errors.New("there is no such adversary")
 
 // Options are what every attack needs.
 type Options struct {
-	// Signer is the liar's own key, the only one it has.
-	Signer crypto.Signer
-	// Cluster is the cluster's id.
-	Cluster crypto.Digest
+	// Core is how the member's honest core is made; its Signer is the liar's own key, the only
+	// one it has.
+	Core bftraft.Config
+	// Seed decides whatever the attack leaves to chance.
+	Seed uint64
+	// Sink is where a leak goes; nil stands for nowhere.
+	Sink io.Writer
 }
 
-// Env is what a behaviour may use: its key, and the honest core it sits on.
+// Env is what a behaviour may use: its key, the honest core it sits on, and a way out.
 type Env struct {
 	Options
+	// Core is the honest core, or what the behaviours before this one make of it.
 	Core replica.Protocol
+	// Now counts the ticks since the start.
+	Now uint64
+	// Random is a function of the seed.
+	Random *Stream
+
+	queue []bftraft.Outbound
+	wire  replica.Transport
 }
 
-// Behaviour is an attack: what becomes of what an honest member would send.
+// ID returns the liar's own identity.
+func (e *Env) ID() bftraft.NodeID { return e.Options.Core.Signer.ID() }
+
+// Cluster returns the cluster's id.
+func (e *Env) Cluster() bftraft.Digest { return e.Options.Core.Cluster }
+
+// Voters returns the configuration.
+func (e *Env) Voters() *quorumcert.Configuration {
+	return e.Options.Core.Configurations.Latest()
+}
+
+// Others returns all voters but the liar.
+func (e *Env) Others() bftraft.Set { return e.Voters().Members().Without(e.ID()) }
+
+// Send signs a message, if it is of those that are signed as a whole, and sends it with the next
+// Ready, past all behaviours.
+func (e *Env) Send(to bftraft.Set, class bftraft.Class, m bftraft.Message) {
+	e.queue = append(e.queue, bftraft.Outbound{To: to.Without(e.ID()), Class: class, Msg: e.sign(m)})
+}
+
+// Raw sends bytes at once, whatever they are.
+func (e *Env) Raw(to bftraft.Set, class bftraft.Class, frame []byte) {
+	if e.wire == nil {
+		return // its socket is not open yet
+	}
+	to = to.Without(e.ID())
+	for id := to.Next(0); id != 0; id = to.Next(id) {
+		e.wire.Send(id, class, frame)
+	}
+}
+
+// sign signs a message whose signature is that of its sender over the whole of it.
+func (e *Env) sign(m bftraft.Message) bftraft.Message {
+	switch m.(type) {
+	case *bftraft.AppendEntries, *bftraft.AppendEntriesResponse, *bftraft.Suspect,
+		*bftraft.RequestVoteResponse:
+	default:
+		bftraft.SignMessage(e.Options.Core.Signer, e.Cluster(), m)
+	}
+	return m
+}
+
+// ack signs an ack.
+func (e *Env) ack(a quorumcert.Ack) quorumcert.SignedAck {
+	return quorumcert.SignedAck{
+		Ack: a, Signer: e.ID(), Sig: quorumcert.Sign(e.Options.Core.Signer, a),
+	}
+}
+
+// vote signs a vote.
+func (e *Env) vote(v quorumcert.Vote) *bftraft.RequestVoteResponse {
+	v.Cluster = e.Cluster()
+	return &bftraft.RequestVoteResponse{Vote: quorumcert.SignedVote{
+		Vote: v, Signer: e.ID(), Sig: quorumcert.Sign(e.Options.Core.Signer, v),
+	}}
+}
+
+// suspect signs a suspicion.
+func (e *Env) suspect(t bftraft.Term) *bftraft.Suspect {
+	st := quorumcert.Suspicion{Cluster: e.Cluster(), Term: t}
+	return &bftraft.Suspect{
+		Term: t, Signer: e.ID(), Sig: quorumcert.Sign(e.Options.Core.Signer, st),
+	}
+}
+
+// leading says whether the liar leads.
+func (e *Env) leading() bool { return e.Core.Leader() == e.ID() }
+
+// tip returns the end of the liar's log.
+func (e *Env) tip() bftraft.Position {
+	if blocks := e.Core.Uncommitted(); len(blocks) > 0 {
+		return blocks[len(blocks)-1].End()
+	}
+	return e.Core.Commit()
+}
+
+// Behaviour is an attack: what becomes of what an honest member hears and says. Embed Honest,
+// which changes nothing, and override what the attack needs.
 type Behaviour interface {
-	// Name is the word for flags and reports.
-	Name() string
-	// Outbound returns what is sent in place of the messages of one Ready.
-	Outbound(*Env, []bftraft.Outbound) []bftraft.Outbound
-	// Frame says whether a frame of the replica itself goes out: a client's request on its way
-	// to the leader, or a reply.
-	Frame() bool
+	// Inbound sees each verified message before the core does; false keeps it from the core.
+	Inbound(e *Env, v bftraft.Verified) bool
+	// Outbound returns what is sent in place of the messages of one Ready. It must not change
+	// the slice or the messages it is given.
+	Outbound(e *Env, honest []bftraft.Outbound) []bftraft.Outbound
+	// Room says whether a leader that may propose a block does; it is not asked else.
+	Room(e *Env) bool
+	// Propose returns the entries of the leader's next block, none for no block.
+	Propose(e *Env, entries []bftraft.Entry) []bftraft.Entry
+	// Tick is called in each tick, after the core's.
+	Tick(e *Env)
+	// Frame returns what is sent in place of a frame of the replica itself to another node: a
+	// client's request on its way to the leader, or a reply.
+	Frame(e *Env, to bftraft.NodeID, frame []byte) [][]byte
+	// Reply returns what is sent in place of a frame to a client.
+	Reply(e *Env, to replica.ClientID, frame []byte) [][]byte
 }
 
-// attacks is the registry, in alphabetical order.
-var attacks = []struct {
-	name, does string
-	make       func() Behaviour
-}{
-	{"equivocate", "when leading, proposes two different blocks at one place",
-		func() Behaviour { return &equivocate{} }},
-	{"silent", "receives everything and sends nothing",
-		func() Behaviour { return silent{} }},
-}
+// Honest changes nothing.
+type Honest struct{}
 
-// Names lists the attacks in alphabetical order.
-func Names() []string {
-	names := make([]string, len(attacks))
-	for i := range attacks {
-		names[i] = attacks[i].name
-	}
-	return names
-}
+// Inbound implements Behaviour.
+func (Honest) Inbound(*Env, bftraft.Verified) bool { return true }
 
-// Does says in half a sentence what an attack does, "" if there is none of the name.
-func Does(name string) string {
-	for i := range attacks {
-		if attacks[i].name == name {
-			return attacks[i].does
-		}
-	}
-	return ""
-}
+// Outbound implements Behaviour.
+func (Honest) Outbound(_ *Env, honest []bftraft.Outbound) []bftraft.Outbound { return honest }
 
-// Liar wraps the parts of a replica with a behaviour.
+// Room implements Behaviour.
+func (Honest) Room(*Env) bool { return true }
+
+// Propose implements Behaviour.
+func (Honest) Propose(_ *Env, entries []bftraft.Entry) []bftraft.Entry { return entries }
+
+// Tick implements Behaviour.
+func (Honest) Tick(*Env) {}
+
+// Frame implements Behaviour.
+func (Honest) Frame(_ *Env, _ bftraft.NodeID, frame []byte) [][]byte { return [][]byte{frame} }
+
+// Reply implements Behaviour.
+func (Honest) Reply(_ *Env, _ replica.ClientID, frame []byte) [][]byte { return [][]byte{frame} }
+
+// Liar wraps the parts of a replica with behaviours: what one lets out goes into the next.
 type Liar struct {
-	options   Options
-	behaviour Behaviour
+	behaviours []Behaviour
+	env        *Env
 }
 
-// New returns a liar of the named attack.
-func New(name string, o Options) (*Liar, error) {
-	if o.Signer == nil || o.Cluster.IsZero() {
-		return nil, errors.New("adversary: a liar needs a key and a cluster")
-	}
-	for i := range attacks {
-		if attacks[i].name == name {
-			return Wrap(attacks[i].make(), o), nil
+// New returns a liar that does all of the given, in their order.
+func New(specs []Spec, o Options) (*Liar, error) {
+	var all []Behaviour
+	for _, s := range specs {
+		b, err := s.behaviour()
+		if err != nil {
+			return nil, err
 		}
+		all = append(all, b)
 	}
-	return nil, fmt.Errorf("%w as %q, only %s", ErrUnknown, name, strings.Join(Names(), ", "))
+	return Wrap(o, all...)
 }
 
-// Wrap returns a liar with a behaviour that is not in the registry.
-func Wrap(b Behaviour, o Options) *Liar { return &Liar{options: o, behaviour: b} }
+// Wrap returns a liar with behaviours that need not be in the registry.
+func Wrap(o Options, behaviours ...Behaviour) (*Liar, error) {
+	if o.Core.Signer == nil || o.Core.Configurations == nil || o.Core.Cluster.IsZero() {
+		return nil, errors.New("adversary: a liar needs the configuration of its core")
+	}
+	if o.Sink == nil {
+		o.Sink = io.Discard
+	}
+	return &Liar{behaviours, &Env{Options: o, Random: NewStream(o.Seed)}}, nil
+}
 
-// Name returns the name of the attack.
-func (l *Liar) Name() string { return l.behaviour.Name() }
+// Corrupt returns what makes a replica a liar: it fits node.Config.Corrupt.
+func Corrupt(specs []Spec, seed uint64, sink io.Writer) func(*replica.Config) error {
+	return func(cfg *replica.Config) error {
+		l, err := New(specs, Options{Core: cfg.Core, Seed: seed, Sink: sink})
+		if err != nil {
+			return err
+		}
+		cfg.Wrap, cfg.Transport = l.Core, l.Transport(cfg.Transport)
+		return nil
+	}
+}
 
-// Core puts the behaviour around a core; it is made for replica.Config.Wrap.
+// Core puts the behaviours around a core; it is made for replica.Config.Wrap.
 func (l *Liar) Core(honest replica.Protocol) replica.Protocol {
-	return &core{honest, l.behaviour, Env{l.options, honest}}
+	l.env.Core = honest
+	return &core{honest, l}
 }
 
-// Transport puts the behaviour around the way by which the replica itself sends.
+// Transport puts the behaviours around the way by which the replica itself sends.
 func (l *Liar) Transport(honest replica.Transport) replica.Transport {
-	return &transport{honest, l.behaviour}
+	l.env.wire = honest
+	return &transport{honest, l}
 }
 
-// core is an honest core whose messages pass through a behaviour.
+// core is an honest core between behaviours.
 type core struct {
 	replica.Protocol
-	behaviour Behaviour
-	env       Env
+	*Liar
+}
+
+// Tick implements replica.Protocol.
+func (c *core) Tick() {
+	c.Protocol.Tick()
+	c.env.Now++
+	for _, b := range c.behaviours {
+		b.Tick(c.env)
+	}
+}
+
+// Step implements replica.Protocol. A liar does not listen to what is proven against it.
+func (c *core) Step(v bftraft.Verified) bftraft.Drop {
+	if m, ok := v.Message().(*bftraft.Accusation); ok && m.Evidence.Culprit() == c.env.ID() {
+		return bftraft.Duplicate
+	}
+	for _, b := range c.behaviours {
+		if !b.Inbound(c.env, v) {
+			return bftraft.Stale
+		}
+	}
+	return c.Protocol.Step(v)
+}
+
+// Room implements replica.Protocol.
+func (c *core) Room() bool {
+	if !c.Protocol.Room() {
+		return false
+	}
+	for _, b := range c.behaviours {
+		if !b.Room(c.env) {
+			return false
+		}
+	}
+	return true
+}
+
+// Propose implements replica.Protocol.
+func (c *core) Propose(entries []bftraft.Entry) {
+	for _, b := range c.behaviours {
+		entries = b.Propose(c.env, entries)
+	}
+	if len(entries) > 0 {
+		c.Protocol.Propose(entries)
+	}
 }
 
 // Ready returns the core's Ready with other messages in it. The messages slice is the core's own,
 // so it is replaced and never changed.
 func (c *core) Ready() (bftraft.Ready, bool) {
 	r, some := c.Protocol.Ready()
-	if some {
-		r.Messages = c.behaviour.Outbound(&c.env, r.Messages)
+	messages := r.Messages
+	for _, b := range c.behaviours {
+		messages = b.Outbound(c.env, messages)
 	}
-	return r, some
+	if len(c.env.queue) > 0 {
+		messages = append(messages[:len(messages):len(messages)], c.env.queue...)
+		c.env.queue = nil
+	}
+	r.Messages = messages
+	return r, some || len(messages) > 0
 }
 
-// transport lets frames through or does not. Messages of the core pass here too, after the
-// behaviour has had its way with them.
+// transport is the replica's own way out. Messages of the core pass here too, after the behaviours
+// have had their way with them.
 type transport struct {
 	replica.Transport
-	behaviour Behaviour
+	*Liar
 }
 
-// Send sends unless the behaviour keeps quiet.
+// Send implements replica.Transport.
 func (t *transport) Send(to bftraft.NodeID, class bftraft.Class, frame []byte) {
-	if t.behaviour.Frame() {
-		t.Transport.Send(to, class, frame)
+	frames := [][]byte{frame}
+	if kind := frame[0]; kind == bftraft.FrameRequest || kind == bftraft.FrameReply {
+		for _, b := range t.behaviours {
+			frames = each(frames, func(f []byte) [][]byte { return b.Frame(t.env, to, f) })
+		}
+	}
+	for _, f := range frames {
+		t.Transport.Send(to, class, f)
 	}
 }
 
-// Reply replies unless the behaviour keeps quiet.
+// Reply implements replica.Transport.
 func (t *transport) Reply(to replica.ClientID, frame []byte) {
-	if t.behaviour.Frame() {
-		t.Transport.Reply(to, frame)
+	frames := [][]byte{frame}
+	for _, b := range t.behaviours {
+		frames = each(frames, func(f []byte) [][]byte { return b.Reply(t.env, to, f) })
 	}
+	for _, f := range frames {
+		t.Transport.Reply(to, f)
+	}
+}
+
+func each(frames [][]byte, do func([]byte) [][]byte) [][]byte {
+	var out [][]byte
+	for _, f := range frames {
+		out = append(out, do(f)...)
+	}
+	return out
 }

@@ -12,20 +12,52 @@ import (
 
 func TestRegistryKnowsItsAttacksAndRefusesOthers(t *testing.T) {
 	require.True(t, slices.IsSorted(Names()))
-	require.Contains(t, Names(), "equivocate")
-	require.Contains(t, Names(), "silent")
-	o := Options{Signer: crypto.NewSigner(1, seeded(1)), Cluster: crypto.Digest{1}}
-	for _, name := range Names() {
-		require.NotEmpty(t, Does(name))
-		liar, err := New(name, o)
+	o := Options{Core: newCluster(t, 4, nil).config(1)}
+	for _, a := range All() {
+		require.NotEmpty(t, a.Does, a.Name)
+		require.NotEmpty(t, a.Caught, a.Name)
+		spec, err := Parse(a.Name)
 		require.NoError(t, err)
-		require.Equal(t, name, liar.Name())
+		_, err = New([]Spec{spec, spec}, o)
+		require.NoError(t, err)
+		for _, option := range a.Options {
+			require.NotEmpty(t, option.Does, a.Name)
+			if option.Default != "" {
+				_, err := Parse(a.Name + "," + option.Name + "=" + option.Default)
+				require.NoError(t, err)
+			}
+		}
 	}
-	_, err := New("harmless", o)
+	_, err := New([]Spec{{Name: "harmless"}}, o)
 	require.ErrorIs(t, err, ErrUnknown)
-	require.Empty(t, Does("harmless"))
-	_, err = New("silent", Options{})
-	require.Error(t, err)
+	_, err = New([]Spec{{Name: "silent"}}, Options{})
+	require.Error(t, err, "a liar without a key")
+}
+
+func TestOptionsOfAttacksAreReadAndRefused(t *testing.T) {
+	s, err := Parse("equivocate,split=one")
+	require.NoError(t, err)
+	require.Equal(t, "one", s.Get("split"))
+	require.Empty(t, s.Get("rate"))
+	require.Equal(t, "equivocate,split=one", s.String())
+	s, err = Parse("leaky,to=tcp:127.0.0.1:99")
+	require.NoError(t, err)
+	require.Equal(t, "tcp:127.0.0.1:99", s.Get("to"))
+	for text, says := range map[string]string{
+		"":                               "no such adversary",
+		"harmless":                       "only ackliar, amnesiac",
+		"equivocate,":                    "is not option=value",
+		"equivocate,split":               "is not option=value",
+		"equivocate,split=third":         "one of half, one, rest, random",
+		"equivocate,split=one,split=one": "twice",
+		"equivocate,rate=3":              `no "rate", only split`,
+		"silent,rate=3":                  "only its name",
+		"flood,rate=0":                   "from 1 to 10000",
+		"flood,rate=many":                "from 1 to 10000",
+	} {
+		_, err := Parse(text)
+		require.ErrorContains(t, err, says, text)
+	}
 }
 
 // convicted says that all the given hold proof against the liar.

@@ -79,20 +79,27 @@ func newCluster(t *testing.T, n int, liars map[crypto.NodeID]string) *cluster {
 	return c
 }
 
-func (c *cluster) join(id crypto.NodeID, attack string) *member {
-	m := &member{cluster: c, id: id, drops: map[crypto.NodeID]map[bftraft.Drop]int{}}
-	key := seeded(byte(id))
+// config returns what a member's core is made with.
+func (c *cluster) config(id crypto.NodeID) bftraft.Config {
 	core := bftraft.DefaultConfig()
 	core.Cluster, core.Configurations = c.verifier.Cluster(), c.verifier.Configurations()
-	core.Signer, core.Seed = crypto.NewSigner(id, key), uint64(id)
+	core.Signer, core.Seed = crypto.NewSigner(id, seeded(byte(id))), uint64(id)
+	return core
+}
+
+func (c *cluster) join(id crypto.NodeID, attack string) *member {
+	m := &member{cluster: c, id: id, drops: map[crypto.NodeID]map[bftraft.Drop]int{}}
+	core := c.config(id)
 	cfg := replica.Config{
 		Core: core, Machine: &chainOf{}, Transport: m,
 		Storage: store.NewMemory(store.Identity{
-			Cluster: core.Cluster, Node: id, Key: key.Public(),
+			Cluster: core.Cluster, Node: id, Key: core.Signer.Public(),
 		}),
 	}
 	if attack != "" {
-		liar, err := New(attack, Options{Signer: core.Signer, Cluster: core.Cluster})
+		spec, err := Parse(attack)
+		require.NoError(c.t, err)
+		liar, err := New([]Spec{spec}, Options{Core: core, Seed: uint64(id)})
 		require.NoError(c.t, err)
 		cfg.Wrap, cfg.Transport = liar.Core, liar.Transport(m)
 	}

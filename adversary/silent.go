@@ -1,17 +1,24 @@
-// Silent receives everything, executes everything, and sends nothing, neither to nodes nor to
-// clients. A protocol that waits for all, or for a particular member, would stop; one that
-// believes in whoever is connected would keep it as leader for ever. Nobody can prove silence, so
-// no evidence rises: the others count suspicions of CauseSilence when it should lead, and report
-// it as silent.
+// Silent receives and executes everything and sends nothing, to nodes or clients. A protocol that
+// waits for all, or whose leader only counts who answers the client, stands still. Nothing proves
+// it: it is seen as silent in the status of the others, and loses its term to their suspicions.
 
 package adversary
 
-import "tangaroa/bftraft"
+import (
+	"tangaroa/bftraft"
+	"tangaroa/bftraft/replica"
+)
 
-type silent struct{}
+var silent = Attack{
+	Name: "silent", Does: "receives everything and sends nothing",
+	Caught: "the others show it as silent; as leader it is suspected within a timeout",
+	make:   func(*values) Behaviour { return silence{} },
+}
 
-func (silent) Name() string { return "silent" }
+type silence struct{ Honest }
 
-func (silent) Outbound(*Env, []bftraft.Outbound) []bftraft.Outbound { return nil }
+func (silence) Outbound(*Env, []bftraft.Outbound) []bftraft.Outbound { return nil }
 
-func (silent) Frame() bool { return false }
+func (silence) Frame(*Env, bftraft.NodeID, []byte) [][]byte { return nil }
+
+func (silence) Reply(*Env, replica.ClientID, []byte) [][]byte { return nil }

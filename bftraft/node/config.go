@@ -77,10 +77,9 @@ type Config struct {
 	// Logger takes what an operator acts on; nil discards.
 	Logger *slog.Logger
 
-	// WrapCore and WrapTransport, if set, stand between the replica and its core and transport.
-	// They exist for fault injection in test clusters.
-	WrapCore      func(replica.Protocol) replica.Protocol
-	WrapTransport func(replica.Transport) replica.Transport
+	// Corrupt, if set, may change what the replica is made with: it is how tests and adversaries
+	// stand between the replica and its core and transport.
+	Corrupt func(*replica.Config) error
 }
 
 // DefaultConfig returns limits and times for a network whose round trips, flushes included, are

@@ -196,18 +196,18 @@ func (n *Node) Run(ctx context.Context) error {
 
 // load makes the replica, which goes through its log.
 func (n *Node) load() error {
-	var way replica.Transport = &transport{
-		network: n.network, metrics: n.metrics, local: n.local,
+	cfg := replica.Config{
+		Core:      n.cfg.Protocol,
+		Storage:   &timedStorage{Storage: n.cfg.Storage, metrics: n.metrics},
+		Transport: &transport{network: n.network, metrics: n.metrics, local: n.local},
+		Machine:   n.cfg.Machine, CheckOp: n.cfg.CheckOp, Progress: n.progress(),
 	}
-	if n.cfg.WrapTransport != nil {
-		way = n.cfg.WrapTransport(way)
+	if n.cfg.Corrupt != nil {
+		if err := n.cfg.Corrupt(&cfg); err != nil {
+			return err
+		}
 	}
-	r, err := replica.New(replica.Config{
-		Core:    n.cfg.Protocol,
-		Storage: &timedStorage{Storage: n.cfg.Storage, metrics: n.metrics}, Transport: way,
-		Machine: n.cfg.Machine, Wrap: n.cfg.WrapCore, CheckOp: n.cfg.CheckOp,
-		Progress: n.progress(),
-	})
+	r, err := replica.New(cfg)
 	if err != nil {
 		return fmt.Errorf("start replica: %w", err)
 	}

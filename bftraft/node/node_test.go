@@ -274,11 +274,7 @@ func TestEquivocatingLeaderIsNamedToTheOperator(t *testing.T) {
 			cfg.NewNetwork = b.network
 			cfg.Logger = slog.New(slog.NewTextHandler(&logged[id], nil))
 			if id == liar {
-				wrapped, err := adversary.New("equivocate", adversary.Options{
-					Signer: crypto.NewSigner(id, cfg.Key), Cluster: g.Hash(),
-				})
-				require.NoError(t, err)
-				cfg.WrapCore, cfg.WrapTransport = wrapped.Core, wrapped.Transport
+				cfg.Corrupt = adversary.Corrupt([]adversary.Spec{{Name: "equivocate"}}, 1, nil)
 			}
 			nodes = append(nodes, launch(t, cfg, disk))
 			defer nodes[id-1].end()

@@ -105,8 +105,9 @@ func (c *cluster) start(g *bftraft.Genesis, v quorumcert.Voter, bend liar) *memb
 	cfg.Network.MaxPeers = len(g.Voters)
 	cfg.Grace = 0
 	if bend != nil {
-		cfg.WrapTransport = func(to replica.Transport) replica.Transport {
-			return bentTransport{to, v.ID, bend}
+		cfg.Corrupt = func(r *replica.Config) error {
+			r.Transport = bentTransport{r.Transport, v.ID, bend}
+			return nil
 		}
 	}
 	n, err := node.New(cfg)

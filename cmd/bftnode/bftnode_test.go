@@ -145,7 +145,7 @@ func TestAdversaryRunsOnlyInATestnet(t *testing.T) {
 	net := newTestnet(t, "1")
 	code, _, errs := run(t, "start", "--dir", nodeDir(net, 1), "--adversary", "harmless")
 	require.Equal(t, cli.Usage, code)
-	require.Contains(t, errs, "equivocate, silent")
+	require.Contains(t, errs, "silent, slow")
 
 	p := begin(t, "start", "--dir", nodeDir(net, 1), "--adversary", "silent")
 	await(t, "it says so", func() bool {

@@ -35,7 +35,7 @@ Four processes:
    bftnode status --dir /tmp/net/node1`,
 		Commands: []*ucli.Command{
 			startCommand(), initCommand(), devCommand(), testnetCommand(), keygenCommand(),
-			genesisCommand(), statusCommand(), inspectCommand(),
+			genesisCommand(), statusCommand(), inspectCommand(), adversariesCommand(),
 		},
 	}
 }

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
 
-	"tangaroa/adversary"
 	"tangaroa/bftraft"
 	"tangaroa/bftraft/kv"
 	"tangaroa/bftraft/node"
@@ -26,6 +24,7 @@ type member struct {
 	log      *slog.Logger
 	store    *store.Badger
 	node     *node.Node
+	leak     *leak // nil unless it is an adversary that hands out what it hears
 }
 
 // identify reads genesis and key and makes sure that the two belong together.
@@ -58,7 +57,7 @@ func (m *member) identity() store.Identity {
 // open opens the store and prepares the node. The caller runs it, which closes the store.
 func (m *member) open(log *slog.Logger) error {
 	m.log = log
-	liar, err := m.liar()
+	corrupt, err := m.corrupt()
 	if err != nil {
 		return err
 	}
@@ -72,9 +71,7 @@ func (m *member) open(log *slog.Logger) error {
 		return storeError(m.settings, err)
 	}
 	cfg := m.config()
-	if liar != nil {
-		cfg.WrapCore, cfg.WrapTransport = liar.Core, liar.Transport
-	}
+	cfg.Corrupt = corrupt
 	if m.node, err = node.New(cfg); err != nil {
 		return cli.WithCode(cli.Usage, errors.Join(err, m.store.Close()))
 	}
@@ -102,26 +99,12 @@ func (m *member) config() node.Config {
 	return cfg
 }
 
-// liar returns the adversary asked for, nil for an honest node.
-func (m *member) liar() (*adversary.Liar, error) {
-	s := m.settings
-	if s.Adversary == "" {
-		return nil, nil
-	}
-	if !m.file.Genesis.Testnet {
-		return nil, cli.Errorf(cli.Usage,
-			"adversary %q: %s is not the genesis of a testnet, and only there nodes may misbehave",
-			s.Adversary, s.Genesis)
-	}
-	liar, err := adversary.New(s.Adversary, adversary.Options{
-		Signer: crypto.NewSigner(s.ID, m.key), Cluster: m.file.Genesis.Hash(),
-	})
-	return liar, cli.WithCode(cli.Usage, err)
-}
-
 // run is the node's life, until ctx ends or something fails.
 func (m *member) run(ctx context.Context) error {
 	err := m.node.Run(ctx)
+	if m.leak != nil {
+		m.leak.end()
+	}
 	if err != nil {
 		err = storeError(m.settings, err)
 	}
@@ -164,15 +147,6 @@ func newLogger(s *clusterfile.Node, w io.Writer) (*slog.Logger, error) {
 		return slog.New(slog.NewJSONHandler(w, options)), nil
 	}
 	return nil, cli.Errorf(cli.Usage, "log-format: %q is neither text nor json", s.LogFormat)
-}
-
-// attackList describes the adversaries for the help text.
-func attackList() string {
-	var b strings.Builder
-	for _, name := range adversary.Names() {
-		fmt.Fprintf(&b, "   %-12s %s\n", name, adversary.Does(name))
-	}
-	return b.String()
 }
 
 // genesisSize warns where a cluster tolerates no more faults than a smaller one would.

@@ -23,6 +23,10 @@ type setting struct {
 	field              func(*clusterfile.Node) *string
 }
 
+// repeats says whether the flag may be given several times; in the environment and the file the
+// values then stand in one text, with spaces between.
+func (s *setting) repeats() bool { return s.flag == "adversary" }
+
 // Defaults of settings that more than one place knows.
 const (
 	defaultHTTP     = "127.0.0.1:7200"
@@ -50,7 +54,8 @@ var settings = []setting{
 		func(n *clusterfile.Node) *string { return &n.LogLevel }},
 	{"log-format", "FORMAT", "text or json", "text", false,
 		func(n *clusterfile.Node) *string { return &n.LogFormat }},
-	{"adversary", "NAME", "misbehave, in a testnet only; see bftnode start --help", "", false,
+	{"adversary", "NAME[,OPTION=VALUE…]",
+		"misbehave, in a testnet only, perhaps in several ways; see bftnode adversaries", "", false,
 		func(n *clusterfile.Node) *string { return &n.Adversary }},
 }
 
@@ -76,9 +81,15 @@ func settingFlags() []ucli.Flag {
 		&ucli.BoolFlag{Name: "pprof", EnvVars: []string{env("pprof")},
 			Usage: "serve profiles beside the metrics"})
 	for _, s := range settings {
+		usage := fmt.Sprintf("%s, `%s`", s.usage, s.value)
+		if s.repeats() {
+			flags = append(flags, &ucli.StringSliceFlag{
+				Name: s.flag, EnvVars: []string{env(s.flag)}, Usage: usage,
+			})
+			continue
+		}
 		flags = append(flags, &ucli.StringFlag{
-			Name: s.flag, EnvVars: []string{env(s.flag)}, DefaultText: s.fallback,
-			Usage: fmt.Sprintf("%s, `%s`", s.usage, s.value),
+			Name: s.flag, EnvVars: []string{env(s.flag)}, DefaultText: s.fallback, Usage: usage,
 		})
 	}
 	return flags
@@ -100,7 +111,9 @@ func readSettings(c *ucli.Context) (*clusterfile.Node, error) {
 	for _, s := range settings {
 		field := s.field(n)
 		if c.IsSet(s.flag) {
-			*field = c.String(s.flag)
+			if *field = c.String(s.flag); s.repeats() {
+				*field = strings.Join(c.StringSlice(s.flag), " ")
+			}
 		}
 		if *field == "" {
 			*field = s.fallback

@@ -20,8 +20,8 @@ func startCommand() *ucli.Command {
 SIGTERM or SIGINT stop it; a leader hands over first. Every setting can be given as a
 flag, in the environment, or in ` + clusterfile.NodeName + `, in this order.
 
-In a cluster whose genesis says "testnet", --adversary makes the node misbehave:
-` + attackList(),
+In a cluster whose genesis says "testnet", --adversary makes the node misbehave, in
+several ways if given several times; bftnode adversaries lists them.`,
 		Flags: settingFlags(),
 		Action: func(c *ucli.Context) error {
 			if err := cli.RequireArgs(c, 0, 0); err != nil {

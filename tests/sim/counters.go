@@ -159,9 +159,9 @@ func (t *Tally) Add(w *World) {
 	}
 	for _, m := range w.nodes {
 		for _, a := range m.attacks {
-			t.Liars[a]++
-			if m.harm > 0 {
-				t.Harm[a]++
+			t.Liars[baseOf(a)]++
+			if m.harm[baseOf(a)] > 0 {
+				t.Harm[baseOf(a)]++
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"slices"
+	"strings"
 
 	"tangaroa/adversary"
 	"tangaroa/bftraft"
@@ -23,41 +24,74 @@ var ownAttacks = []string{"chaos", "flatterer", "hoarder", "two-faced", amnesiac
 // attackNames lists all that a liar may do.
 func attackNames() []string { return append(slices.Clone(ownAttacks), adversary.Names()...) }
 
+// drawAttack draws an attack, and a word for one of its options.
+func drawAttack(r *stream) string {
+	names := attackNames()
+	name := names[r.below(len(names))]
+	for _, a := range adversary.All() {
+		if a.Name == name {
+			all := variantsOf(a)
+			return all[r.below(len(all))]
+		}
+	}
+	return name
+}
+
+// baseOf returns the name of an attack without its options.
+func baseOf(attack string) string {
+	name, _, _ := strings.Cut(attack, ",")
+	return name
+}
+
+// variantsOf lists an attack as on a command line, with each of the words that its options take.
+func variantsOf(a adversary.Attack) []string {
+	all := []string{a.Name}
+	for _, o := range a.Options {
+		for _, word := range o.Words {
+			if word != o.Default {
+				all = append(all, a.Name+","+o.Name+"="+word)
+			}
+		}
+	}
+	return all
+}
+
 // lies says whether an attack is among those of a node.
 func (m *member) lies(attack string) bool { return slices.Contains(m.attacks, attack) }
 
-// corrupt puts a liar's attacks around what it is made of, in their order, and meters around
-// these, which see whether they changed anything.
+// hurts counts what an attack changed, added or kept back.
+func (m *member) hurts(attack string, n int) {
+	if n == 0 {
+		return
+	}
+	if m.harm == nil {
+		m.harm = make(map[string]int)
+	}
+	m.harm[baseOf(attack)] += n
+}
+
+// corrupt puts a liar's attacks around what it is made of, in their order, and meters around each,
+// which see whether it changed anything.
 func (w *World) corrupt(m *member, cfg *replica.Config) {
 	m.disk.Lie(m.lies(lyingDisk))
-	before, after := &meter{m: m}, &meter{m: m}
-	top := cfg.Transport
-	wraps := []func(replica.Protocol) replica.Protocol{
-		func(p replica.Protocol) replica.Protocol { return &expecting{p, before} },
-	}
-	var rest []string
+	var wraps []func(replica.Protocol) replica.Protocol
 	for _, name := range m.attacks {
-		switch {
-		case name == amnesiac || name == lyingDisk:
-		case name == plotter || slices.Contains(ownAttacks, name):
-			wraps = append(wraps, func(p replica.Protocol) replica.Protocol {
-				return newLiar(w, m, name, p)
-			})
-		default:
-			rest = append(rest, name)
+		if name == amnesiac || name == lyingDisk {
+			continue
 		}
-	}
-	cfg.Transport = &leaving{top, after}
-	for _, name := range rest {
-		liar, err := adversary.New(name, adversary.Options{Signer: m.signer, Cluster: w.cluster})
-		if err != nil {
-			panic(err)
+		before, after := &meter{m: m, attack: name}, &meter{m: m, attack: name}
+		attack := func(p replica.Protocol) replica.Protocol { return newLiar(w, m, name, p) }
+		cfg.Transport = &leaving{cfg.Transport, after}
+		if name != plotter && !slices.Contains(ownAttacks, name) {
+			liar := w.adversary(m, name, cfg.Core)
+			attack = liar.Core
+			cfg.Transport = liar.Transport(cfg.Transport)
 		}
-		wraps = append(wraps, liar.Core)
-		cfg.Transport = liar.Transport(cfg.Transport)
+		cfg.Transport = &entering{cfg.Transport, after}
+		wraps = append(wraps,
+			func(p replica.Protocol) replica.Protocol { return &expecting{p, before} }, attack,
+			func(p replica.Protocol) replica.Protocol { return &seeing{p, before} })
 	}
-	cfg.Transport = &entering{cfg.Transport, after}
-	wraps = append(wraps, func(p replica.Protocol) replica.Protocol { return &seeing{p, before} })
 	cfg.Wrap = func(p replica.Protocol) replica.Protocol {
 		for _, wrap := range wraps {
 			p = wrap(p)
@@ -66,10 +100,29 @@ func (w *World) corrupt(m *member, cfg *replica.Config) {
 	}
 }
 
+// adversary makes an attack of package adversary, given as on a command line.
+func (w *World) adversary(m *member, text string, core bftraft.Config) *adversary.Liar {
+	spec, err := adversary.Parse(text)
+	if err != nil {
+		panic(err)
+	}
+	liar, err := adversary.New([]adversary.Spec{spec}, adversary.Options{
+		Core: core, Seed: w.opt.Seed ^ uint64(m.id)<<8 ^ uint64(m.boots), Sink: &party{m, text},
+	})
+	if err != nil {
+		panic(err)
+	}
+	return liar
+}
+
 // meter sees whether what goes in comes out.
 type meter struct {
 	m       *member
+	attack  string
 	pending map[uint64]int
+
+	heard, room bool   // what came to the honest core of a message, and what it said of its room
+	proposed    uint64 // the entries that came to it
 }
 
 func (t *meter) in(key uint64) {
@@ -82,7 +135,7 @@ func (t *meter) in(key uint64) {
 // out counts what did not come in as harm.
 func (t *meter) out(key uint64) {
 	if t.pending[key] == 0 {
-		t.m.harm++
+		t.m.hurts(t.attack, 1)
 		return
 	}
 	if t.pending[key]--; t.pending[key] == 0 {
@@ -92,21 +145,40 @@ func (t *meter) out(key uint64) {
 
 // rest counts what did not come out as harm.
 func (t *meter) rest() {
-	t.m.harm += len(t.pending)
+	t.m.hurts(t.attack, len(t.pending))
 	clear(t.pending)
 }
 
-// expecting is the honest core inside a liar: what it wants said goes into the meter.
+// expecting is the honest core inside a liar: what it wants said goes into the meter, and what it
+// is not told does not.
 type expecting struct {
 	replica.Protocol
 	meter *meter
+}
+
+// Step implements replica.Protocol.
+func (p *expecting) Step(v bftraft.Verified) bftraft.Drop {
+	p.meter.heard = true
+	return p.Protocol.Step(v)
+}
+
+// Room implements replica.Protocol.
+func (p *expecting) Room() bool {
+	p.meter.room = p.Protocol.Room()
+	return p.meter.room
+}
+
+// Propose implements replica.Protocol.
+func (p *expecting) Propose(entries []bftraft.Entry) {
+	p.meter.proposed = digestOf(entries)
+	p.Protocol.Propose(entries)
 }
 
 // Ready implements replica.Protocol.
 func (p *expecting) Ready() (bftraft.Ready, bool) {
 	r, some := p.Protocol.Ready()
 	for _, o := range r.Messages {
-		each(o, p.meter.in)
+		tellEach(o, p.meter.in)
 	}
 	return r, some
 }
@@ -117,17 +189,54 @@ type seeing struct {
 	meter *meter
 }
 
+// Step implements replica.Protocol.
+func (p *seeing) Step(v bftraft.Verified) bftraft.Drop {
+	p.meter.heard = false
+	drop := p.Protocol.Step(v)
+	if !p.meter.heard {
+		p.meter.m.hurts(p.meter.attack, 1)
+	}
+	return drop
+}
+
+// Room implements replica.Protocol.
+func (p *seeing) Room() bool {
+	p.meter.room = false
+	room := p.Protocol.Room()
+	if p.meter.room && !room {
+		p.meter.m.hurts(p.meter.attack, 1)
+	}
+	return room
+}
+
+// Propose implements replica.Protocol.
+func (p *seeing) Propose(entries []bftraft.Entry) {
+	p.meter.proposed = 0
+	p.Protocol.Propose(entries)
+	if p.meter.proposed != digestOf(entries) {
+		p.meter.m.hurts(p.meter.attack, 1)
+	}
+}
+
 // Ready implements replica.Protocol.
 func (p *seeing) Ready() (bftraft.Ready, bool) {
 	r, some := p.Protocol.Ready()
 	for _, o := range r.Messages {
-		each(o, p.meter.out)
+		tellEach(o, p.meter.out)
 	}
 	p.meter.rest()
 	return r, some
 }
 
-func each(o bftraft.Outbound, tell func(uint64)) {
+func digestOf(entries []bftraft.Entry) uint64 {
+	h := mix(uint64(len(entries)) + 1)
+	for _, e := range entries {
+		h = mix(h ^ digest(e.Data) ^ uint64(e.Kind))
+	}
+	return h
+}
+
+func tellEach(o bftraft.Outbound, tell func(uint64)) {
 	hash := digest(bftraft.Encode(o.Msg))
 	for id := o.To.Next(0); id != 0; id = o.To.Next(id) {
 		tell(mix(hash ^ uint64(id)))
@@ -183,7 +292,7 @@ func (w *World) forget(m *member) {
 	if k := r.below(len(m.images)); r.chance(700) {
 		m.disk = m.disk.Restore(m.images[k], true)
 		if k+1 < len(m.images) {
-			m.harm++
+			m.hurts(amnesiac, 1)
 			w.watch.hit(stoBack)
 		}
 	}
@@ -249,7 +358,7 @@ func (l *liar) everybody() bftraft.Set {
 func (l *liar) tell(m bftraft.Message, to bftraft.Set) {
 	frame := bftraft.Encode(m)
 	for id := to.Next(0); id != 0; id = to.Next(id) {
-		l.m.harm++
+		l.m.hurts(l.attack, 1)
 		l.w.transmit(int(l.m.id)-1, int(id)-1, frame, 0)
 	}
 }

@@ -26,8 +26,9 @@ type member struct {
 
 	liar    bool
 	attacks []string
-	harm    int           // messages changed, added or kept back
-	images  []store.Image // earlier disks of one that forgets
+	harm    map[string]int // by attack: messages and proposals changed, added or kept back
+	leaked  int            // bytes handed to a third party
+	images  []store.Image  // earlier disks of one that forgets
 
 	stalled   bool
 	late      int     // ticks that are held back, while its clock stands still
@@ -56,6 +57,19 @@ type trap struct {
 	sends  int // in phase 2, how many frames still leave
 	sprung bool
 	down   int
+}
+
+// party is who a leaky member leaks to.
+type party struct {
+	m      *member
+	attack string
+}
+
+// Write implements io.Writer.
+func (p *party) Write(b []byte) (int, error) {
+	p.m.hurts(p.attack, 1)
+	p.m.leaked += len(b)
+	return len(b), nil
 }
 
 // errCrash ends a process in the middle of its work.
@@ -130,7 +144,7 @@ func (w *World) crash(m *member, keep int) {
 		w.watch.hit(proCrash)
 	}
 	if m.lies(lyingDisk) && n > 0 {
-		m.harm++
+		m.hurts(lyingDisk, 1)
 		w.watch.hit(stoLie)
 	}
 	m.disk = m.disk.Crash(kept)

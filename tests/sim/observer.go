@@ -61,6 +61,7 @@ type observer struct {
 	restTerm bftraft.Term // and when all had come to rest
 	worst    int          // the longest a request waited that was served after the healing
 	drops    map[string]int
+	refused  map[bftraft.Drop]int // what liars sent and honest nodes refused
 	injected map[Kind]int
 	hits     [numMarks]int
 }
@@ -116,7 +117,7 @@ func newObserver(w *World) *observer {
 		locked:    make(map[place]bool),
 		stored:    make(map[bftraft.Position]*bftraft.Block),
 		written:   make(map[string]kv.Revision), drops: make(map[string]int),
-		injected: make(map[Kind]int),
+		injected: make(map[Kind]int), refused: make(map[bftraft.Drop]int),
 	}
 	for _, m := range w.nodes {
 		if m.liar {
@@ -146,6 +147,9 @@ func (o *observer) dropped(m *member, from bftraft.NodeID, frame []byte, d bftra
 		o.hit(seenCaughtUp)
 	}
 	if m.liar || o.w.nodes[from-1].liar {
+		if !m.liar {
+			o.refused[d]++
+		}
 		return
 	}
 	switch d {

@@ -105,12 +105,11 @@ func (o *Options) drawLiars(r *stream) {
 	if f == 0 || r.chance(250) {
 		return
 	}
-	names := attackNames()
 	at := r.below(o.Nodes)
 	for range r.between(1, f) {
-		l := Liar{Node: at%o.Nodes + 1, Attacks: []string{names[r.below(len(names))]}}
-		if r.chance(200) {
-			l.Attacks = append(l.Attacks, names[r.below(len(names))])
+		l := Liar{Node: at%o.Nodes + 1, Attacks: []string{drawAttack(r)}}
+		for r.chance(400) && len(l.Attacks) < 4 {
+			l.Attacks = append(l.Attacks, drawAttack(r))
 		}
 		o.Liars = append(o.Liars, l)
 		at += r.between(1, 2)

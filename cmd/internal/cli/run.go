@@ -32,6 +32,7 @@ func prepare(app *ucli.App) {
 	if app.ErrWriter == nil {
 		app.ErrWriter = os.Stderr
 	}
+	app.DisableSliceFlagSeparator = true // values may have commas of their own
 	app.EnableBashCompletion = true
 	app.HideVersion = true
 	app.Version = ReadVersion().Version

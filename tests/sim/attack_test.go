@@ -1,0 +1,141 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tangaroa/adversary"
+	"tangaroa/bftraft"
+	"tangaroa/quorumcert"
+)
+
+// attackWorld is a cluster of n of which f or more lie, on a network that loses nothing. Leaders
+// resign every second until the calm begins, so that everybody's turn comes.
+func attackWorld(n int, attack string, liars int) (*World, *reigns) {
+	o := quiet(uint64(n))
+	o.Nodes, o.Calm = n, 60_000
+	for i := range liars {
+		o.Liars = append(o.Liars, Liar{i + 2, []string{attack}}) // node 2 has rank 0 in term 1
+	}
+	w := NewWorld(o)
+	r := &reigns{}
+	for at := 10; at <= o.Chaos; at += 10 {
+		w.later(at, func() { r.look(w) })
+	}
+	for at := 1000; at <= o.Chaos; at += 1000 {
+		w.later(at, func() { r.turn(w) })
+	}
+	return w, r
+}
+
+// reigns are the times that liars were seen to lead, and the terms that were ended.
+type reigns struct{ liars, ended int }
+
+func (r *reigns) look(w *World) {
+	for _, m := range w.nodes {
+		if l := m.proc.Core().Leader; !m.liar && l != 0 && w.nodes[l-1].liar {
+			r.liars++
+		}
+	}
+}
+
+// turn ends the term, in order, so that the turn of others comes.
+func (r *reigns) turn(w *World) {
+	for _, m := range w.nodes {
+		if m.proc.Core().Leading && !m.lies("clinging") {
+			r.ended++
+			m.proc.Resign()
+			w.flush(m)
+		}
+	}
+}
+
+// TestEveryAttackIsEffectiveAndHarmless lets f members do one thing. While they do, and from then
+// on, every invariant must hold, L1 among them: honest clients are served within the bound. And the
+// attack must have taken place: it did what an honest core did not want done, was refused for one
+// of the reasons that it names, was proven to everybody where it says so, and cost the liar its
+// office.
+func TestEveryAttackIsEffectiveAndHarmless(t *testing.T) {
+	for _, a := range adversary.All() {
+		for _, text := range variantsOf(a) {
+			for _, n := range []int{4, 7, 10} {
+				if n == 10 && text != a.Name {
+					continue
+				}
+				t.Run(fmt.Sprint(text, "/", n), func(t *testing.T) {
+					t.Parallel()
+					f := quorumcert.ForNodes(n).F
+					w, r := attackWorld(n, text, f)
+					require.NoError(t, w.Run())
+					requireEffect(t, w, r, a, text)
+				})
+			}
+		}
+	}
+}
+
+// requireEffect makes sure that the attack took place and what it came to.
+func requireEffect(t *testing.T, w *World, r *reigns, a adversary.Attack, text string) {
+	for _, m := range w.nodes {
+		if m.liar {
+			continue
+		}
+		s := m.proc.Core()
+		leads := s.Leader != 0 && w.nodes[s.Leader-1].liar
+		if a.Proven && text == a.Name {
+			require.True(t, s.Faulty.Has(2), "node %d holds no proof", m.id)
+			require.False(t, leads, "a proven liar leads")
+		}
+		if a.Deposed {
+			require.False(t, leads, "it was not deposed")
+		}
+	}
+	refused := 0
+	for _, d := range a.Drops {
+		refused += w.watch.refused[d]
+	}
+	if len(a.Drops) > 0 && !passive[text] {
+		require.Positive(t, refused, "%v", w.watch.refused)
+	}
+	if a.Deposed {
+		require.Positive(t, r.liars, "it never led")
+	}
+	require.Positive(t, r.ended, "nobody else led")
+	liar, harm := w.nodes[1], 0
+	for _, m := range w.nodes {
+		harm += m.harm[a.Name]
+	}
+	require.Positive(t, harm, "it did what an honest core would")
+	switch a.Name {
+	case "clinging":
+		require.True(t, liar.proc.Core().Leading, "it stepped down")
+		require.Positive(t, w.watch.refused[bftraft.Stale])
+	case "leaky":
+		require.Greater(t, int(liar.leaked), 10_000)
+	}
+}
+
+// passive are those variants of an attack that leave nothing to be refused.
+var passive = map[string]bool{
+	"ackliar,how=claim":       true, // a claim of its own, which a quorum has to share
+	"ackliar,how=some":        true, // acks kept back
+	"ackliar,how=hash":        true, // acks of a block that nobody else has
+	"hiddenlock,as=candidate": true, // nobody has a higher lock until it has led
+}
+
+// TestFalseRepliesOfMoreThanFFoolClients is the control of what clients believe: f+1 equal false
+// replies are a lie that they cannot tell, and the observer sees it.
+func TestFalseRepliesOfMoreThanFFoolClients(t *testing.T) {
+	fooled := ""
+	for seed := uint64(1); seed <= 5 && fooled == ""; seed++ {
+		w, _ := attackWorld(4, "falsereply", 2)
+		w.watch.blind = true
+		if err := w.Run(); err != nil {
+			fooled = err.Error()
+		}
+	}
+	require.True(t, strings.HasPrefix(fooled, "B10") || strings.HasPrefix(fooled, "B14"), fooled)
+}
