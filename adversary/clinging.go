@@ -1,6 +1,6 @@
 // Clinging, once it leads, does not hear of suspicions, votes and later terms, and goes on as
-// leader of its term for ever. A protocol whose nodes follow whoever sends heartbeats has two leaders.
-// The others have moved on by certificate and drop what it says (Drop stale).
+// leader of its term for ever. A protocol whose nodes follow whoever sends heartbeats has two
+// leaders. The others have moved on by certificate and drop what it says (Drop stale).
 
 package adversary
 
