@@ -36,6 +36,7 @@ func play(t *testing.T, size int, change func(*Config), plot func(*scene)) {
 		s := &scene{T: t, cluster: newCluster(t, size)}
 		cfg := DefaultConfig()
 		cfg.Genesis, cfg.Key, cfg.CheckOp = s.genesis, clientKey(), kv.CheckOp
+		cfg.Probe = -1 // each request to the leader alone, unless the test says otherwise
 		cfg.OnDissent = func(d Dissent) {
 			s.mu.Lock()
 			defer s.mu.Unlock()

@@ -48,6 +48,9 @@ type Config struct {
 	// which doubles each time.
 	Late    time.Duration
 	LateMax time.Duration
+	// Probe is how often a request goes to all nodes at once, so that they can time their leader:
+	// what the leader alone knows of, it may serve as late as it likes. Negative is never.
+	Probe time.Duration
 	// ReadTries is how often a linearizable read is asked anew before it is unsettled, and
 	// ReadPatience how long one of them waits for nodes to execute as far as the read index.
 	ReadTries    int
@@ -67,6 +70,7 @@ func DefaultConfig() Config {
 		Window: 8, BundleOps: 512, BundleBytes: 512 << 10,
 		QueueOps: 1 << 16, QueueBytes: 64 << 20,
 		Late: 300 * time.Millisecond, LateMax: 2 * time.Second,
+		Probe:     100 * time.Millisecond,
 		ReadTries: 5, ReadPatience: 3 * time.Second,
 	}
 }

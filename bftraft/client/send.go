@@ -48,7 +48,11 @@ func (c *Client) launch() bool {
 	c.stats.Requests++
 	c.stats.Ops += uint64(len(ops))
 	f.due = f.began.Add(c.pace.first())
+	if c.cfg.Probe >= 0 && f.began.Sub(c.probed) >= c.cfg.Probe {
+		f.probe, c.probed = true, f.began
+	}
 	c.send(f)
+	f.probe = false
 	return true
 }
 
@@ -95,7 +99,7 @@ func (c *Client) board() (*flight, [][]byte) {
 // leader is known, or to all.
 func (c *Client) send(f *flight) {
 	f.reach |= c.up
-	if f.toAll {
+	if f.toAll || f.probe {
 		for id := c.up.Next(0); id != 0; id = c.up.Next(id) {
 			c.sendTo(f, id)
 		}

@@ -43,6 +43,10 @@ type pending struct {
 	proposed bftraft.Term // the term in which this node, as leader, put it into a block
 	// beyond is the node that forwarded it when the client's share was used up, 0 for none.
 	beyond bftraft.NodeID
+	// placed is the term in which a block was stored that holds it, passed the one in which a
+	// block that had room for it did not; slack counts ticks that it waited for no reason.
+	placed, passed bftraft.Term
+	slack          int
 	// replies of nodes that say they have executed it; f+1 equal ones end its timer.
 	replies [quorumcert.MaxVoters]*quorumcert.Reply
 }
@@ -273,6 +277,9 @@ func (r *Replica) watchLeader() {
 		return
 	}
 	newTerm := term != r.term
+	if newTerm {
+		r.slack.bucket, r.slack.until = 0, 0
+	}
 	r.term, r.leader = term, leader
 	for _, o := range r.pool.clients {
 		if newTerm {
@@ -337,7 +344,8 @@ func (r *Replica) tickPool() {
 		}
 		starving = starving || r.now-o.since >= r.patience()
 	}
-	r.core.SetStarving(starving && r.leader != r.id)
+	slow := r.tickSlack()
+	r.core.SetStarving((starving || slow) && r.leader != r.id)
 }
 
 // pruneTicks is how often prune looks, and abandonedTimeouts how long a request may wait for those

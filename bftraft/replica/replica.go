@@ -97,6 +97,7 @@ type Replica struct {
 	sessions *sessions
 	pool     *pool
 	reads    []waitingRead
+	slack    slack
 	repeats  [crypto.MaxNodeID + 1]int // answers given again to each node, in these few ticks
 	executed bftraft.Position
 	now      uint64
@@ -215,6 +216,9 @@ func (r *Replica) do(ready *bftraft.Ready) {
 	}
 	if r.checkStorage(); r.stopped != nil {
 		return
+	}
+	for _, b := range ready.Blocks {
+		r.placed(b)
 	}
 	for i := range ready.Messages {
 		r.send(&ready.Messages[i])

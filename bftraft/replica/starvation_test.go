@@ -10,18 +10,35 @@ import (
 	"tangaroa/quorumcert"
 )
 
-// stuckCore follows a leader in a term that does not end, and commits nothing.
+// stuckCore follows a leader in a term that does not end, and commits nothing, though something is
+// on its way unless it is idle.
 type stuckCore struct {
 	Protocol
 	starving bool
+	idle     bool
+	timeout  uint64 // 10 if it is zero
+	term     bftraft.Term
 }
 
 func (*stuckCore) Tick()                     {}
-func (*stuckCore) Term() bftraft.Term        { return 1 }
+func (c *stuckCore) Term() bftraft.Term      { return max(c.term, 1) }
 func (*stuckCore) Leader() bftraft.NodeID    { return 2 }
-func (*stuckCore) Timeout() uint64           { return 10 }
 func (*stuckCore) Commit() bftraft.Position  { return bftraft.Position{} }
 func (c *stuckCore) SetStarving(starve bool) { c.starving = starve }
+
+func (c *stuckCore) Timeout() uint64 {
+	if c.timeout == 0 {
+		return 10
+	}
+	return c.timeout
+}
+
+func (c *stuckCore) Uncommitted() []*bftraft.Block {
+	if c.idle {
+		return nil
+	}
+	return make([]*bftraft.Block, 1)
+}
 
 // sentFrames counts the frames that went to each node.
 type sentFrames map[bftraft.NodeID]int
@@ -29,7 +46,8 @@ type sentFrames map[bftraft.NodeID]int
 func (s sentFrames) Send(to bftraft.NodeID, _ bftraft.Class, _ []byte) { s[to]++ }
 func (s sentFrames) Reply(ClientID, []byte)                            {}
 
-func TestStarvingRequestIsForwardedAgainAndAgain(t *testing.T) {
+// follower returns node 1 of four, led by node 2.
+func follower(t *testing.T, core *stuckCore, sent Transport) *Replica {
 	var voters []quorumcert.Voter
 	for id := byte(1); id <= 4; id++ {
 		voters = append(voters, quorumcert.Voter{
@@ -38,11 +56,16 @@ func TestStarvingRequestIsForwardedAgainAndAgain(t *testing.T) {
 	}
 	config, err := quorumcert.NewConfiguration(crypto.ZIP215(), 0, voters)
 	require.NoError(t, err)
-	core, sent := &stuckCore{}, sentFrames{}
-	r := &Replica{
-		cfg: Config{Transport: sent}, id: 1, configs: quorumcert.NewConfigurations(config),
-		core: core, sessions: newSessions(), pool: newPool(), term: 1, leader: 2,
+	return &Replica{
+		cfg: Config{Transport: sent, BlockBytes: DefaultBlockBytes}, id: 1, core: core,
+		configs: quorumcert.NewConfigurations(config), sessions: newSessions(), pool: newPool(),
+		term: 1, leader: 2,
 	}
+}
+
+func TestStarvingRequestIsForwardedAgainAndAgain(t *testing.T) {
+	core, sent := &stuckCore{}, sentFrames{}
+	r := follower(t, core, sent)
 	request := bftraft.SignRequest(crypto.Digest{}, crypto.KeyFromSeed([32]byte{9}), 1, 1,
 		[][]byte{{1}})
 	r.Request(ClientID{}, 0, request)

@@ -108,7 +108,7 @@ func (o *Options) drawLiars(r *stream) {
 	at := r.below(o.Nodes)
 	for range r.between(1, f) {
 		l := Liar{Node: at%o.Nodes + 1, Attacks: []string{drawAttack(r)}}
-		for r.chance(400) && len(l.Attacks) < 4 {
+		for r.chance(600) && len(l.Attacks) < 5 {
 			l.Attacks = append(l.Attacks, drawAttack(r))
 		}
 		o.Liars = append(o.Liars, l)

@@ -1,0 +1,133 @@
+package replica
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tangaroa/bftraft"
+	"tangaroa/crypto"
+)
+
+// slackCluster is a follower whose leader does what a test says.
+type slackCluster struct {
+	*Replica
+	core *stuckCore
+	next uint64
+	tip  bftraft.Position
+}
+
+func newSlackCluster(t *testing.T) *slackCluster {
+	core := &stuckCore{idle: true, timeout: 100}
+	return &slackCluster{Replica: follower(t, core, sentFrames{}), core: core}
+}
+
+func (c *slackCluster) request(client byte) *bftraft.Request {
+	c.next++
+	key := crypto.KeyFromSeed([32]byte{100 + client})
+	r := bftraft.SignRequest(crypto.Digest{}, key, c.next, 1, [][]byte{{1}})
+	c.Request(ClientID{}, 0, r)
+	return r
+}
+
+// serve lets clients ask again and again, each answered after some ticks, and returns after how
+// many ticks the leader is suspected; limit if it is not.
+func (c *slackCluster) serve(after, limit int) int {
+	for at := 0; at < limit; {
+		r := c.request(1)
+		for k := 0; k < after && !c.core.starving; k++ {
+			c.Tick()
+			at++
+		}
+		c.pool.executed(r)
+		c.sessions.admit(r)
+		if c.core.starving {
+			return at
+		}
+	}
+	return limit
+}
+
+func TestE5LeaderThatServesEverybodyLateIsSuspected(t *testing.T) {
+	for after, bound := range map[int]int{70: 400, 40: 400, 20: 300, 10: 200, 6: 300} {
+		at := newSlackCluster(t).serve(after, 5000)
+		require.Less(t, at, bound, "each request takes %d ticks", after)
+	}
+	require.Equal(t, 5000, newSlackCluster(t).serve(slackTolerance, 5000), "nobody is perfect")
+}
+
+func TestE5LeaderIsNotSlowWhileBlocksAreOnTheirWay(t *testing.T) {
+	c := newSlackCluster(t)
+	c.core.idle = false
+	require.Equal(t, 5000, c.serve(40, 5000))
+}
+
+func TestE5OneRequestThatIsLostDoesNotMakeALeaderSlow(t *testing.T) {
+	c := newSlackCluster(t)
+	c.request(1)
+	for range c.patience() {
+		c.Tick()
+		require.False(t, c.core.starving)
+	}
+}
+
+func TestE5BlockThatPassesARequestOverCountsUnlessItIsFull(t *testing.T) {
+	for _, full := range []bool{false, true} {
+		c := newSlackCluster(t)
+		c.core.idle = false
+		suspected := false
+		for range 20 {
+			late := c.request(1)
+			for range 2 * slackTolerance {
+				c.Tick()
+			}
+			for range 4 * slackTolerance {
+				early := c.request(2)
+				size := 1
+				if full {
+					size = DefaultBlockBytes/2 + 1
+				}
+				big := bftraft.Entry{Kind: bftraft.EntryRequest, Data: make([]byte, size)}
+				b := bftraft.NewBlock(c.tip, []bftraft.Entry{early.Entry(), big})
+				c.tip = b.End()
+				c.placed(b)
+				c.Tick()
+				suspected = suspected || c.core.starving
+				c.pool.executed(early)
+			}
+			c.pool.executed(late)
+			c.sessions.admit(late)
+		}
+		require.Equal(t, !full, suspected)
+	}
+}
+
+// TestE5WhatNoLeaderDoesBetterIsNotTheLeadersFault lets one leader after the other be slow, as on a
+// slow network: the terms must get longer and longer, and in the end nobody is suspected.
+func TestE5WhatNoLeaderDoesBetterIsNotTheLeadersFault(t *testing.T) {
+	c := newSlackCluster(t)
+	terms := 0
+	for c.serve(20, 3000) < 3000 {
+		terms++
+		c.core.term = bftraft.Term(terms + 1)
+		c.core.starving = false
+		require.Less(t, terms, 6)
+	}
+	require.GreaterOrEqual(t, terms, 2)
+	require.Positive(t, c.slack.doublings)
+	// After a long calm the tolerance comes down again.
+	for range slackCalmTimeouts * 100 * (slackDoublings + 1) {
+		c.Tick()
+	}
+	require.Zero(t, c.slack.doublings)
+	require.Less(t, c.serve(20, 3000), 3000)
+}
+
+func TestE5SuspicionThatNobodySharesIsGivenUpAndDoubted(t *testing.T) {
+	c := newSlackCluster(t)
+	require.Less(t, c.serve(20, 3000), 3000)
+	for range 101 {
+		c.Tick()
+	}
+	require.Equal(t, 1, c.slack.doublings)
+}
