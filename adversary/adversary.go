@@ -6,6 +6,7 @@ import (
 
 	"tangaroa/bftraft"
 	"tangaroa/bftraft/replica"
+	"tangaroa/internal/chance"
 	"tangaroa/quorumcert"
 )
 
@@ -28,7 +29,7 @@ type Env struct {
 	// Now counts the ticks since the start.
 	Now uint64
 	// Random is a function of the seed.
-	Random *Stream
+	Random *chance.Stream
 
 	queue []bftraft.Outbound
 	wire  replica.Transport
@@ -182,7 +183,7 @@ func Wrap(o Options, behaviours ...Behaviour) (*Liar, error) {
 	if o.Sink == nil {
 		o.Sink = io.Discard
 	}
-	return &Liar{behaviours, &Env{Options: o, Random: NewStream(o.Seed)}}, nil
+	return &Liar{behaviours, &Env{Options: o, Random: chance.NewStream(o.Seed)}}, nil
 }
 
 // Corrupt returns what makes a replica a liar: it fits node.Config.Corrupt.

@@ -8,6 +8,7 @@ import (
 	"bytes"
 
 	"tangaroa/bftraft"
+	"tangaroa/internal/chance"
 )
 
 var garbage = Attack{
@@ -39,7 +40,7 @@ func (g *rubbish) Tick(e *Env) {
 	}
 }
 
-func (g *rubbish) frame(r *Stream) []byte {
+func (g *rubbish) frame(r *chance.Stream) []byte {
 	frame := bytes.Clone(g.last)
 	switch n := len(frame); {
 	case n < 2 || r.Below(3) == 0:

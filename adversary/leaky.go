@@ -37,7 +37,10 @@ func (l leak) Inbound(e *Env, v bftraft.Verified) bool {
 
 func (l leak) Outbound(e *Env, honest []bftraft.Outbound) []bftraft.Outbound {
 	for _, m := range honest {
-		l.tell(e, "to", m.To.Members(), bftraft.Encode(m.Msg))
+		frame := bftraft.Encode(m.Msg)
+		for id := m.To.Next(0); id != 0; id = m.To.Next(id) {
+			l.tell(e, "to", id, frame)
+		}
 	}
 	return honest
 }

@@ -92,6 +92,15 @@ func Names() []string {
 	return names
 }
 
+// Find returns the attack of a name.
+func Find(name string) (Attack, error) {
+	a, err := find(name)
+	if err != nil {
+		return Attack{}, err
+	}
+	return *a, nil
+}
+
 func find(name string) (*Attack, error) {
 	for i := range attacks {
 		if attacks[i].Name == name {

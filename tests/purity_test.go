@@ -15,8 +15,9 @@ import (
 // pure lists the packages that only compute: the same inputs in the same order
 // give the same outputs, in the simulator and in a data centre.
 var pure = []string{
-	"internal/mutant",
-	"adversary", "bftraft", "bftraft/kv", "bftraft/replica", "crypto", "quorumcert",
+	"internal/chance", "internal/mutant",
+	"adversary", "adversary/rogue",
+	"bftraft", "bftraft/kv", "bftraft/replica", "crypto", "quorumcert",
 }
 
 // impure are the imports a pure package may not have, each standing for all below

@@ -51,7 +51,7 @@ type Client struct {
 
 // New connects to all nodes of a cluster. It returns at once: operations wait until nodes can be
 // reached, and links that break are made again.
-func New(cfg Config) (*Client, error) { return NewWithLink(cfg, dialHost(cfg)) }
+func New(cfg Config) (*Client, error) { return NewWithLink(cfg, DialHost(cfg)) }
 
 // NewWithLink is New over a link of the caller's, which the client closes.
 func NewWithLink(cfg Config, dial Dial) (*Client, error) {

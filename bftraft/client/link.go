@@ -54,8 +54,9 @@ func (h hostHandler) NodeUp(id crypto.NodeID) { h.to.Up(id) }
 
 func (h hostHandler) NodeDown(id crypto.NodeID) { h.to.Down(id) }
 
-// dialHost connects to all nodes of the configuration, and goes on trying until Close.
-func dialHost(cfg Config) Dial {
+// DialHost connects to all nodes of the configuration, and goes on trying until Close. Of the
+// settings it needs Key, Peers, Security, Transport and Logger.
+func DialHost(cfg Config) Dial {
 	return func(to Receiver) (Link, error) {
 		if len(cfg.Peers) == 0 {
 			return nil, fmt.Errorf("%w: Peers", ErrConfig)

@@ -39,7 +39,7 @@ func newApp(s streams) *ucli.App {
 		Flags: globalFlags(),
 		Commands: []*ucli.Command{
 			putCommand(), getCommand(), delCommand(), rangeCommand(), casCommand(), txnCommand(),
-			watchCommand(), statusCommand(), loadCommand(), verifyCommand(),
+			watchCommand(), statusCommand(), loadCommand(), verifyCommand(), attackCommand(),
 		},
 	}
 	for _, command := range app.Commands {

@@ -66,11 +66,7 @@ func connect(c *ucli.Context, change func(*client.Config)) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg := client.DefaultConfig()
-	cfg.Genesis, cfg.CheckOp = &s.genesis.Genesis, kv.CheckOp
-	cfg.Peers = s.genesis.Peers(0, s.client.Nodes)
-	cfg.Security, cfg.Transport = s.client.Security, s.client.Transport
-	cfg.Key, err = crypto.ReadKeyFile(s.client.Key, passphrase(stringOf(c, "passphrase-file")))
+	cfg, err := clientConfig(c, s)
 	if err != nil {
 		return nil, err
 	}
@@ -79,11 +75,6 @@ func connect(c *ucli.Context, change func(*client.Config)) (*session, error) {
 	if change != nil {
 		change(&cfg)
 	}
-	if !slices.ContainsFunc(cfg.Peers, func(p p2p.Peer) bool { return len(p.Addrs) > 0 }) {
-		return nil, cli.Errorf(cli.Usage,
-			"no node has an address: add them to the genesis, or as nodes to %s",
-			stringOf(c, "config"))
-	}
 	made, err := client.New(cfg)
 	if err != nil {
 		return nil, explain(err)
@@ -91,6 +82,22 @@ func connect(c *ucli.Context, change func(*client.Config)) (*session, error) {
 	limit := timeoutOf(c)
 	ctx, cancel := context.WithTimeoutCause(c.Context, limit, fmt.Errorf("after %v", limit))
 	return &session{Client: made, ctx: ctx, cancel: cancel, warn: warn}, nil
+}
+
+// clientConfig returns what the settings come to.
+func clientConfig(c *ucli.Context, s *settings) (client.Config, error) {
+	cfg := client.DefaultConfig()
+	cfg.Genesis, cfg.CheckOp = &s.genesis.Genesis, kv.CheckOp
+	cfg.Peers = s.genesis.Peers(0, s.client.Nodes)
+	cfg.Security, cfg.Transport = s.client.Security, s.client.Transport
+	if !slices.ContainsFunc(cfg.Peers, func(p p2p.Peer) bool { return len(p.Addrs) > 0 }) {
+		return cfg, cli.Errorf(cli.Usage,
+			"no node has an address: add them to the genesis, or as nodes to %s",
+			stringOf(c, "config"))
+	}
+	var err error
+	cfg.Key, err = crypto.ReadKeyFile(s.client.Key, passphrase(stringOf(c, "passphrase-file")))
+	return cfg, err
 }
 
 // close ends the connection. There is nothing left that could fail for the user.

@@ -14,6 +14,7 @@ import (
 	"github.com/anishathalye/porcupine"
 	"github.com/stretchr/testify/require"
 
+	"tangaroa/adversary"
 	"tangaroa/bftraft/client"
 	"tangaroa/bftraft/kv"
 	"tangaroa/crypto"
@@ -187,7 +188,9 @@ func TestHistoryUnderKillsAndALiarIsLinearizable(t *testing.T) {
 	}
 	kills := c.killAround(rand.New(rand.NewPCG(start, 0)), c.but(liar), r)
 	changes := c.leaderChanges(c.but(liar))
-	c.requireAttackSeen("equivocate", liar)
+	equivocate, err := adversary.Find("equivocate")
+	require.NoError(t, err)
+	c.requireAttackSeen(equivocate, liar)
 	cancel()
 	callers.Wait()
 	t.Logf("%d operations, %d unknown, %d reads saw a value, %d swaps, %d kills, term %d",

@@ -139,3 +139,30 @@ func TestFalseRepliesOfMoreThanFFoolClients(t *testing.T) {
 	}
 	require.True(t, strings.HasPrefix(fooled, "B10") || strings.HasPrefix(fooled, "B14"), fooled)
 }
+
+// TestHonestClientsAreServedBesideDishonestOnes lets two clients attack in one way, from a cluster
+// of honest members and from one with f liars.
+func TestHonestClientsAreServedBesideDishonestOnes(t *testing.T) {
+	for _, name := range rogueNames() {
+		for _, n := range []int{4, 7, 10} {
+			for _, liars := range []string{"", "starve"} {
+				if liars != "" && n != 4 {
+					continue
+				}
+				t.Run(fmt.Sprint(name, "/", n, liars), func(t *testing.T) {
+					t.Parallel()
+					o := quiet(uint64(n))
+					o.Nodes, o.Calm, o.Rogues = n, 60_000, []string{name, name}
+					if liars != "" {
+						o.Liars = []Liar{{2, []string{liars}}}
+					}
+					w := NewWorld(o)
+					require.NoError(t, w.Run())
+					for _, r := range w.rogues {
+						require.Greater(t, r.sent, 500)
+					}
+				})
+			}
+		}
+	}
+}

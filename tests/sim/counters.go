@@ -166,9 +166,9 @@ func (t *Tally) Add(w *World) {
 		}
 	}
 	for _, r := range w.rogues {
-		t.Liars[r.name]++
+		t.Liars["client "+r.name]++
 		if r.sent > 0 {
-			t.Harm[r.name]++
+			t.Harm["client "+r.name]++
 		}
 	}
 }
@@ -183,7 +183,11 @@ func (t *Tally) Rare(permille int) []string {
 				t.Runs[m.id], t.Seeds))
 		}
 	}
-	for _, a := range append(attackNames(), rogueNames()...) {
+	names := attackNames()
+	for _, name := range rogueNames() {
+		names = append(names, "client "+name)
+	}
+	for _, a := range names {
 		if t.Harm[a]*1000 < t.Seeds*permille {
 			rare = append(rare, fmt.Sprintf("%s: %d of %d seeds", a, t.Harm[a], t.Seeds))
 		}

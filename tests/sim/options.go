@@ -121,7 +121,7 @@ func (o *Options) drawLiars(r *stream) {
 
 func (o *Options) drawRogues(r *stream) {
 	names := rogueNames()
-	for len(names) > 0 && r.chance(150) && len(o.Rogues) < 3 {
+	for r.chance(150) && len(o.Rogues) < 3 {
 		o.Rogues = append(o.Rogues, names[r.below(len(names))])
 	}
 }

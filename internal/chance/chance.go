@@ -1,4 +1,14 @@
-package adversary
+// Package chance is a source of randomness that is a function of its seed alone, for attacks that
+// must do the same each time.
+//
+// # Contract
+//
+// Deterministic; not for secrets.
+//
+// # Threads
+//
+// A Stream has one owner.
+package chance
 
 // Stream is a source of chance that is a function of its seed alone (SplitMix64).
 type Stream struct{ state uint64 }
