@@ -15,6 +15,8 @@ FUZZSLICE ?= 5000x
 # "make sim" runs SEEDS seeds from FIRST on; with SEED=… or SCHEDULE=… only that one, telling all.
 SEEDS ?= 2000
 FIRST ?= 1
+# "make twins" plays the K-th of N parts: PART=K/N.
+PART ?= 1/1
 # "make bench" runs the benchmarks that match BENCH, COUNT times each.
 BENCH ?= .
 COUNT ?= 1
@@ -68,6 +70,10 @@ else
 	go test $(TAGS) ./tests/sim -run TestSweep -count=1 -timeout 0 \
 		-args -seeds=$(SEEDS) -first=$(FIRST)
 endif
+
+.PHONY: twins
+twins: ## play all scenarios of a member that runs twice, or PART=K/N of them
+	go test $(TAGS) ./tests/twins -count=1 -v -timeout 0 -args -part=$(PART)
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME=10s

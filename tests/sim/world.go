@@ -9,6 +9,7 @@ import (
 	"tangaroa/bftraft/store"
 	"tangaroa/crypto"
 	"tangaroa/quorumcert"
+	"tangaroa/tests/fake"
 )
 
 // tickMillis is how long a tick of a node lasts in virtual time.
@@ -92,13 +93,13 @@ func (w *World) keyOf(k uint64) clientKey {
 	if w.opt.RealKeys {
 		return realKey(w.opt.Seed, k)
 	}
-	return w.scheme.(*fakeScheme).key(w.opt.Seed, k)
+	return w.scheme.(*fake.Scheme).Key(w.opt.Seed, k)
 }
 
 // makeGenesis makes the keys of all, nodes and clients without processes, and who they trust.
 func (w *World) makeGenesis() {
 	o := w.opt
-	w.scheme = newFakeScheme()
+	w.scheme = fake.NewScheme()
 	if o.RealKeys {
 		w.scheme = crypto.ZIP215()
 	}
