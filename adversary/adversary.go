@@ -273,7 +273,7 @@ func (c *core) Ready() (bftraft.Ready, bool) {
 		messages = append(messages[:len(messages):len(messages)], c.env.queue...)
 		c.env.queue = nil
 	}
-	r.Messages = messages
+	r.Messages, r.Accused = messages, false // a liar goes on when it is found out
 	return r, some || len(messages) > 0
 }
 

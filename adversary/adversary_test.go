@@ -7,7 +7,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tangaroa/bftraft"
+	"tangaroa/bftraft/replica"
 	"tangaroa/crypto"
+	"tangaroa/quorumcert"
 )
 
 func TestRegistryKnowsItsAttacksAndRefusesOthers(t *testing.T) {
@@ -185,4 +187,42 @@ func TestSilentMemberSendsNothingAndStopsNothing(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestHonestMemberStopsWhenItIsProvenFaulty: somebody else signs with its key, or its disk was set
+// back (J7). It must not sign again, whenever it is started.
+func TestHonestMemberStopsWhenItIsProvenFaulty(t *testing.T) {
+	const victim, other = crypto.NodeID(4), crypto.NodeID(1)
+	c := newCluster(t, 4, nil)
+	c.request()
+	signer := crypto.NewSigner(victim, seeded(byte(victim)))
+	vote := func(candidate crypto.NodeID) quorumcert.SignedVote {
+		v := quorumcert.Vote{
+			Cluster: c.verifier.Cluster(), Term: 9, Candidate: candidate,
+			Lock: quorumcert.Lock{Hash: c.verifier.Cluster()},
+		}
+		return quorumcert.SignedVote{Vote: v, Signer: victim, Sig: quorumcert.Sign(signer, v)}
+	}
+	m := &bftraft.Accusation{Evidence: quorumcert.Evidence{
+		Votes: &quorumcert.VoteConflict{A: vote(1), B: vote(2)},
+	}}
+	bftraft.SignMessage(crypto.NewSigner(other, seeded(byte(other))), c.verifier.Cluster(), m)
+	v, drop := c.verifier.Verify(other, bftraft.Encode(m))
+	require.Equal(t, bftraft.Accepted, drop)
+	accused := c.member(victim)
+	accused.Step(v)
+	require.ErrorIs(t, accused.Flush(), replica.ErrAccused)
+	said := len(c.wire)
+	accused.Tick()
+	require.ErrorIs(t, accused.Flush(), replica.ErrAccused)
+	require.Len(t, c.wire, said, "it says something after that")
+
+	cfg := replica.Config{
+		Core: c.config(victim), Machine: &chainOf{}, Transport: accused, Storage: accused.disk,
+	}
+	again, err := replica.New(cfg)
+	require.NoError(t, err)
+	again.Tick()
+	require.ErrorIs(t, again.Flush(), replica.ErrAccused, "it is started again")
+	require.Len(t, c.wire, said)
 }

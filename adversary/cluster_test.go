@@ -46,6 +46,7 @@ type member struct {
 	*replica.Replica
 	cluster *cluster
 	id      crypto.NodeID
+	disk    *store.Memory
 	replies int
 	drops   map[crypto.NodeID]map[bftraft.Drop]int
 }
@@ -90,12 +91,10 @@ func (c *cluster) config(id crypto.NodeID) bftraft.Config {
 func (c *cluster) join(id crypto.NodeID, attack string) *member {
 	m := &member{cluster: c, id: id, drops: map[crypto.NodeID]map[bftraft.Drop]int{}}
 	core := c.config(id)
-	cfg := replica.Config{
-		Core: core, Machine: &chainOf{}, Transport: m,
-		Storage: store.NewMemory(store.Identity{
-			Cluster: core.Cluster, Node: id, Key: core.Signer.Public(),
-		}),
-	}
+	m.disk = store.NewMemory(store.Identity{
+		Cluster: core.Cluster, Node: id, Key: core.Signer.Public(),
+	})
+	cfg := replica.Config{Core: core, Machine: &chainOf{}, Transport: m, Storage: m.disk}
 	if attack != "" {
 		spec, err := Parse(attack)
 		require.NoError(c.t, err)

@@ -10,7 +10,7 @@ import (
 
 func (c *Core) onAck(from NodeID, a *quorumcert.SignedAck) Drop {
 	switch {
-	case a.Term < c.term:
+	case a.Term < c.term && !mutant.On(mutant.M19):
 		c.repair(from)
 		return Stale
 	case a.Term > c.term:
@@ -99,7 +99,7 @@ func (c *Core) storeAck(a *quorumcert.SignedAck) Drop {
 // conflict returns proof that x and y, acks of one signer and term, lie on conflicting chains, if
 // this node can show it: with its own chain, or with blocks that end at the higher ack.
 func (c *Core) conflict(x, y *quorumcert.SignedAck, extra []*Block) *quorumcert.AckConflict {
-	if x.Term != y.Term || x.Index == y.Index && x.Hash == y.Hash {
+	if x.Term != y.Term || x.Index == y.Index && x.Hash == y.Hash || mutant.On(mutant.M74) {
 		return nil
 	}
 	if c.settled(min(x.Index, y.Index)) {
@@ -266,7 +266,9 @@ func (c *Core) commitTo(at Position, cc *quorumcert.Commit) {
 	if at.Index <= c.commit.Index || !c.log.contains(at) {
 		panic("bftraft: commits only go up, along the chain")
 	}
-	c.out.Committed = append(c.out.Committed, c.log.between(c.commit.Index, at.Index)...)
+	blocks := c.log.between(c.commit.Index, at.Index)
+	c.out.Committed = append(c.out.Committed, blocks...)
+	c.learnEvidence(blocks)
 	c.commit, c.commitTerm = at, cc.Term
 	if cc.Index == at.Index {
 		c.commitCert = cc
@@ -274,23 +276,11 @@ func (c *Core) commitTo(at Position, cc *quorumcert.Commit) {
 	}
 }
 
-// convict keeps the first verified proof against a voter, makes it durable and passes it on.
+// convict keeps a verified proof against a voter and passes it on.
 func (c *Core) convict(e quorumcert.Evidence) Drop {
-	culprit := e.Culprit()
-	for i := range c.evidence {
-		if c.evidence[i].Culprit() == culprit {
-			return Duplicate
-		}
+	drop := c.hold(e)
+	if drop == Accepted {
+		c.send(c.others(), ClassConsensus, &Accusation{Evidence: e})
 	}
-	if culprit == c.id {
-		return Conflict // shown by others of this node: the replica compares it with its guard
-	}
-	if e.Verify(c.cluster, c.configs.Latest()) != nil {
-		return NoProof
-	}
-	c.faulty = c.faulty.With(culprit)
-	c.evidence = append(c.evidence, e)
-	c.out.Evidence = append(c.out.Evidence, e)
-	c.send(c.others(), ClassConsensus, &Accusation{Evidence: e})
-	return Accepted
+	return drop
 }

@@ -65,7 +65,7 @@ func (c *Core) makeAck(p proposal) {
 	}
 	c.mark, c.dirty = Lock{Term: c.term, Index: p.at.Index, Hash: p.at.Hash}, true
 	c.lastAck = c.signAck(p.at)
-	c.out.MustSync = true
+	c.out.MustSync = c.out.MustSync || !mutant.On(mutant.M14)
 	ack := c.lastAck
 	if !c.leading() {
 		c.send(c.others(), ClassConsensus, &AppendEntriesResponse{Ack: ack})
@@ -103,7 +103,7 @@ func (c *Core) announce() {
 	}
 	said := c.lastAck.Term == c.term && c.lastAck.Certified >= c.lock.Index
 	onItsWay := c.mark.Term == c.term && c.mark.Index > c.lock.Index && !c.announceNow
-	if said || onItsWay {
+	if said || onItsWay || mutant.On(mutant.M84) {
 		return
 	}
 	c.announceNow = false
@@ -136,7 +136,7 @@ func (c *Core) onAppend(from NodeID, m *AppendEntries) Drop {
 	case c.election == nil:
 		c.sendStatus(from)
 		return NoElection
-	case c.election.Leader != from:
+	case c.election.Leader != from && !mutant.On(mutant.M17):
 		return NotLeader
 	}
 	c.leaderSeen = c.now
@@ -172,7 +172,7 @@ func (c *Core) follow(blocks []*Block, a *quorumcert.SignedAck) Drop {
 
 func (c *Core) allValid(blocks []*Block) bool {
 	for _, b := range blocks {
-		if b.checked != entriesValid {
+		if b.checked != entriesValid && !mutant.On(mutant.M72) {
 			return false
 		}
 	}
@@ -190,7 +190,7 @@ func (c *Core) acceptBlocks(blocks []*Block) Drop {
 	for _, b := range blocks {
 		keepsBase = keepsBase || b.End() == Position{base.Index, base.Hash}
 	}
-	if !keepsBase {
+	if !keepsBase && !mutant.On(mutant.M11) {
 		return BadBase
 	}
 	if drop := c.replaceSuffix(blocks); drop != Accepted {
@@ -206,7 +206,7 @@ func (c *Core) acceptBlocks(blocks []*Block) Drop {
 // ackProposal acks a position on the chain that the leader proposed.
 func (c *Core) ackProposal(at Position) Drop {
 	switch base := c.election.Base; {
-	case at.Index < base.Index || !c.holdsBase():
+	case (at.Index < base.Index || !c.holdsBase()) && !mutant.On(mutant.M11):
 		return BadBase
 	case c.silenced():
 		return Conflict

@@ -25,6 +25,9 @@ const (
 	FrameReadReply   byte = 36 // a ReadReply
 	FrameStatus      byte = 37 // asks for a NodeStatus: no body
 	FrameStatusReply byte = 38 // a NodeStatus
+
+	FrameEvidence      byte = 39 // asks for all proofs that a voter is faulty: no body
+	FrameEvidenceReply byte = 40 // a list of Conviction
 )
 
 // MaxResultBytes bounds the results of one request, and the result of one read.

@@ -123,6 +123,9 @@ func NewCore(cfg Config, r Restored, reader Reader) (*Core, error) {
 		c.commitTerm = r.Commit.Term
 	}
 	tip := r.Tip
+	if mutant.On(mutant.M27) {
+		c.commit = tip
+	}
 	if mutant.On(mutant.M29) {
 		c.lock, c.lockQC = Lock{Hash: cfg.Cluster}, nil
 	}
@@ -135,7 +138,7 @@ func NewCore(cfg Config, r Restored, reader Reader) (*Core, error) {
 	c.log = loadChain(genesis, tip, c.commit.Index, reader)
 	c.backoff = min(int(c.term-max(1, min(c.term, c.commitTerm))), cfg.MaxBackoff)
 	for _, e := range r.Evidence {
-		c.faulty = c.faulty.With(e.Culprit())
+		c.condemn(e.Culprit())
 	}
 	c.evidence = append(c.evidence, r.Evidence...)
 	if c.vote.Candidate != 0 {
@@ -238,7 +241,7 @@ func (c *Core) Ready() (Ready, bool) {
 	}
 	r := c.out
 	some := r.HardState != nil || r.Truncated || len(r.Blocks) > 0 || len(r.Commits) > 0 ||
-		len(r.Evidence) > 0 || len(r.Messages) > 0 || len(r.Committed) > 0
+		len(r.Evidence) > 0 || r.Accused || len(r.Messages) > 0 || len(r.Committed) > 0
 	return r, some
 }
 
@@ -318,7 +321,8 @@ func (c *Core) takeCommitted(blocks []*Block, t Term) Drop {
 		return MissingBlocks
 	case at.Index < c.commit.Index:
 		return Conflict
-	case at.Index < c.lock.Index && c.lock.Term >= t && !c.lockLacksEntries():
+	case at.Index < c.lock.Index && c.lock.Term >= t && !c.lockLacksEntries() &&
+		!mutant.On(mutant.M83):
 		c.halt() // a certificate that contradicts a commit of no later term (A5)
 		return Conflict
 	}
@@ -341,6 +345,9 @@ func saysAck(o Outbound) bool {
 
 // silenced says whether this node has left a chain that it acked in this term.
 func (c *Core) silenced() bool {
+	if mutant.On(mutant.M73) {
+		return false
+	}
 	return c.mark.Term == c.term && !c.log.contains(Position{c.mark.Index, c.mark.Hash})
 }
 

@@ -84,11 +84,12 @@ func (c *Core) onRequestVote(from NodeID, m *RequestVote) Drop {
 	case c.election != nil && c.election.Leader != from:
 		c.repair(from)
 		return AlreadyVoted
-	case c.faulty.Has(from):
+	case c.faulty.Has(from) && !mutant.On(mutant.M85):
 		return FaultySender
-	case c.vote.Candidate != from && (c.vote.Candidate != 0 || c.mark.Term == c.term):
+	case c.vote.Candidate != from && (c.vote.Candidate != 0 || c.mark.Term == c.term) &&
+		!mutant.On(mutant.M81):
 		return AlreadyVoted
-	case !c.windowOpen(from):
+	case !c.windowOpen(from) && !mutant.On(mutant.M42):
 		return TooEarly
 	case c.refusesLock(m.Lock):
 		c.sendOne(from, ClassConsensus, &Proof{TermProof: TermProof{QC: c.lockQC}})
@@ -182,7 +183,7 @@ func (c *Core) learnElection(ec *quorumcert.EC, base *quorumcert.QC) Drop {
 // may be voted for again with a higher lock (E4), so that its votes may make two elections: the
 // higher counts, until this node has acked. The candidate itself leads with the lock it has.
 func (c *Core) wantsElection(ec *quorumcert.EC) bool {
-	switch acked := c.mark.Term == c.term; {
+	switch acked := c.mark.Term == c.term && !mutant.On(mutant.M82); {
 	case ec.Leader == c.id && !acked && ec.Base != c.lock:
 		return false
 	case c.election == nil:

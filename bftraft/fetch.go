@@ -1,6 +1,9 @@
 package bftraft
 
-import "tangaroa/quorumcert"
+import (
+	"tangaroa/internal/mutant"
+	"tangaroa/quorumcert"
+)
 
 // gather collects, aside from the log, the blocks that lead from the own chain to a target whose
 // hash is known: a leader's proposal (A2), or a certificate (N3, E4). It goes backwards, so each
@@ -72,7 +75,9 @@ func (c *Core) gatherFits(g *gather, blocks []*Block) bool {
 	for _, b := range blocks {
 		bytes += len(b.raw)
 	}
-	if len(g.blocks)+len(blocks) > 2*c.cfg.MaxUncommitted || bytes > 2*c.cfg.MaxUncommittedBytes {
+	tooMany := len(g.blocks)+len(blocks) > 2*c.cfg.MaxUncommitted ||
+		bytes > 2*c.cfg.MaxUncommittedBytes
+	if tooMany && !mutant.On(mutant.M50) {
 		return false
 	}
 	g.bytes = bytes
@@ -308,6 +313,9 @@ func (c *Core) askCommitted() {
 }
 
 func (c *Core) onFetchCommitted(from NodeID, m *FetchCommitted) Drop {
+	if mutant.On(mutant.M47) {
+		return Unserved
+	}
 	if m.After.Index >= c.commit.Index || !c.serve(from) || !c.log.contains(m.After) {
 		return Unserved
 	}

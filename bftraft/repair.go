@@ -1,6 +1,9 @@
 package bftraft
 
-import "tangaroa/quorumcert"
+import (
+	"tangaroa/internal/mutant"
+	"tangaroa/quorumcert"
+)
 
 // heartbeat says where this node is and repeats what may have been lost (N6). Whoever shows less
 // is sent what it lacks when its own status comes in.
@@ -82,6 +85,9 @@ func (c *Core) onStatus(from NodeID, m *Status) Drop {
 		c.repair(from)
 		return Stale
 	case m.Term > c.term:
+		if mutant.On(mutant.M43) {
+			c.enterTerm(m.Term, TermProof{})
+		}
 		c.sendStatus(from)
 		return FutureTerm
 	}
@@ -99,7 +105,7 @@ func (c *Core) onStatus(from NodeID, m *Status) Drop {
 // the leader's election, the lock, this node's newest ack (N6). Once in a tick is enough.
 func (c *Core) repair(to NodeID) {
 	p := &c.peers[to]
-	if p.repairedAt == c.now && c.now > 0 {
+	if p.repairedAt == c.now && c.now > 0 || mutant.On(mutant.M79) {
 		return
 	}
 	p.repairedAt = c.now
@@ -200,6 +206,9 @@ func (c *Core) learnQC(from NodeID, qc *quorumcert.QC) Drop {
 // contradictsCommit says whether a certificate of term t for a position proves that more than f
 // are faulty: certificates of a term not below that of a commit extend what is committed (A5).
 func (c *Core) contradictsCommit(at Position, t Term) bool {
+	if mutant.On(mutant.M80) {
+		return false
+	}
 	return t >= c.commitTerm && at.Index <= c.commit.Index && c.commitTerm > 0 &&
 		!c.log.contains(at)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"tangaroa/crypto"
+	"tangaroa/internal/mutant"
 	"tangaroa/quorumcert"
 )
 
@@ -76,9 +77,10 @@ func (c *Core) suspicionCause() Cause {
 	switch {
 	case !c.electionConfig().Has(c.id):
 		return CauseNone
-	case c.resigned || c.election != nil && !c.electionConfig().Has(c.election.Leader):
+	case c.resigned && !mutant.On(mutant.M75) ||
+		c.election != nil && !c.electionConfig().Has(c.election.Leader):
 		return CauseResigned
-	case c.election != nil && c.faulty.Has(c.election.Leader):
+	case c.election != nil && c.faulty.Has(c.election.Leader) && !mutant.On(mutant.M77):
 		return CauseProof
 	case c.silent():
 		return CauseSilence
@@ -92,7 +94,14 @@ func (c *Core) suspicionCause() Cause {
 			others++
 		}
 	}
-	if others > c.electionConfig().Size().F {
+	enough := c.electionConfig().Size().F + 1
+	switch {
+	case mutant.On(mutant.M45):
+		enough = 1
+	case mutant.On(mutant.M86):
+		enough = quorumcert.MaxVoters
+	}
+	if others >= enough {
 		return CauseOthers
 	}
 	return CauseNone
@@ -102,6 +111,9 @@ func (c *Core) suspicionCause() Cause {
 // elected, for the election timeout (E1a).
 func (c *Core) silent() bool {
 	quiet := c.now - c.leaderSeen
+	if mutant.On(mutant.M78) {
+		return false
+	}
 	return !c.leading() && quiet >= c.timeout() && quiet >= c.timeout()+c.jitter()
 }
 
@@ -129,7 +141,11 @@ func (c *Core) collectSuspicion(m *Suspect) {
 	}
 	cfg := c.electionConfig()
 	sigs := c.suspicions.Take(cfg.Members())
-	if sigs.Signers.Len() >= cfg.Size().Q {
+	need := cfg.Size().Q
+	if mutant.On(mutant.M76) {
+		need = cfg.Size().F + 1
+	}
+	if sigs.Signers.Len() >= need {
 		tc := &quorumcert.TC{Term: c.term, Signatures: sigs}
 		c.enterTerm(c.term+1, TermProof{TC: tc})
 	}
@@ -152,6 +168,9 @@ func (c *Core) enterTerm(t Term, proof TermProof) {
 	c.termStart, c.leaderSeen, c.calmSince = c.now, c.now, c.now
 	c.announceNow, c.gather = false, nil
 	c.backoff = min(c.backoff+1, c.cfg.MaxBackoff)
+	if mutant.On(mutant.M44) {
+		c.backoff = 0
+	}
 }
 
 // tickBackoff takes one doubling back after each full timeout in which a leader was in office and
@@ -169,7 +188,7 @@ func (c *Core) tickBackoff() {
 
 // SetStarving says whether a client's lowest outstanding request has waited for longer than this
 // node is willing to accept from the leader of the term (E5).
-func (c *Core) SetStarving(on bool) { c.starving = on }
+func (c *Core) SetStarving(on bool) { c.starving = on && !mutant.On(mutant.M40) }
 
 // Resign makes this node, if it leads, ask to be replaced; it proposes nothing more (E1e).
 func (c *Core) Resign() {

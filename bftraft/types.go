@@ -53,7 +53,7 @@ const (
 	EntryRequest       EntryKind = 1 // a client's signed Request
 	EntryConfiguration EntryKind = 2 // a change of members; refused until membership changes exist
 	EntryCommit        EntryKind = 3 // the commit certificate of a configuration entry; likewise
-	EntryEvidence      EntryKind = 4 // a proof against a voter; likewise
+	EntryEvidence      EntryKind = 4 // a proof against a voter: see EvidenceEntry
 )
 
 // Entry is one place of the log. Data must not be changed.
@@ -191,6 +191,10 @@ type Ready struct {
 	Commits   []*quorumcert.Commit
 	Evidence  []quorumcert.Evidence
 	MustSync  bool
+
+	// Accused says that Evidence, now or in what was restored, proves this node itself faulty: it
+	// should stop signing for good, once this is durable.
+	Accused bool
 
 	// 2. Send.
 	Messages []Outbound

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"tangaroa/crypto"
+	"tangaroa/internal/mutant"
 	"tangaroa/quorumcert"
 )
 
@@ -168,6 +169,9 @@ func (v *Verifier) verifyContent(m Message) Drop {
 
 // follow says whether the blocks follow each other.
 func follow(blocks []*Block) bool {
+	if mutant.On(mutant.M18) {
+		return true
+	}
 	for i := 1; i < len(blocks); i++ {
 		if blocks[i].Before() != blocks[i-1].End() {
 			return false
@@ -310,6 +314,9 @@ func (v *Verifier) checkEntries(entries []Entry) checkState {
 	checks := make([]crypto.Check, 0, len(entries))
 	digests := make([]Digest, len(entries))
 	for i, e := range entries {
+		if e.Kind == EntryEvidence && v.provesFault(e.Data) {
+			continue
+		}
 		if e.Kind != EntryRequest {
 			return entriesInvalid
 		}
@@ -326,10 +333,16 @@ func (v *Verifier) checkEntries(entries []Entry) checkState {
 			Key: key, Domain: crypto.DomainRequest, Msg: digests[i][:], Sig: r.Sig,
 		})
 	}
-	if !v.configs.Latest().VerifyAll(checks) {
+	if !v.configs.Latest().VerifyAll(checks) && !mutant.On(mutant.M33) {
 		return entriesInvalid
 	}
 	return entriesValid
+}
+
+// provesFault says whether the data of an evidence entry is a proof that verifies.
+func (v *Verifier) provesFault(data []byte) bool {
+	e, ok := DecodeEvidence(data)
+	return ok && e.Verify(v.cluster, v.configs.Latest()) == nil
 }
 
 // VerifyRequest judges a client's request by the rule that also judges entries.

@@ -3,6 +3,8 @@ package crypto
 import (
 	"crypto/sha256"
 	"encoding/binary"
+
+	"tangaroa/internal/mutant"
 )
 
 // Domain names the purpose of bytes that are hashed or signed. Every kind has its
@@ -79,6 +81,9 @@ func Hash(d Domain, parts ...[]byte) Digest {
 // its length as eight bytes, big-endian, then the message. The message runs to
 // the end and needs no length of its own.
 func SignedBytes(d Domain, msg []byte) []byte {
+	if mutant.On(mutant.M07) {
+		d = ""
+	}
 	out := make([]byte, 0, 8+len(d)+len(msg))
 	out = binary.BigEndian.AppendUint64(out, uint64(len(d)))
 	out = append(out, d...)

@@ -28,8 +28,13 @@ type Size struct {
 // least F+1 voters, hence an honest one, and Q <= N-F, hence the honest alone make one.
 func ForNodes(n int) Size {
 	f := (n - 1) / 3
-	if mutant.On(mutant.M02) {
+	switch {
+	case mutant.On(mutant.M01):
+		return Size{N: n, F: f, Q: 2 * f}
+	case mutant.On(mutant.M02):
 		return Size{N: n, F: f, Q: f + 1}
+	case mutant.On(mutant.M09):
+		return Size{N: n, F: f, Q: 2*f + 1}
 	}
 	return Size{N: n, F: f, Q: (n + f + 2) / 2}
 }

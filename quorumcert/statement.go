@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"tangaroa/crypto"
+	"tangaroa/internal/mutant"
 )
 
 // Statement is a fixed-layout byte string that names the cluster and is signed in a domain of its
@@ -42,6 +43,16 @@ func (a Ack) Domain() crypto.Domain { return crypto.DomainAck }
 
 // AppendTo appends cluster, term, index, hash, certified: 88 bytes.
 func (a Ack) AppendTo(b []byte) []byte {
+	switch {
+	case mutant.On(mutant.M06a):
+		a.Term = 0
+	case mutant.On(mutant.M06b):
+		a.Index = 0
+	case mutant.On(mutant.M06c):
+		a.Hash = crypto.Digest{}
+	case mutant.On(mutant.M08):
+		a.Cluster = crypto.Digest{}
+	}
 	b = append(b, a.Cluster[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(a.Term))
 	b = binary.BigEndian.AppendUint64(b, uint64(a.Index))
@@ -62,6 +73,9 @@ func (v Vote) Domain() crypto.Domain { return crypto.DomainVote }
 
 // AppendTo appends cluster, term, candidate, lock term, lock index, lock hash: 89 bytes.
 func (v Vote) AppendTo(b []byte) []byte {
+	if mutant.On(mutant.M07b) {
+		v.Candidate = 0
+	}
 	b = append(b, v.Cluster[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(v.Term))
 	b = append(b, byte(v.Candidate))
@@ -86,6 +100,9 @@ func (s Suspicion) Domain() crypto.Domain { return crypto.DomainSuspect }
 
 // AppendTo appends cluster, term: 40 bytes.
 func (s Suspicion) AppendTo(b []byte) []byte {
+	if mutant.On(mutant.M71) {
+		s.Term = 0
+	}
 	b = append(b, s.Cluster[:]...)
 	return binary.BigEndian.AppendUint64(b, uint64(s.Term))
 }

@@ -46,6 +46,7 @@ type Client struct {
 	oldest     int // place in settled to be taken next
 	reads      map[bftraft.Digest]*reading
 	statuses   []*survey
+	proofs     []*proofs
 	stats      Stats
 }
 

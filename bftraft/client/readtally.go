@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"tangaroa/bftraft"
+	"tangaroa/internal/mutant"
 	"tangaroa/quorumcert"
 )
 
@@ -53,12 +54,21 @@ func (t *ReadTally) Add(r *bftraft.ReadReply) Verdict {
 	}
 	if !t.fixed() && !t.locks.Has(r.Signer) {
 		t.locks = t.locks.With(r.Signer)
+		if mutant.On(mutant.M34) {
+			return t.settleAny(r)
+		}
 		t.index = max(t.index, r.Lock.Index)
 	}
 	if !t.note(r) {
 		return Repeats
 	}
 	return t.settle()
+}
+
+// settleAny is what a client does that believes the first node it hears.
+func (t *ReadTally) settleAny(r *bftraft.ReadReply) Verdict {
+	t.settled, t.result, t.at = true, r.Result, r.Executed
+	return Settled
 }
 
 // fixed says that the read index is known. Once it is, further locks do not move it.

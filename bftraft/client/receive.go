@@ -23,6 +23,8 @@ func (c *Client) Frame(from bftraft.NodeID, frame []byte) {
 		ok = c.takeReadReply(from, frame)
 	case bftraft.FrameStatusReply:
 		ok = c.takeStatus(from, frame)
+	case bftraft.FrameEvidenceReply:
+		ok = c.takeEvidence(from, frame)
 	}
 	if !ok {
 		c.report([]Dissent{{Node: from, Kind: DissentInvalid}})

@@ -3,6 +3,7 @@ package client
 import (
 	"tangaroa/bftraft"
 	"tangaroa/crypto"
+	"tangaroa/internal/mutant"
 	"tangaroa/quorumcert"
 )
 
@@ -119,10 +120,15 @@ func (t *Tally) count(r *bftraft.BlockReply, key replyKey) (Verdict, *Answer) {
 			same = same.With(v.signer)
 		}
 	}
-	if same.Len() <= t.configs.For(r.Reply.Index).Size().F {
+	need := t.configs.For(r.Reply.Index).Size().F + 1
+	if mutant.On(mutant.M30) {
+		need = 1
+	}
+	if same.Len() < need {
 		return Counted, nil
 	}
-	a := &Answer{Mine: r.Request == t.request, Reply: r, Proof: quorumcert.Receipt{Reply: r.Reply}}
+	mine := r.Request == t.request || mutant.On(mutant.M31)
+	a := &Answer{Mine: mine, Reply: r, Proof: quorumcert.Receipt{Reply: r.Reply}}
 	for _, v := range t.voices {
 		a.Voices = a.Voices.With(v.signer)
 	}

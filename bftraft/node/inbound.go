@@ -45,6 +45,7 @@ type ask struct {
 	request *bftraft.Request
 	read    *bftraft.ReadRequest
 	status  bool
+	proofs  bool
 	look    func(*replica.Replica)
 }
 
@@ -192,6 +193,8 @@ func (in *inbound) judge(f *clientFrame) (ask, bool) {
 		a.read, err = bftraft.DecodeReadRequest(f.frame)
 	case f.frame[0] == bftraft.FrameStatus && len(f.frame) == 1:
 		a.status = true
+	case f.frame[0] == bftraft.FrameEvidence && len(f.frame) == 1:
+		a.proofs = true
 	default:
 		err = bftraft.ErrClientMessage
 	}

@@ -332,6 +332,9 @@ func (n *Node) answer(a *ask) {
 		n.replica.Read(a.client, a.read)
 	case a.status:
 		n.network.ReplyClient(p2p.ConnID(a.client.Conn), n.replica.NodeStatus())
+	case a.proofs:
+		n.network.ReplyClient(p2p.ConnID(a.client.Conn),
+			bftraft.EncodeConvictions(n.replica.Convictions()))
 	case a.look != nil:
 		a.look(n.replica)
 	}

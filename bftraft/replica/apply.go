@@ -36,6 +36,10 @@ func (r *Replica) execute(b *bftraft.Block) []executedRequest {
 	leaves := make([]bftraft.Digest, len(b.Entries()))
 	done := make([]executedRequest, 0, len(leaves))
 	for i, e := range b.Entries() {
+		if e.Kind == bftraft.EntryEvidence {
+			leaves[i] = r.evidence.execute(b.First()+bftraft.Index(i), e)
+			continue
+		}
 		req, err := bftraft.DecodeRequest(e.Data)
 		if err != nil || e.Kind != bftraft.EntryRequest {
 			panic("replica: an entry that may not stand in a block was committed")

@@ -6,6 +6,7 @@ import (
 
 	"tangaroa/bftraft"
 	"tangaroa/crypto"
+	"tangaroa/internal/mutant"
 	"tangaroa/quorumcert"
 )
 
@@ -91,8 +92,9 @@ func (p *pool) add(
 		return true, false
 	}
 	q := &pending{Request: r, since: now}
-	if len(o.requests) >= MaxOutstanding ||
-		len(o.requests) > 0 && o.bytes+len(r.Raw()) > MaxOutstandingBytes {
+	full := len(o.requests) >= MaxOutstanding ||
+		len(o.requests) > 0 && o.bytes+len(r.Raw()) > MaxOutstandingBytes
+	if full && !mutant.On(mutant.M91) {
 		if from == 0 || !next || o.usedBy(from) {
 			return false, false
 		}
@@ -234,7 +236,7 @@ func classOf(frame []byte) bftraft.Class {
 }
 
 func (r *Replica) forward(req *bftraft.Request, to bftraft.Set) {
-	if to = to.Without(r.id); to == 0 {
+	if to = to.Without(r.id); to == 0 || mutant.On(mutant.M89) {
 		return
 	}
 	frame := bftraft.RequestFrame(req.Raw())
@@ -279,6 +281,7 @@ func (r *Replica) watchLeader() {
 	newTerm := term != r.term
 	if newTerm {
 		r.slack.bucket, r.slack.until = 0, 0
+		r.evidence.offered = 0
 	}
 	r.term, r.leader = term, leader
 	for _, o := range r.pool.clients {
@@ -300,6 +303,7 @@ func (r *Replica) watchLeader() {
 func (r *Replica) markProposed() {
 	for _, b := range r.core.Uncommitted() {
 		for _, e := range b.Entries() {
+			r.evidence.stands(e)
 			req, err := bftraft.DecodeRequest(e.Data)
 			if err != nil {
 				continue
@@ -325,7 +329,10 @@ func (r *Replica) tickPool() {
 	if r.now%pruneTicks == 0 {
 		r.prune()
 	}
-	for _, o := range r.pool.clients {
+	for i, o := range r.pool.clients {
+		if i > 0 && mutant.On(mutant.M41) {
+			break
+		}
 		p := r.lowest(o)
 		if p == nil {
 			o.watchedSequence = 0
@@ -358,6 +365,9 @@ const (
 // prune forgets requests that cannot be executed: those of sessions that are no longer accepted,
 // and those that have long waited for a sequence that never came.
 func (r *Replica) prune() {
+	if mutant.On(mutant.M52) {
+		return
+	}
 	limit := abandonedTimeouts * r.core.Timeout()
 	for _, o := range r.pool.clients {
 		lowest := r.lowest(o)
@@ -391,7 +401,7 @@ func (r *Replica) lowest(o *outstanding) *pending {
 // proposeNext makes the next block, if this node leads, there is room, and something to order.
 func (r *Replica) proposeNext() {
 	r.watchLeader()
-	if r.leader != r.id || len(r.pool.clients) == 0 {
+	if r.leader != r.id || len(r.pool.clients) == 0 && !r.evidence.waits() {
 		return
 	}
 	for r.core.Room() {
@@ -406,8 +416,11 @@ func (r *Replica) proposeNext() {
 // nextEntries takes clients in turn, one request at a time, so that a flood by some does not
 // starve the others (E5), until the block is full or nothing is left.
 func (r *Replica) nextEntries() []bftraft.Entry {
-	var entries []bftraft.Entry
+	entries := r.evidence.next()
 	size := 0
+	for _, e := range entries {
+		size += len(e.Data)
+	}
 	start, _ := slices.BinarySearchFunc(r.pool.clients, r.pool.turn,
 		func(o *outstanding, k crypto.PublicKey) int { return bytes.Compare(o.key[:], k[:]) })
 	n := len(r.pool.clients)

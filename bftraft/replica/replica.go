@@ -7,8 +7,13 @@ import (
 
 	"tangaroa/bftraft"
 	"tangaroa/crypto"
+	"tangaroa/internal/mutant"
 	"tangaroa/quorumcert"
 )
+
+// ErrAccused is why a replica stops that is itself proven faulty: somebody else signs with its key,
+// or its disk was set back. It must not sign again under this key (J7).
+var ErrAccused = errors.New("this node is proven faulty: its key signed contradicting statements")
 
 // ErrStopped is returned by Flush once the replica has stopped for good; it wraps the reason.
 var ErrStopped = errors.New("replica stopped")
@@ -100,6 +105,7 @@ type Replica struct {
 	slack    slack
 	repeats  [crypto.MaxNodeID + 1]int // answers given again to each node, in these few ticks
 	executed bftraft.Position
+	evidence evidence
 	now      uint64
 	term     bftraft.Term
 	leader   bftraft.NodeID
@@ -140,6 +146,7 @@ func New(cfg Config) (*Replica, error) {
 		sessions: newSessions(), pool: newPool(),
 		executed: bftraft.Position{Hash: cfg.Core.Cluster},
 	}
+	r.evidence.known = restored.Evidence
 	if cfg.Wrap != nil {
 		r.core = cfg.Wrap(core)
 	}
@@ -148,6 +155,9 @@ func New(cfg Config) (*Replica, error) {
 
 // replay executes what was committed before the start. Nobody is told the results again.
 func (r *Replica) replay(to bftraft.Position) error {
+	if mutant.On(mutant.M28) {
+		r.executed = to
+	}
 	for r.executed.Index < to.Index {
 		b, ok := r.cfg.Storage.Block(r.executed.Index + 1)
 		if !ok || b.Before() != r.executed {
@@ -209,12 +219,17 @@ func (r *Replica) do(ready *bftraft.Ready) {
 		if ready.MustSync {
 			r.stats.Synced++
 		}
-		if err := r.cfg.Storage.Save(ready); err != nil {
+		if err := r.cfg.Storage.Save(ready); err != nil && !mutant.On(mutant.M60) {
 			r.stop(fmt.Errorf("save: %w", err))
 			return
 		}
 	}
 	if r.checkStorage(); r.stopped != nil {
+		return
+	}
+	r.evidence.known = append(r.evidence.known, ready.Evidence...)
+	if ready.Accused {
+		r.stop(ErrAccused)
 		return
 	}
 	for _, b := range ready.Blocks {
@@ -235,7 +250,7 @@ func (r *Replica) do(ready *bftraft.Ready) {
 // checkStorage stops the replica if its storage has failed: what it could not read it might have
 // taken for something that is not there.
 func (r *Replica) checkStorage() {
-	if err := r.cfg.Storage.Err(); err != nil && r.stopped == nil {
+	if err := r.cfg.Storage.Err(); err != nil && r.stopped == nil && !mutant.On(mutant.M60) {
 		r.stop(err)
 	}
 }
@@ -266,8 +281,9 @@ func (r *Replica) Executed() bftraft.Position { return r.executed }
 // Machine returns the state machine, for its owner to look at between calls.
 func (r *Replica) Machine() StateMachine { return r.cfg.Machine }
 
-// SessionsDigest returns a digest of the replicated session state.
-func (r *Replica) SessionsDigest() crypto.Digest { return r.sessions.digest() }
+// SessionsDigest returns a digest of the replicated state beside the state machine: the sessions,
+// and who was convicted where.
+func (r *Replica) SessionsDigest() crypto.Digest { return r.evidence.digest(r.sessions.digest()) }
 
 // NodeStatus returns the signed frame that answers a client's question for the node's status.
 func (r *Replica) NodeStatus() []byte {

@@ -7,6 +7,7 @@ import (
 
 	"tangaroa/bftraft"
 	"tangaroa/crypto"
+	"tangaroa/internal/mutant"
 	"tangaroa/quorumcert"
 )
 
@@ -102,9 +103,9 @@ func (s *sessions) admit(r *bftraft.Request) bftraft.Outcome {
 	switch {
 	case !ok:
 		return bftraft.Expired
-	case r.Sequence <= last:
+	case r.Sequence <= last && !mutant.On(mutant.M32):
 		return bftraft.Repeated
-	case r.Sequence != last+1:
+	case r.Sequence > last+1 && !mutant.On(mutant.M87):
 		return bftraft.OutOfOrder
 	}
 	s.open(r.Client, r.Session).last = r.Sequence

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"tangaroa/bftraft"
+	"tangaroa/internal/mutant"
 	"tangaroa/quorumcert"
 )
 
@@ -75,7 +76,7 @@ func (r *Replica) tickSlack() bool {
 	} else if s.bucket > 0 && r.now%slackLeak == 0 {
 		s.bucket--
 	}
-	if s.bucket >= int(timeout/2) {
+	if s.bucket >= int(timeout/2) && !mutant.On(mutant.M92) {
 		if s.blamed {
 			s.doubt(r.now)
 		}

@@ -22,6 +22,7 @@ import (
 
 	"tangaroa/bftraft"
 	"tangaroa/crypto"
+	"tangaroa/internal/mutant"
 )
 
 const (
@@ -135,6 +136,9 @@ func Open(dir string, o Options) (*Badger, error) {
 	s := &Badger{dir: filepath.Clean(dir), options: o, logger: o.Logger}
 	var err error
 	if s.guard, err = openGuard(filepath.Join(s.dir, guardFile)); err != nil {
+		if mutant.On(mutant.M61) && errors.Is(err, ErrMissing) && Create(dir, o.Identity) == nil {
+			return Open(dir, o)
+		}
 		return nil, err
 	}
 	if err := s.open(); err != nil {

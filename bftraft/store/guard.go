@@ -12,6 +12,7 @@ import (
 
 	"tangaroa/bftraft"
 	"tangaroa/crypto"
+	"tangaroa/internal/mutant"
 	"tangaroa/quorumcert"
 )
 
@@ -78,6 +79,8 @@ func decodePromise(slot []byte) (promise, bool) {
 // that it is the lock of that batch the digest shows.
 func (p *promise) judge(st *state, digest crypto.Digest) error {
 	switch {
+	case mutant.On(mutant.M64):
+		return nil
 	case st.seq < p.seq:
 		return fmt.Errorf("%w: it has batch %d, the guard %d", ErrBehindGuard, st.seq, p.seq)
 	case st.seq == p.seq && digest != p.digest:
@@ -167,6 +170,11 @@ func (g *guard) write(p promise) error {
 	slot := 1 - g.slot
 	if _, err := g.file.WriteAt(p.encode(), int64(slot*slotBytes)); err != nil {
 		return fmt.Errorf("write guard: %w", err)
+	}
+	if mutant.On(mutant.M65) {
+		if _, err := g.file.WriteAt(p.encode(), int64(g.slot*slotBytes)); err != nil {
+			return err
+		}
 	}
 	if err := datasync(g.file); err != nil {
 		return fmt.Errorf("sync guard: %w", err)

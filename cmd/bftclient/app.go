@@ -39,7 +39,8 @@ func newApp(s streams) *ucli.App {
 		Flags: globalFlags(),
 		Commands: []*ucli.Command{
 			putCommand(), getCommand(), delCommand(), rangeCommand(), casCommand(), txnCommand(),
-			watchCommand(), statusCommand(), loadCommand(), verifyCommand(), attackCommand(),
+			watchCommand(), statusCommand(), loadCommand(), verifyCommand(),
+			evidenceCommand(), attackCommand(),
 		},
 	}
 	for _, command := range app.Commands {

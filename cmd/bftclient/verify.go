@@ -36,10 +36,11 @@ type provenOp struct {
 
 func verifyCommand() *ucli.Command {
 	return &ucli.Command{
-		Name: "verify", Usage: "check a receipt, offline", ArgsUsage: "RECEIPT|-",
+		Name: "verify", Usage: "check a receipt or a proof against a node, offline",
+		ArgsUsage: "FILE|-",
 		Description: `Needs nothing but the genesis, from --genesis or the settings of a client. What
 it prints is proven: that this client asked for these operations, and that the cluster executed
-them with these results.`,
+them with these results; or that a node has signed two statements that contradict each other.`,
 		Flags: []ucli.Flag{
 			hexFlag(),
 			&ucli.StringFlag{Name: "genesis", Usage: "genesis of the cluster, `FILE` genesis.json"},
@@ -55,6 +56,9 @@ them with these results.`,
 			text, err := readInput(c, c.Args().First(), client.MaxReceiptBytes)
 			if err != nil {
 				return err
+			}
+			if client.IsEvidence(text) {
+				return verifyEvidence(c, g, text)
 			}
 			receipt, err := client.DecodeReceipt(text)
 			if err != nil {

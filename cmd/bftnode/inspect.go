@@ -219,6 +219,12 @@ func (x *examiner) commit(c *quorumcert.Commit, at bftraft.Position) error {
 func (x *examiner) entries(b *bftraft.Block) error {
 	for i, e := range b.Entries() {
 		index := b.First() + quorumcert.Index(i)
+		if e.Kind == bftraft.EntryEvidence {
+			if err := x.evidenceEntry(index, b.Last(), e); err != nil {
+				return err
+			}
+			continue
+		}
 		if e.Kind != bftraft.EntryRequest {
 			return fmt.Errorf("entry %d is of kind %d, which may not stand here", index, e.Kind)
 		}
@@ -238,6 +244,27 @@ func (x *examiner) entries(b *bftraft.Block) error {
 			text.Ops = append(text.Ops, describeOp(op))
 		}
 		x.report.Entries = append(x.report.Entries, text)
+	}
+	return nil
+}
+
+// evidenceEntry verifies a proof that stands in the log.
+func (x *examiner) evidenceEntry(
+	index, block quorumcert.Index, e bftraft.Entry,
+) error {
+	proof, ok := bftraft.DecodeEvidence(e.Data)
+	if !ok {
+		return fmt.Errorf("entry %d is no proof, and of the kind of one", index)
+	}
+	if err := proof.Verify(x.report.Cluster, x.verifier.Configurations().Latest()); err != nil {
+		return fmt.Errorf("entry %d: %w", index, err)
+	}
+	if index >= x.from && index <= x.to {
+		x.report.Entries = append(x.report.Entries, entryText{
+			Index: index, Block: block, Committed: index <= x.report.Commit.Index,
+			Ops: []string{fmt.Sprintf("node %d is faulty: %s", proof.Culprit(),
+				explain(node.Describe(proof)))},
+		})
 	}
 	return nil
 }

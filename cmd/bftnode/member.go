@@ -10,6 +10,7 @@ import (
 	"tangaroa/bftraft"
 	"tangaroa/bftraft/kv"
 	"tangaroa/bftraft/node"
+	"tangaroa/bftraft/replica"
 	"tangaroa/bftraft/store"
 	"tangaroa/cmd/internal/cli"
 	"tangaroa/cmd/internal/clusterfile"
@@ -125,6 +126,9 @@ func storeError(s *clusterfile.Node, err error) error {
 			"if it has, it needs a new key"
 	case errors.Is(err, store.ErrWrongIdentity):
 		advice = "check data, id, key and genesis"
+	case errors.Is(err, replica.ErrAccused):
+		return cli.Errorf(cli.MustNotSign, "must not sign: %w: another process uses its key, or its "+
+			"disk was set back; give node %d a new key", err, s.ID)
 	case store.MustNotSign(err):
 		advice = "its disk has lost what it may have signed, so it needs a new key"
 	default:

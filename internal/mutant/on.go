@@ -2,11 +2,15 @@
 
 package mutant
 
-// active is set between the runs of a test, which has one world at a time.
-var active ID
+import "os"
+
+// Variable is the environment variable that names the mutant that is active.
+const Variable = "TANGAROA_MUTANT"
+
+var active = ID(os.Getenv(Variable))
 
 // On says whether a mutant is active.
 func On(id ID) bool { return active == id }
 
-// Set makes one mutant active, or none.
+// Set makes one mutant active, or none, between the runs of a test.
 func Set(id ID) { active = id }

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -87,6 +88,9 @@ func requireEffect(t *testing.T, w *World, r *reigns, a adversary.Attack, text s
 		leads := s.Leader != 0 && w.nodes[s.Leader-1].liar
 		if a.Proven && text == a.Name {
 			require.True(t, s.Faulty.Has(2), "node %d holds no proof", m.id)
+			require.True(t, slices.ContainsFunc(m.proc.Convictions(), func(c bftraft.Conviction) bool {
+				return c.Evidence.Culprit() == 2 && c.Index > 0
+			}), "node %d has no proof in its log", m.id)
 			require.False(t, leads, "a proven liar leads")
 		}
 		if a.Deposed {

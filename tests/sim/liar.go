@@ -227,6 +227,7 @@ func (p *seeing) Propose(entries []bftraft.Entry) {
 // Ready implements replica.Protocol.
 func (p *seeing) Ready() (bftraft.Ready, bool) {
 	r, some := p.Protocol.Ready()
+	r.Accused = false // a liar goes on when it is found out
 	for _, o := range r.Messages {
 		tellEach(o, p.meter.out)
 	}

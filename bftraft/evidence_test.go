@@ -1,0 +1,82 @@
+package bftraft
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
+
+func sampleVotes(cluster Digest, id NodeID) quorumcert.Evidence {
+	signer := crypto.NewSigner(id, crypto.KeyFromSeed([32]byte{byte(id)}))
+	vote := func(candidate NodeID) quorumcert.SignedVote {
+		v := quorumcert.Vote{
+			Cluster: cluster, Term: 3, Candidate: candidate, Lock: Lock{Hash: cluster},
+		}
+		return quorumcert.SignedVote{Vote: v, Signer: id, Sig: quorumcert.Sign(signer, v)}
+	}
+	return quorumcert.Evidence{Votes: &quorumcert.VoteConflict{A: vote(1), B: vote(2)}}
+}
+
+func TestEvidenceEntryHasOneForm(t *testing.T) {
+	e := sampleVotes(Digest{1}, 2)
+	entry := EvidenceEntry(&e)
+	got, ok := DecodeEvidence(entry.Data)
+	require.True(t, ok)
+	require.Equal(t, e, *got)
+	for i := range entry.Data {
+		if _, ok := DecodeEvidence(entry.Data[:i]); ok {
+			t.Fatalf("%d of %d bytes are taken", i, len(entry.Data))
+		}
+	}
+	_, ok = DecodeEvidence(append(entry.Data[:len(entry.Data):len(entry.Data)], 0))
+	require.False(t, ok)
+}
+
+func TestConvictionsTravelWhole(t *testing.T) {
+	list := []Conviction{
+		{7, sampleVotes(Digest{1}, 2)}, {0, sampleVotes(Digest{1}, 3)},
+	}
+	frame := EncodeConvictions(list)
+	got, err := DecodeConvictions(frame)
+	require.NoError(t, err)
+	require.Equal(t, list, got)
+	for i := range frame {
+		_, err := DecodeConvictions(frame[:i])
+		require.ErrorIs(t, err, ErrClientMessage)
+	}
+	_, err = DecodeConvictions(append(frame, 0))
+	require.ErrorIs(t, err, ErrClientMessage)
+	none, err := DecodeConvictions(EncodeConvictions(nil))
+	require.NoError(t, err)
+	require.Empty(t, none)
+}
+
+// TestA6BlockWithAProofThatProvesNothingIsInvalid judges blocks with evidence in them.
+func TestA6BlockWithAProofThatProvesNothingIsInvalid(t *testing.T) {
+	g := &Genesis{Name: "evidence", Testnet: true, Nonce: Digest{1}}
+	for id := NodeID(1); id <= 4; id++ {
+		g.Voters = append(g.Voters, quorumcert.Voter{
+			ID: id, Key: crypto.KeyFromSeed([32]byte{byte(id)}).Public(),
+		})
+	}
+	g.Clients = []Enrolled{{Name: "c", Key: crypto.KeyFromSeed([32]byte{99}).Public()}}
+	v, err := NewVerifier(crypto.ZIP215(), g)
+	require.NoError(t, err)
+	good := sampleVotes(v.Cluster(), 2)
+	judge := func(e Entry) checkState { return v.checkEntries([]Entry{e}) }
+	require.Equal(t, entriesValid, judge(EvidenceEntry(&good)))
+	foreign := sampleVotes(Digest{1}, 2)
+	require.Equal(t, entriesInvalid, judge(EvidenceEntry(&foreign)))
+	forged := *good.Votes
+	forged.B.Sig[0] ^= 1
+	require.Equal(t, entriesInvalid,
+		judge(EvidenceEntry(&quorumcert.Evidence{Votes: &forged})))
+	same := quorumcert.Evidence{Votes: &quorumcert.VoteConflict{A: good.Votes.A, B: good.Votes.A}}
+	require.Equal(t, entriesInvalid, judge(EvidenceEntry(&same)))
+	require.Equal(t, entriesInvalid, judge(Entry{Kind: EntryEvidence, Data: []byte{1}}))
+	require.Equal(t, entriesInvalid,
+		judge(Entry{Kind: EntryCommit, Data: EvidenceEntry(&good).Data}))
+}
