@@ -11,6 +11,3 @@ var active = ID(os.Getenv(Variable))
 
 // On says whether a mutant is active.
 func On(id ID) bool { return active == id }
-
-// Set makes one mutant active, or none, between the runs of a test.
-func Set(id ID) { active = id }
