@@ -65,6 +65,9 @@ var layers = []permission{
 	{"cmd/...", 5, []string{everything},
 		"commands share flags and files, and nothing imports them but commands"},
 	{"tests", 5, []string{everything}, "tests see all"},
+	{"tests/disk", 5,
+		[]string{"bftraft", "bftraft/store", "bftraft/store/storetest", "quorumcert"},
+		"it compares two stores and needs no node"},
 	{"tests/...", 5, []string{everything}, "tests see all"},
 }
 
