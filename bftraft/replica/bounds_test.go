@@ -1,0 +1,256 @@
+package replica
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tangaroa/bftraft"
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
+
+// sized answers every operation and query with as many bytes as the number in it says.
+type sized struct{ tape }
+
+func size(n int) []byte { return []byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)} }
+
+func (*sized) Apply(_ uint64, op []byte) []byte {
+	return make([]byte, int(op[0])<<24|int(op[1])<<16|int(op[2])<<8|int(op[3]))
+}
+
+func (s *sized) Query(q []byte) []byte { return s.Apply(0, q) }
+
+func TestResultThatDoesNotFitIsLeftOutAndTheNextIsNot(t *testing.T) {
+	r := &Replica{cfg: Config{Machine: &sized{}}}
+	const most = bftraft.MaxResultBytes
+	for _, c := range [][2][]int{
+		{{most}, {most}},
+		{{most + 1}, {0}},
+		{{most - 1, 1}, {most - 1, 1}},
+		{{most - 1, 2, 1, 1}, {most - 1, 0, 1, 0}},
+		{{most + 1, most, 1}, {0, most, 0}},
+	} {
+		var ops [][]byte
+		for _, n := range c[0] {
+			ops = append(ops, size(n))
+		}
+		before := r.stats
+		for i, res := range r.executeOps(1, &bftraft.Request{Ops: ops}) {
+			require.Len(t, res, c[1][i], "%v, result %d", c[0], i)
+		}
+		require.Equal(t, before.Ops+uint64(len(ops)), r.stats.Ops)
+		require.Equal(t, before.Requests+1, r.stats.Requests)
+	}
+}
+
+// What is remembered of a session are its newest results: as many as the limits let it be, and
+// always one.
+func TestSessionRemembersTheNewestResultsThatFit(t *testing.T) {
+	const seed = 3
+	rng := rand.New(rand.NewPCG(seed, 1))
+	s := newSessions()
+	var sizes []int
+	for n := range uint64(400) {
+		req := &bftraft.Request{Session: 1, Sequence: n + 1}
+		require.Equal(t, bftraft.Executed, s.admit(req))
+		one, two := rng.IntN(1000), 0
+		if rng.IntN(8) == 0 {
+			two = rng.IntN(MaxResultBytes)
+		}
+		switch n {
+		case 100, 200:
+			one, two = 0, MaxResultBytes
+		case 101, 300:
+			one, two = 1, MaxResultBytes
+		}
+		sizes = append(sizes, one+two)
+		s.remember(req, result{
+			sequence: n + 1, results: [][]byte{make([]byte, one), make([]byte, two)},
+		})
+		first, total := len(sizes)-1, sizes[n]
+		for first > 0 && len(sizes)-first < MaxResults && total+sizes[first-1] <= MaxResultBytes {
+			first--
+			total += sizes[first]
+		}
+		for k := range sizes {
+			_, ok := s.find(req.Client, 1, uint64(k+1))
+			require.Equal(t, k >= first, ok, "seed %d: result %d after %d", seed, k+1, n+1)
+		}
+	}
+}
+
+// Two tables that differ in anything that clients can be told have different digests.
+func TestDigestOfSessionsCoversEverything(t *testing.T) {
+	table := func(change func(*session, *result)) crypto.Digest {
+		s := newSessions()
+		live := s.open(crypto.PublicKey{1}, 7)
+		res := result{sequence: 3, request: crypto.Digest{2}, results: [][]byte{{3}}}
+		live.last = 3
+		change(live, &res)
+		live.results = append(live.results, res)
+		return s.digest()
+	}
+	seen := map[crypto.Digest]string{}
+	for name, change := range map[string]func(*session, *result){
+		"nothing":       func(*session, *result) {},
+		"number":        func(l *session, _ *result) { l.number++ },
+		"last":          func(l *session, _ *result) { l.last++ },
+		"sequence":      func(_ *session, r *result) { r.sequence-- },
+		"request":       func(_ *session, r *result) { r.request[9]++ },
+		"result":        func(_ *session, r *result) { r.results[0] = []byte{4} },
+		"one more":      func(_ *session, r *result) { r.results = append(r.results, nil) },
+		"index":         func(_ *session, r *result) { r.reply.Index++ },
+		"block":         func(_ *session, r *result) { r.reply.Hash[5]++ },
+		"root":          func(_ *session, r *result) { r.reply.Results[5]++ },
+		"configuration": func(_ *session, r *result) { r.reply.Configuration++ },
+	} {
+		d := table(change)
+		require.Empty(t, seen[d], name)
+		seen[d] = name
+	}
+}
+
+// The pool is held to a list that is searched from end to end.
+func TestPoolHoldsWhatAPlainListHolds(t *testing.T) {
+	const seed = 5
+	rng := rand.New(rand.NewPCG(seed, 1))
+	p := newPool()
+	var list []*bftraft.Request
+	var made [3][4][10]*bftraft.Request
+	for range 3000 {
+		client, session, sequence := rng.IntN(3), rng.IntN(4), rng.IntN(10)
+		r := made[client][session][sequence]
+		if r == nil {
+			r = bftraft.SignRequest(crypto.Digest{}, crypto.KeyFromSeed([32]byte{byte(client)}),
+				uint64(session), uint64(sequence), [][]byte{make([]byte, rng.IntN(50))})
+			made[client][session][sequence] = r
+		}
+		if rng.IntN(6) == 0 {
+			p.executed(r)
+			var kept []*bftraft.Request
+			for _, q := range list {
+				if q.Client != r.Client || q.Session != r.Session || q.Sequence > r.Sequence {
+					kept = append(kept, q)
+				}
+			}
+			list = kept
+		} else {
+			had := slices.Contains(list, r)
+			fits, fresh := p.add(r, 0, false, 0)
+			require.True(t, fits)
+			require.Equal(t, !had, fresh)
+			if !had {
+				list = append(list, r)
+			}
+		}
+		held := 0
+		for _, o := range p.clients {
+			bytes := 0
+			require.NotEmpty(t, o.requests, "seed %d", seed)
+			for i, q := range o.requests {
+				require.True(t, slices.Contains(list, q.Request))
+				bytes += len(q.Raw())
+				if i > 0 {
+					before := o.requests[i-1]
+					require.True(t, before.Session < q.Session ||
+						before.Session == q.Session && before.Sequence < q.Sequence)
+				}
+			}
+			require.Equal(t, bytes, o.bytes)
+			held += len(o.requests)
+		}
+		require.Len(t, list, held)
+	}
+}
+
+func TestLargeRequestsOfAClientAreBoundedByTheirBytes(t *testing.T) {
+	p := newPool()
+	one := ask(1, 1, bftraft.MaxOpBytes)
+	n := MaxOutstandingBytes / len(one.Raw())
+	for k := range n {
+		fits, _ := p.add(ask(1, uint64(k+1), bftraft.MaxOpBytes), 0, false, 0)
+		require.True(t, fits, "request %d", k)
+	}
+	left := MaxOutstandingBytes - n*len(one.Raw())
+	around := len(one.Raw()) - bftraft.MaxOpBytes
+	fits, _ := p.add(ask(2, 1, left-around+1), 0, false, 0)
+	require.False(t, fits, "a byte too many")
+	fits, _ = p.add(ask(2, 1, left-around), 0, false, 0)
+	require.True(t, fits, "exactly full")
+}
+
+// readCore has a lock to show.
+type readCore struct{ stuckCore }
+
+func (*readCore) LockWithQC() (bftraft.Lock, *quorumcert.QC) { return bftraft.Lock{}, nil }
+
+func newReader(t *testing.T) (*Replica, *outbox) {
+	out := &outbox{}
+	r := follower(t, &stuckCore{}, out)
+	r.core = &readCore{}
+	r.cfg.Machine, r.executed.Index = &sized{}, 5
+	r.cfg.Core.Signer = crypto.NewSigner(1, crypto.KeyFromSeed([32]byte{1}))
+	return r, out
+}
+
+func TestReadWaitsForItsIndexAndNoLongerThanItsTime(t *testing.T) {
+	r, out := newReader(t)
+	for _, c := range []struct {
+		least   bftraft.Index
+		answers int
+	}{{0, 1}, {5, 2}, {6, 2}, {7, 2}} {
+		r.Read(ClientID{}, &bftraft.ReadRequest{MinIndex: c.least, Query: size(1)})
+		require.Len(t, out.frames, c.answers, "least %d", c.least)
+	}
+	r.executed.Index = 6
+	r.tickReads()
+	require.Len(t, out.frames, 3)
+	r.now += readPatienceTimeouts*10 - 1
+	r.tickReads()
+	require.Len(t, out.frames, 3)
+	r.now++
+	r.tickReads()
+	require.Len(t, out.frames, 4)
+	require.Empty(t, r.reads)
+}
+
+func TestReadsThatWaitAreBounded(t *testing.T) {
+	r, out := newReader(t)
+	later := &bftraft.ReadRequest{MinIndex: 9, Query: size(1)}
+	for client := range maxWaitingReads/maxWaitingReadsPerClient + 1 {
+		before := len(out.frames)
+		id := ClientID{Key: crypto.PublicKey{byte(client), byte(client >> 8)}}
+		for range maxWaitingReadsPerClient + 3 {
+			r.Read(id, later)
+		}
+		answered := len(out.frames) - before
+		if client < maxWaitingReads/maxWaitingReadsPerClient {
+			require.Equal(t, 3, answered, "client %d", client)
+		} else {
+			require.Equal(t, maxWaitingReadsPerClient+3, answered, "no room for anybody")
+		}
+	}
+	require.Len(t, r.reads, maxWaitingReads)
+}
+
+func TestAnswerToAReadIsEmptyWhenItIsTooLarge(t *testing.T) {
+	r, out := newReader(t)
+	for _, n := range []int{0, 1, bftraft.MaxResultBytes, bftraft.MaxResultBytes + 1} {
+		r.Read(ClientID{}, &bftraft.ReadRequest{Query: size(n)})
+		reply, err := bftraft.DecodeReadReply(out.frames[len(out.frames)-1])
+		require.NoError(t, err)
+		want := n
+		if n > bftraft.MaxResultBytes {
+			want = 0
+		}
+		require.Len(t, reply.Result, want)
+	}
+}
+
+func TestLargeFramesKeepOffTheStreamOfVotes(t *testing.T) {
+	require.Equal(t, bftraft.ClassConsensus, classOf(make([]byte, smallFrameBytes)))
+	require.Equal(t, bftraft.ClassBulk, classOf(make([]byte, smallFrameBytes+1)))
+}

@@ -1,0 +1,176 @@
+package store
+
+import (
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tangaroa/bftraft"
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
+
+// slotOf is the slot of a store's n-th batch.
+func slotOf(n uint64) promise {
+	st := genesisState(crypto.Digest{1})
+	st.seq, st.hard.Term = n, bftraft.Term(1+n/2)
+	st.hard.Vote = bftraft.VoteRecord{Candidate: 2, Lock: st.hard.Lock}
+	st.hard.Mark = quorumcert.Lock{Term: st.hard.Term, Index: bftraft.Index(n)}
+	m := meta{identity: Identity{crypto.Digest{5}, 6, crypto.PublicKey{7}}, instance: instance{8}}
+	return promiseOf(m, &st, st.encode())
+}
+
+// FuzzGuardSlots gives a guard two slots, of batches that the first two bytes number, and changes
+// them: four bytes each, a place in the file, what is added there, and how far the file goes after
+// it (0: to its end). What opens must be the newest slot that nothing happened to, and what does
+// not open has none.
+func FuzzGuardSlots(f *testing.F) {
+	path := filepath.Join(f.TempDir(), "guard")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) < 2 || len(data) > 64 {
+			return
+		}
+		slots := [2]promise{slotOf(uint64(data[0])), slotOf(uint64(data[1]))}
+		whole := append(slots[0].encode(), slots[1].encode()...)
+		raw := append([]byte(nil), whole...)
+		for rest := data[2:]; len(rest) >= 4; rest = rest[4:] {
+			if at := int(binary.BigEndian.Uint16(rest)); at < len(raw) {
+				raw[at] += rest[2]
+			}
+			if cut := int(rest[3]) << 6; cut != 0 && cut < len(raw) {
+				raw = raw[:cut]
+			}
+		}
+		require.NoError(t, os.WriteFile(path, raw, 0o600))
+		intact := [2]bool{}
+		for k := range intact {
+			end := (k + 1) * slotBytes
+			intact[k] = len(raw) >= end && string(raw[end-slotBytes:end]) ==
+				string(whole[end-slotBytes:end])
+		}
+		g, err := openGuard(path)
+		if !intact[0] && !intact[1] {
+			require.ErrorIs(t, err, ErrGuardDamaged)
+			return
+		}
+		require.NoError(t, err)
+		defer func() { require.NoError(t, g.close()) }()
+		want := 0
+		if !intact[0] || intact[1] && data[1] > data[0] {
+			want = 1
+		}
+		require.Equal(t, slots[want], g.newest)
+		require.Equal(t, want, g.slot)
+		require.Equal(t, intact[0] != intact[1], g.spoilt)
+	})
+}
+
+// A write never touches the slot of the newest promise, so that whatever a crash leaves of it, the
+// guard holds the last promise or the one before.
+func TestTornWriteLeavesThePromiseBefore(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "guard")
+	require.NoError(t, createGuard(path, slotOf(1)))
+	g, err := openGuard(path)
+	require.NoError(t, err)
+	require.False(t, g.spoilt)
+	for n := uint64(2); n < 12; n++ {
+		before, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.NoError(t, g.write(slotOf(n)))
+		require.NoError(t, g.close())
+		after, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Len(t, after, 2*slotBytes)
+		for torn := 0; torn <= len(after); torn += 512 {
+			mixed := append(append([]byte(nil), after[:torn]...), before[torn:]...)
+			require.NoError(t, os.WriteFile(path, mixed, 0o600))
+			g, err := openGuard(path)
+			require.NoError(t, err, "torn at %d", torn)
+			require.Contains(t, []promise{slotOf(n - 1), slotOf(n)}, g.newest)
+			require.NoError(t, g.close())
+		}
+		require.NoError(t, os.WriteFile(path, after, 0o600))
+		g, err = openGuard(path)
+		require.NoError(t, err)
+		require.Equal(t, slotOf(n), g.newest)
+		require.False(t, g.spoilt)
+	}
+	require.NoError(t, g.close())
+}
+
+// Whatever a state holds is read back, with and without each of its parts.
+func TestStateRecordRoundTrips(t *testing.T) {
+	for parts := range 8 {
+		st := genesisState(crypto.Digest{1})
+		st.seq, st.tip.Index = 7, 9
+		st.hard.Mark = quorumcert.Lock{Term: 3, Index: 9, Hash: crypto.Digest{4}}
+		st.hard.Vote = bftraft.VoteRecord{Candidate: 64, Lock: quorumcert.Lock{Term: 2}}
+		if parts&1 != 0 {
+			st.hard.LockQC = &quorumcert.QC{
+				Lock: quorumcert.Lock{Term: 1, Index: 3}, Certified: []bftraft.Index{2},
+				Signatures: quorumcert.Signatures{
+					Signers: quorumcert.SetOf(3), Sigs: make([]crypto.Signature, 1),
+				},
+			}
+		}
+		if parts&2 != 0 {
+			st.hard.Proof.TC = &quorumcert.TC{Term: 4}
+			st.hard.Proof.TC.Sigs = []crypto.Signature{}
+		}
+		if parts&4 != 0 {
+			st.hard.Term = 1 << 40
+		}
+		raw := st.encode()
+		again, ok := decodeState(raw)
+		require.True(t, ok, "parts %d", parts)
+		require.Equal(t, st, again)
+		_, ok = decodeState(append(raw, 0))
+		require.False(t, ok, "a byte too many")
+		for n := range raw {
+			_, ok = decodeState(raw[:n])
+			require.False(t, ok, "cut to %d bytes", n)
+		}
+	}
+}
+
+// A record is taken under its own key in its own store only.
+func TestSealedRecordBelongsToItsKeyAndStore(t *testing.T) {
+	id, k := instance{1}, key(keyBlock, 4, 5)
+	for _, value := range [][]byte{{}, {0}, []byte("some value")} {
+		sealed := id.seal(k, append([]byte(nil), value...))
+		got, ok := id.unseal(k, sealed)
+		require.True(t, ok)
+		require.Equal(t, value, append([]byte{}, got...))
+		_, ok = instance{2}.unseal(k, sealed)
+		require.False(t, ok, "another store")
+		_, ok = id.unseal(key(keyBlock, 4, 6), sealed)
+		require.False(t, ok, "another key")
+		for n := range sealed {
+			_, ok = id.unseal(k, sealed[:n])
+			require.False(t, ok, "cut to %d bytes", n)
+		}
+		for at := range sealed {
+			sealed[at] ^= 0x80
+			_, ok = id.unseal(k, sealed)
+			require.False(t, ok, "byte %d", at)
+			sealed[at] ^= 0x80
+		}
+	}
+}
+
+func TestNumbersOfAKeyReadBack(t *testing.T) {
+	numbers := []uint64{1 << 63, 7, 0}
+	k := key(keyPart, numbers...)
+	for i, want := range numbers {
+		got, ok := number(k, i)
+		require.True(t, ok)
+		require.Equal(t, want, got)
+	}
+	_, ok := number(k, 3)
+	require.False(t, ok)
+	_, ok = number(k[:len(k)-1], 2)
+	require.False(t, ok)
+}
