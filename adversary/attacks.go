@@ -2,7 +2,7 @@ package adversary
 
 // attacks is the registry, in alphabetical order.
 var attacks = []Attack{
-	ackLiar, amnesiac, badRequest, bareQuorum, behind, clinging, earlyCommit, equivocate,
+	ackLiar, amnesiac, badRequest, bareQuorum, behind, clinging, drag, earlyCommit, equivocate,
 	falseReply, fetchStorm, flood, forger, framer, garbage, hiddenLock, hog, idleBoss, impostor,
 	leaky, replay, silent, slow, starve, suspectSpam, termInflation, twins, voteAll, voteStorm,
 }
