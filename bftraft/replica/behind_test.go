@@ -24,7 +24,8 @@ func TestE5RepliesOfOthersEndTheTimer(t *testing.T) {
 	r := &Replica{
 		id: 1, core: core, sessions: newSessions(), pool: newPool(),
 		configs: quorumcert.NewConfigurations(cfg), leader: 2, term: 1,
-		cfg: Config{Transport: &outbox{}},
+		// With such a heartbeat the wait is starvation before it is slack.
+		cfg: Config{Transport: &outbox{}, Core: bftraft.Config{HeartbeatTicks: 10}},
 	}
 	req := bftraft.SignRequest(crypto.Digest{1}, crypto.KeyFromSeed([32]byte{9}), 1, 1,
 		[][]byte{{1}})

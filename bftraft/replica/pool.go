@@ -48,6 +48,7 @@ type pending struct {
 	// block that had room for it did not; slack counts ticks that it waited for no reason.
 	placed, passed bftraft.Term
 	slack          int
+	ready          uint64 // tick since which all before it in its session have been here, or 0
 	// replies of nodes that say they have executed it; f+1 equal ones end its timer.
 	replies [quorumcert.MaxVoters]*quorumcert.Reply
 }
@@ -283,6 +284,7 @@ func (r *Replica) watchLeader() {
 		r.slack.bucket, r.slack.until = 0, 0
 		r.evidence.offered = 0
 	}
+	r.slack.office = r.now
 	r.term, r.leader = term, leader
 	for _, o := range r.pool.clients {
 		if newTerm {

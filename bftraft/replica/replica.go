@@ -232,9 +232,7 @@ func (r *Replica) do(ready *bftraft.Ready) {
 		r.stop(ErrAccused)
 		return
 	}
-	for _, b := range ready.Blocks {
-		r.placed(b)
-	}
+	r.saw(ready)
 	for i := range ready.Messages {
 		r.send(&ready.Messages[i])
 	}

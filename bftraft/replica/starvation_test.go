@@ -66,6 +66,7 @@ func follower(t *testing.T, core *stuckCore, sent Transport) *Replica {
 func TestStarvingRequestIsForwardedAgainAndAgain(t *testing.T) {
 	core, sent := &stuckCore{}, sentFrames{}
 	r := follower(t, core, sent)
+	r.cfg.Core.HeartbeatTicks = 10 // so that the wait is no slack before it is starvation
 	request := bftraft.SignRequest(crypto.Digest{}, crypto.KeyFromSeed([32]byte{9}), 1, 1,
 		[][]byte{{1}})
 	r.Request(ClientID{}, 0, request)
@@ -85,7 +86,7 @@ func TestStarvingRequestIsForwardedAgainAndAgain(t *testing.T) {
 	for range 100 {
 		r.Tick()
 	}
-	require.Equal(t, sentFrames{2: 13, 3: 12, 4: 12}, sent)
+	require.Equal(t, sentFrames{2: 14, 3: 12, 4: 12}, sent, "once more to the leader: slack")
 	r.pool.executed(request)
 	r.Tick()
 	require.False(t, core.starving)
