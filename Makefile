@@ -75,6 +75,11 @@ endif
 twins: ## play all scenarios of a member that runs twice, or PART=K/N of them
 	go test $(TAGS) ./tests/twins -count=1 -v -timeout 0 -args -part=$(PART)
 
+.PHONY: pace
+pace: ## how fast the simulated cluster is under each attack, written into docs/TESTING.md
+	go test $(TAGS) ./tests/sim -run TestNoAttackHoldsTheClusterUnderHalf -count=1 -timeout 0 \
+		-args -pace -pace-report=$(abspath docs/TESTING.md)
+
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME=10s
 	tools/fuzz.sh $(FUZZTIME) $(TAGS)

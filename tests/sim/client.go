@@ -24,6 +24,9 @@ type client struct {
 	random   *stream
 	issued   int
 	final    int // writes issued after the healing
+	// loop, if set, is what it does instead, at each tick and after each answer.
+	loop func()
+	took func(ms int) // with loop; is told how long each answer took
 }
 
 // write is a request on its way.
@@ -61,6 +64,10 @@ func newClient(w *World, i int, key clientKey) *client {
 
 func (c *client) tick() {
 	c.w.at(clientTickMillis, event{kind: eventClientTick, node: c.index})
+	if c.loop != nil {
+		c.loop()
+		return
+	}
 	if !c.w.calm || c.final < 3 {
 		if len(c.writes) < 4 && c.random.chance(300) {
 			c.issueWrite()
@@ -79,7 +86,10 @@ func (c *client) tick() {
 	}
 }
 
-func (c *client) issueWrite() {
+func (c *client) issueWrite() { c.sendWrite(c.newWrite(), false) }
+
+// newWrite makes the next request and expects its answer.
+func (c *client) newWrite() *write {
 	c.sequence++
 	c.issued++
 	if c.w.calm {
@@ -103,7 +113,7 @@ func (c *client) issueWrite() {
 		results: make(map[bftraft.NodeID]string), after: c.w.watch.accepted,
 	}
 	c.writes = append(c.writes, wr)
-	c.sendWrite(wr, false)
+	return wr
 }
 
 func (c *client) sendWrite(wr *write, all bool) {
@@ -175,6 +185,10 @@ func (c *client) onReply(from bftraft.NodeID, r *bftraft.BlockReply) {
 			c.writes = append(c.writes[:i:i], c.writes[i+1:]...)
 			c.w.watch.served(wr, r)
 			c.w.watch.writeAccepted(c, wr, r)
+			if c.loop != nil {
+				c.took(c.w.now - wr.since)
+				c.loop()
+			}
 		}
 		return
 	}
