@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"tangaroa/bftraft"
 	"tangaroa/bftraft/replica"
@@ -24,6 +25,7 @@ type inbound struct {
 	self     crypto.NodeID
 
 	peers   [crypto.MaxNodeID + 1]*[peerClasses]*queue // nil for who is no voter; never changed
+	budgets [crypto.MaxNodeID + 1]budget
 	clients *fairQueue
 	steps   chan step // to the owner
 	asks    chan ask  // to the owner
@@ -36,6 +38,7 @@ type step struct {
 	from  crypto.NodeID
 	msg   bftraft.Verified
 	reply *bftraft.BlockReply // if not nil, msg is empty
+	cost  int                 // what it costs its sender if there is no use for it
 }
 
 // ask is what a client, or the program around the node, wants: exactly one of the last four.
@@ -131,7 +134,11 @@ func (in *inbound) verifyPeer(ctx context.Context, id crypto.NodeID, q *queue) {
 		frames = q.take(frames)
 		for i, frame := range frames {
 			frames[i] = nil // the message holds what it needs
+			if !in.afford(ctx, id) {
+				return
+			}
 			s, drop := in.verify(id, frame)
+			in.charge(id, frame, &s, drop)
 			if drop != bftraft.Accepted {
 				in.metrics.drop(id, drop)
 				in.log.Debug("message dropped", "peer", id, "drop", drop)
@@ -143,6 +150,40 @@ func (in *inbound) verifyPeer(ctx context.Context, id crypto.NodeID, q *queue) {
 				return
 			}
 		}
+	}
+}
+
+// afford waits until a peer has earned what it has spent. It is false when ctx has ended.
+func (in *inbound) afford(ctx context.Context, id crypto.NodeID) bool {
+	wait := in.budgets[id].wait(time.Now())
+	if wait == 0 {
+		return true
+	}
+	in.metrics.slowed[id].Inc()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// charge lets a peer pay for a frame that was of no use, or that it may not send at will.
+func (in *inbound) charge(id crypto.NodeID, frame []byte, s *step, drop bftraft.Drop) {
+	cost := costOf(frame)
+	if drop == bftraft.Accepted && (s.reply != nil || !atOnce(s.msg.Message())) {
+		s.cost = cost
+		return
+	}
+	in.budgets[id].spend(cost, time.Now())
+}
+
+// refused lets a peer pay for a message that the protocol had no use for.
+func (in *inbound) refused(s *step, drop bftraft.Drop) {
+	if s.cost > 0 && drop != bftraft.Accepted {
+		in.budgets[s.from].spend(refusedCost(drop, s.cost), time.Now())
 	}
 }
 

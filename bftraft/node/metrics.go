@@ -19,6 +19,7 @@ type metrics struct {
 	// drops is indexed by peer and outcome, and has counters for all voters from the start.
 	drops                 [crypto.MaxNodeID + 1][]prometheus.Counter
 	fulls                 [crypto.MaxNodeID + 1]prometheus.Counter
+	slowed                [crypto.MaxNodeID + 1]prometheus.Counter
 	clientFull            prometheus.Counter
 	refusals              *prometheus.CounterVec
 	changes               *prometheus.CounterVec
@@ -71,7 +72,11 @@ func (m *metrics) makeDrops(cfg *Config) {
 	drops := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "bft_drops_total", Help: "Messages of other nodes that were ignored, by reason.",
 	}, []string{"peer", "reason"})
-	m.registry.MustRegister(drops)
+	slowed := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "bft_peer_slowed_total",
+		Help: "Times that another node had to wait because it sent much of no use.",
+	}, []string{"peer"})
+	m.registry.MustRegister(drops, slowed)
 	for _, v := range cfg.Genesis.Voters {
 		if v.ID == cfg.ID {
 			continue
@@ -84,6 +89,7 @@ func (m *metrics) makeDrops(cfg *Config) {
 			m.drops[v.ID] = append(m.drops[v.ID], c)
 		}
 		m.fulls[v.ID] = drops.WithLabelValues(label(v.ID), queueFull)
+		m.slowed[v.ID] = slowed.WithLabelValues(label(v.ID))
 	}
 }
 

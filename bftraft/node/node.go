@@ -321,6 +321,7 @@ func (n *Node) step(s *step) {
 	}
 	if drop != bftraft.Accepted {
 		n.metrics.drop(s.from, drop)
+		n.in.refused(s, drop)
 	}
 }
 
