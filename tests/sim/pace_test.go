@@ -213,13 +213,10 @@ func allVariants() []string {
 	for _, a := range adversary.All() {
 		all = append(all, variantsOf(a)...)
 	}
-	for _, text := range []string{
+	all = append(all,
 		"slow,permille=300", "slow,permille=100", "slow,permille=50", "slow,permille=30",
 		"drag,ticks=5", "drag,ticks=30", "drag,ticks=100", "drag,how=odd,ticks=30",
-		"drag,how=rotate,ticks=30",
-	} {
-		all = append(all, text)
-	}
+		"drag,how=rotate,ticks=30")
 	for text := range finer {
 		all = append(all, text)
 	}
