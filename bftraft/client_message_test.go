@@ -43,6 +43,9 @@ func (c *wireCluster) clientFrames() map[byte][]byte {
 		FrameRead:        (&ReadRequest{Nonce: Digest{7}, MinIndex: 4, Query: wireQuery}).Encode(),
 		FrameReadReply:   read.Encode(),
 		FrameStatusReply: SignNodeStatus(c.signer(4), c.id, status),
+		FrameEvidenceReply: EncodeConvictions([]Conviction{
+			{7, sampleVotes(c.id, 2)}, {0, sampleVotes(c.id, 3)},
+		}),
 	}
 }
 
@@ -83,6 +86,12 @@ func (c *wireCluster) judge(frame []byte) ([]byte, error) {
 			return nil, err
 		}
 		return append(m.encode(), m.Sig[:]...), nil
+	case FrameEvidenceReply:
+		list, err := DecodeConvictions(frame)
+		if err != nil {
+			return nil, err
+		}
+		return EncodeConvictions(list), nil
 	}
 	return nil, ErrClientMessage
 }

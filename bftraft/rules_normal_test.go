@@ -54,7 +54,10 @@ func TestB1NobodyAcksInsideABlockOrOtherEnds(t *testing.T) {
 
 func TestB2AndA6BlockWithABadEntryIsRefused(t *testing.T) {
 	l, a := led(t, "x")
+	proof := sampleVotes(l.m.core.cluster, 4)
+	proof.Votes.B.Sig[0] ^= 1
 	bad := map[string]Entry{
+		"forged proof":  EvidenceEntry(&proof),
 		"unknown kind":  {Kind: 9, Data: a.Entries()[0].Data},
 		"configuration": {Kind: EntryConfiguration, Data: a.Entries()[0].Data},
 		"no request":    {Kind: EntryRequest, Data: []byte("?")},
@@ -68,6 +71,7 @@ func TestB2AndA6BlockWithABadEntryIsRefused(t *testing.T) {
 		l.wait(1)
 		require.Equal(t, CauseProof, l.m.core.State().Suspects, name)
 		require.Equal(t, a.End(), l.m.core.State().Tip, name)
+		require.Equal(t, quorumcert.SetOf(2), l.m.core.State().Faulty, name)
 	}
 	good := NewBlock(a.End(), []Entry{l.entry("good")})
 	require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, good.End(), good)))

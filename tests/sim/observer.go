@@ -339,6 +339,7 @@ func (o *observer) commits(m *member, b *bftraft.Block) {
 	}
 	o.committed[b.Last()] = b.Hash()
 	o.blocks[b.Last()] = b
+	o.proves(m, b)
 	if !o.blind && !o.couldCommit(b.End()) {
 		o.fail("B8", "node %d commits %d, and no quorum can have said so", m.id, b.Last())
 	}

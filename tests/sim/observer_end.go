@@ -81,7 +81,7 @@ func (o *observer) atEnd() {
 	if bound := o.size.F + 2 + termsUnderWay; !o.w.again && o.termsAfterHealing() > bound {
 		o.fail("L1", "%d terms began after the healing", o.termsAfterHealing())
 	}
-	want := o.replay()
+	want, sentences := o.replay(), o.sentences()
 	for _, m := range o.w.nodes {
 		if m.liar || m.dead {
 			continue
@@ -91,6 +91,7 @@ func (o *observer) atEnd() {
 			continue
 		}
 		o.sameState(m)
+		o.convicts(m, sentences)
 		if got := contents(m.machine); !maps.Equal(got, want) {
 			o.fail("B10", "node %d holds %v, a replay gives %v", m.id, got, want)
 		}
