@@ -34,12 +34,18 @@ build: ## build bin/bftnode and bin/bftclient
 test: ## everything CI runs: lint, all tests, the mutants, a slice of each fuzz target
 test: lint
 	go test $(TAGS) -timeout 20m ./...
-	$(MAKE) --no-print-directory mutants
+	$(MAKE) --no-print-directory killers
 	tools/fuzz.sh $(FUZZSLICE) $(TAGS)
 
 .PHONY: mutants
 mutants: ## break the protocol on purpose, rule by rule: every check must notice
-	go test -tags 'invariants mutant' -count=1 -timeout 20m ./bftraft ./tests/sim -run '^TestM'
+mutants: killers
+	go test -tags 'invariants mutant' -count=1 -timeout 30m ./bftraft ./tests/sim -run '^TestM'
+
+.PHONY: killers
+killers: ## the fast part of it: the test of each rule, and schedules that once killed
+	go test -tags 'invariants mutant' -count=1 -timeout 20m ./tests/mutants ./tests/sim \
+		-run '^(TestMutantsAreKilledByTheTests|TestSchedulesKill)'
 
 .PHONY: race
 race: ## all tests under the race detector

@@ -10,9 +10,11 @@ import (
 
 func (c *Core) onAck(from NodeID, a *quorumcert.SignedAck) Drop {
 	switch {
-	case a.Term < c.term && !mutant.On(mutant.M19):
+	case a.Term < c.term:
 		c.repair(from)
 		return Stale
+	case a.Term > c.term && mutant.On(mutant.M43):
+		c.enterTerm(a.Term, TermProof{})
 	case a.Term > c.term:
 		return FutureTerm
 	}
@@ -28,7 +30,7 @@ func (c *Core) collectAck(a *quorumcert.SignedAck, extra []*Block) Drop {
 	if c.settled(a.Index) {
 		return Stale
 	}
-	if proof := c.conflicting(a, extra); proof != nil {
+	if proof := c.conflicting(a, extra); proof != nil && !mutant.On(mutant.M116) {
 		c.convict(quorumcert.Evidence{Acks: proof})
 		return Conflict
 	}
@@ -90,7 +92,8 @@ func (c *Core) storeAck(a *quorumcert.SignedAck) Drop {
 		copy(p.acks, p.acks[1:i])
 		p.acks[i-1] = *a
 	}
-	if claimed(a) > claimed(&p.claim) && c.log.contains(Position{a.Index, a.Hash}) {
+	if claimed(a) > claimed(&p.claim) &&
+		(c.log.contains(Position{a.Index, a.Hash}) || mutant.On(mutant.M90)) {
 		p.claim = *a
 	}
 	return Accepted
@@ -99,7 +102,7 @@ func (c *Core) storeAck(a *quorumcert.SignedAck) Drop {
 // conflict returns proof that x and y, acks of one signer and term, lie on conflicting chains, if
 // this node can show it: with its own chain, or with blocks that end at the higher ack.
 func (c *Core) conflict(x, y *quorumcert.SignedAck, extra []*Block) *quorumcert.AckConflict {
-	if x.Term != y.Term || x.Index == y.Index && x.Hash == y.Hash || mutant.On(mutant.M74) {
+	if x.Term != y.Term || x.Index == y.Index && x.Hash == y.Hash {
 		return nil
 	}
 	if c.settled(min(x.Index, y.Index)) {
@@ -196,7 +199,8 @@ func (c *Core) tryPending() {
 // wantsLock says whether a certificate may become the lock now.
 func (c *Core) wantsLock(qc *quorumcert.QC) bool {
 	candidate := c.election == nil && c.vote.Candidate == c.id && c.mark.Term != c.term
-	return qc.Term == c.term || qc.Term < c.term && candidate
+	candidate = candidate && !mutant.On(mutant.M23)
+	return qc.Term == c.term || qc.Term < c.term && (candidate || mutant.On(mutant.M88))
 }
 
 // candidateLockRose asks again with the higher lock (E4).

@@ -88,7 +88,10 @@ func (c *Core) makeAck(p proposal) {
 // statement can carry.
 func (c *Core) signAck(at Position) quorumcert.SignedAck {
 	a := quorumcert.Ack{Cluster: c.cluster, Term: c.term, Index: at.Index, Hash: at.Hash}
-	if c.lock.Term == c.term {
+	switch {
+	case c.lock.Term == c.term && mutant.On(mutant.M87):
+		a.Certified = c.lock.Index
+	case c.lock.Term == c.term:
 		a.Certified = min(c.lock.Index, at.Index)
 	}
 	return quorumcert.SignedAck{Ack: a, Signer: c.id, Sig: quorumcert.Sign(c.cfg.Signer, a)}
@@ -103,7 +106,7 @@ func (c *Core) announce() {
 	}
 	said := c.lastAck.Term == c.term && c.lastAck.Certified >= c.lock.Index
 	onItsWay := c.mark.Term == c.term && c.mark.Index > c.lock.Index && !c.announceNow
-	if said || onItsWay || mutant.On(mutant.M84) {
+	if said || onItsWay || mutant.On(mutant.M89) {
 		return
 	}
 	c.announceNow = false
@@ -113,7 +116,7 @@ func (c *Core) announce() {
 	}
 	c.mark, c.dirty = Lock{Term: c.term, Index: at.Index, Hash: at.Hash}, true
 	c.lastAck = c.signAck(at)
-	c.out.MustSync = true
+	c.out.MustSync = c.out.MustSync || !mutant.On(mutant.M14)
 	ack := c.lastAck
 	c.send(c.others(), ClassConsensus, &AppendEntriesResponse{Ack: ack})
 	c.storeAck(&ack)
@@ -136,7 +139,7 @@ func (c *Core) onAppend(from NodeID, m *AppendEntries) Drop {
 	case c.election == nil:
 		c.sendStatus(from)
 		return NoElection
-	case c.election.Leader != from && !mutant.On(mutant.M17):
+	case c.election.Leader != from && !mutant.On(mutant.M77):
 		return NotLeader
 	}
 	c.leaderSeen = c.now
@@ -172,7 +175,7 @@ func (c *Core) follow(blocks []*Block, a *quorumcert.SignedAck) Drop {
 
 func (c *Core) allValid(blocks []*Block) bool {
 	for _, b := range blocks {
-		if b.checked != entriesValid && !mutant.On(mutant.M72) {
+		if b.checked != entriesValid && !mutant.On(mutant.M83) {
 			return false
 		}
 	}
@@ -190,13 +193,13 @@ func (c *Core) acceptBlocks(blocks []*Block) Drop {
 	for _, b := range blocks {
 		keepsBase = keepsBase || b.End() == Position{base.Index, base.Hash}
 	}
-	if !keepsBase && !mutant.On(mutant.M11) {
+	if !keepsBase && !mutant.On(mutant.M79) {
 		return BadBase
 	}
 	if drop := c.replaceSuffix(blocks); drop != Accepted {
 		return drop
 	}
-	if c.lockLacksEntries() || base.Higher(c.lock) {
+	if c.lockLacksEntries() || base.Higher(c.lock) || mutant.On(mutant.M80) {
 		c.setLock(base, c.baseQC)
 	}
 	c.recount()
@@ -206,7 +209,7 @@ func (c *Core) acceptBlocks(blocks []*Block) Drop {
 // ackProposal acks a position on the chain that the leader proposed.
 func (c *Core) ackProposal(at Position) Drop {
 	switch base := c.election.Base; {
-	case (at.Index < base.Index || !c.holdsBase()) && !mutant.On(mutant.M11):
+	case (at.Index < base.Index || !c.holdsBase()) && !mutant.On(mutant.M78):
 		return BadBase
 	case c.silenced():
 		return Conflict

@@ -234,8 +234,11 @@ func (c *Core) Ready() (Ready, bool) {
 			Term: c.term, Vote: c.vote, Lock: c.lock, LockQC: c.lockQC, Mark: c.mark,
 			Proof: c.proof,
 		}
-		if mutant.On(mutant.M16) {
+		switch {
+		case mutant.On(mutant.M16):
 			hs.Vote = VoteRecord{}
+		case mutant.On(mutant.M86):
+			hs.Mark = Lock{}
 		}
 		c.out.HardState = &hs
 	}
@@ -321,8 +324,7 @@ func (c *Core) takeCommitted(blocks []*Block, t Term) Drop {
 		return MissingBlocks
 	case at.Index < c.commit.Index:
 		return Conflict
-	case at.Index < c.lock.Index && c.lock.Term >= t && !c.lockLacksEntries() &&
-		!mutant.On(mutant.M83):
+	case at.Index < c.lock.Index && c.lock.Term >= t && !c.lockLacksEntries():
 		c.halt() // a certificate that contradicts a commit of no later term (A5)
 		return Conflict
 	}
@@ -345,10 +347,8 @@ func saysAck(o Outbound) bool {
 
 // silenced says whether this node has left a chain that it acked in this term.
 func (c *Core) silenced() bool {
-	if mutant.On(mutant.M73) {
-		return false
-	}
-	return c.mark.Term == c.term && !c.log.contains(Position{c.mark.Index, c.mark.Hash})
+	return c.mark.Term == c.term && !mutant.On(mutant.M112) &&
+		!c.log.contains(Position{c.mark.Index, c.mark.Hash})
 }
 
 // switchSuffix makes the chain end with blocks behind at.
@@ -364,8 +364,9 @@ func (c *Core) switchSuffix(at Position, blocks []*Block) {
 
 // frozen says whether what follows index i is committed, or acked or certified in this term.
 func (c *Core) frozen(i Index) bool {
-	return i < c.commit.Index || c.mark.Term == c.term && i < c.mark.Index ||
-		c.lock.Term == c.term && i < c.lock.Index
+	return i < c.commit.Index ||
+		c.mark.Term == c.term && i < c.mark.Index && !mutant.On(mutant.M117) ||
+		c.lock.Term == c.term && i < c.lock.Index && !mutant.On(mutant.M11)
 }
 
 // cutPending keeps the Ready that is being made in step with a truncation.
@@ -405,5 +406,6 @@ func (c *Core) roomFor(at Index, blocks []*Block) bool {
 			bytes += len(c.log.tail[k].raw)
 		}
 	}
-	return count <= 2*c.cfg.MaxUncommitted && bytes <= 2*c.cfg.MaxUncommittedBytes
+	return mutant.On(mutant.M50) || count <= 2*c.cfg.MaxUncommitted &&
+		bytes <= 2*c.cfg.MaxUncommittedBytes
 }

@@ -3,7 +3,6 @@ package bftraft
 import (
 	"golang.org/x/crypto/cryptobyte"
 
-	"tangaroa/internal/mutant"
 	"tangaroa/quorumcert"
 )
 
@@ -127,7 +126,7 @@ func (d *decoder) blocks() []*Block {
 
 // DecodeMessage reads what Encode wrote. Signatures are not judged: see Verifier.
 func DecodeMessage(frame []byte) (Message, Drop) {
-	if len(frame) > MaxFrameBytes && !mutant.On(mutant.M51) {
+	if len(frame) > MaxFrameBytes {
 		return nil, Oversize
 	}
 	d := &decoder{s: frame}

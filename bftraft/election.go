@@ -10,7 +10,7 @@ func (c *Core) tickCampaign() {
 	if c.election != nil || c.mark.Term == c.term || c.faulty.Has(c.id) {
 		return
 	}
-	if c.lock.Term == c.term {
+	if c.lock.Term == c.term && !mutant.On(mutant.M104) {
 		return // somebody leads this term: no base can be of the term itself (E4)
 	}
 	if c.vote.Candidate != 0 && c.vote.Candidate != c.id {
@@ -31,7 +31,7 @@ func (c *Core) tickCampaign() {
 // windowOpen says whether id's rank has come, as far as this node's own time goes (E3).
 func (c *Core) windowOpen(id NodeID) bool {
 	rank, ok := c.electionConfig().Rank(c.term, id)
-	return ok && c.now-c.termStart >= uint64(rank)*c.window()
+	return ok && (c.now-c.termStart >= uint64(rank)*c.window() || mutant.On(mutant.M99))
 }
 
 // lockLacksEntries is true while catch-up has replaced the chain the lock lies on by one that is
@@ -84,17 +84,18 @@ func (c *Core) onRequestVote(from NodeID, m *RequestVote) Drop {
 	case c.election != nil && c.election.Leader != from:
 		c.repair(from)
 		return AlreadyVoted
-	case c.faulty.Has(from) && !mutant.On(mutant.M85):
+	case c.faulty.Has(from) && !mutant.On(mutant.M100):
 		return FaultySender
-	case c.vote.Candidate != from && (c.vote.Candidate != 0 || c.mark.Term == c.term) &&
-		!mutant.On(mutant.M81):
+	case c.vote.Candidate != from && c.vote.Candidate != 0 && !mutant.On(mutant.M102),
+		c.vote.Candidate == 0 && c.mark.Term == c.term && !mutant.On(mutant.M101):
 		return AlreadyVoted
-	case !c.windowOpen(from) && !mutant.On(mutant.M42):
+	case !c.windowOpen(from):
 		return TooEarly
 	case c.refusesLock(m.Lock):
 		c.sendOne(from, ClassConsensus, &Proof{TermProof: TermProof{QC: c.lockQC}})
 		return LowerLock
-	case c.vote.Candidate == from && c.vote.Lock.Higher(m.Lock):
+	case c.vote.Candidate == from && (c.vote.Lock.Higher(m.Lock) ||
+		m.Lock.Higher(c.vote.Lock) && mutant.On(mutant.M46)):
 		return Stale
 	case c.vote.Candidate == from && c.vote.Lock == m.Lock:
 		c.sendVote()
@@ -154,7 +155,8 @@ func (c *Core) countVotes() {
 	ec := &quorumcert.EC{Term: c.term, Leader: c.id, Base: c.vote.Lock}
 	for _, voter := range cfg.Voters() {
 		v := &c.peers[voter.ID].vote
-		if v.Term == c.term && v.Candidate == c.id && v.Lock == c.vote.Lock {
+		same := v.Lock == c.vote.Lock || mutant.On(mutant.M103)
+		if v.Term == c.term && v.Candidate == c.id && same {
 			ec.Signers = ec.Signers.With(voter.ID)
 			ec.Sigs = append(ec.Sigs, v.Sig)
 		}
@@ -183,7 +185,7 @@ func (c *Core) learnElection(ec *quorumcert.EC, base *quorumcert.QC) Drop {
 // may be voted for again with a higher lock (E4), so that its votes may make two elections: the
 // higher counts, until this node has acked. The candidate itself leads with the lock it has.
 func (c *Core) wantsElection(ec *quorumcert.EC) bool {
-	switch acked := c.mark.Term == c.term && !mutant.On(mutant.M82); {
+	switch acked := c.mark.Term == c.term; {
 	case ec.Leader == c.id && !acked && ec.Base != c.lock:
 		return false
 	case c.election == nil:
@@ -205,7 +207,7 @@ func (c *Core) takeElection(ec *quorumcert.EC, base *quorumcert.QC) {
 	c.election, c.baseQC = ec, base
 	c.proof.EC, c.proof.BaseQC, c.dirty = ec, base, true
 	c.leaderSeen, c.calmSince = c.now, c.now
-	if ec.Leader == c.id && c.holdsBase() {
+	if ec.Leader == c.id && c.holdsBase() && !mutant.On(mutant.M85) {
 		// The first act in a term is to propose the log as it is (N1): so everything before is
 		// acked again in this term.
 		c.ecShown, c.startTip = 0, c.log.tip.Index

@@ -6,7 +6,6 @@ import (
 
 	"golang.org/x/crypto/cryptobyte"
 
-	"tangaroa/internal/mutant"
 	"tangaroa/quorumcert"
 )
 
@@ -91,7 +90,7 @@ func (c *Core) learnEvidence(blocks []*Block) {
 func (c *Core) hold(e quorumcert.Evidence) Drop {
 	culprit := e.Culprit()
 	for i := range c.evidence {
-		if c.evidence[i].Culprit() == culprit && !mutant.On(mutant.M53) {
+		if c.evidence[i].Culprit() == culprit {
 			return Duplicate
 		}
 	}

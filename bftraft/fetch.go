@@ -75,9 +75,7 @@ func (c *Core) gatherFits(g *gather, blocks []*Block) bool {
 	for _, b := range blocks {
 		bytes += len(b.raw)
 	}
-	tooMany := len(g.blocks)+len(blocks) > 2*c.cfg.MaxUncommitted ||
-		bytes > 2*c.cfg.MaxUncommittedBytes
-	if tooMany && !mutant.On(mutant.M50) {
+	if len(g.blocks)+len(blocks) > 2*c.cfg.MaxUncommitted || bytes > 2*c.cfg.MaxUncommittedBytes {
 		return false
 	}
 	g.bytes = bytes
@@ -173,7 +171,8 @@ const (
 func (c *Core) serve(from NodeID) bool {
 	p := &c.peers[from]
 	p.served++
-	return p.served <= maxServed && p.servedBytes < maxServedBytes
+	return mutant.On(mutant.M118) ||
+		p.served <= maxServed && p.servedBytes < maxServedBytes
 }
 
 func (c *Core) onFetchChain(from NodeID, m *FetchChain) Drop {
@@ -259,7 +258,7 @@ func (c *Core) tryGathered() Drop {
 // install replaces the suffix by what was gathered, in one durable step.
 func (c *Core) install(g *gather) Drop {
 	blocks := c.beyond(g.blocks)
-	if g.ack != nil && g.ack.Term == c.term && c.election != nil {
+	if g.ack != nil && g.ack.Term == c.term && c.election != nil && !mutant.On(mutant.M92) {
 		if len(blocks) > 0 {
 			if drop := c.acceptBlocks(blocks); drop != Accepted {
 				return drop
@@ -313,10 +312,8 @@ func (c *Core) askCommitted() {
 }
 
 func (c *Core) onFetchCommitted(from NodeID, m *FetchCommitted) Drop {
-	if mutant.On(mutant.M47) {
-		return Unserved
-	}
-	if m.After.Index >= c.commit.Index || !c.serve(from) || !c.log.contains(m.After) {
+	if mutant.On(mutant.M47) || m.After.Index >= c.commit.Index || !c.serve(from) ||
+		!c.log.contains(m.After) {
 		return Unserved
 	}
 	answer := &Committed{LockQC: c.lockQC}

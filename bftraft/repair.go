@@ -85,9 +85,6 @@ func (c *Core) onStatus(from NodeID, m *Status) Drop {
 		c.repair(from)
 		return Stale
 	case m.Term > c.term:
-		if mutant.On(mutant.M43) {
-			c.enterTerm(m.Term, TermProof{})
-		}
 		c.sendStatus(from)
 		return FutureTerm
 	}
@@ -95,7 +92,8 @@ func (c *Core) onStatus(from NodeID, m *Status) Drop {
 		c.leaderSeen = c.now
 	}
 	c.repair(from)
-	if c.leading() && m.Leader == c.id && m.Acked == before.Acked && before.Term == m.Term {
+	if c.leading() && m.Leader == c.id && m.Acked == before.Acked && before.Term == m.Term &&
+		!mutant.On(mutant.M81) {
 		c.resend(from, m)
 	}
 	return Accepted
@@ -105,7 +103,7 @@ func (c *Core) onStatus(from NodeID, m *Status) Drop {
 // the leader's election, the lock, this node's newest ack (N6). Once in a tick is enough.
 func (c *Core) repair(to NodeID) {
 	p := &c.peers[to]
-	if p.repairedAt == c.now && c.now > 0 || mutant.On(mutant.M79) {
+	if p.repairedAt == c.now && c.now > 0 {
 		return
 	}
 	p.repairedAt = c.now
@@ -122,7 +120,7 @@ func (c *Core) repair(to NodeID) {
 	if c.lock.Term == c.term && (s.Behind || s.Term < c.term) && c.lock.Higher(s.Lock) {
 		proof.QC = c.lockQC
 	}
-	if proof != (TermProof{}) {
+	if proof != (TermProof{}) && !mutant.On(mutant.M91) {
 		c.sendOne(to, ClassConsensus, &Proof{TermProof: proof})
 	}
 	if c.lastAck.Term == c.term && s.Behind {
@@ -206,11 +204,8 @@ func (c *Core) learnQC(from NodeID, qc *quorumcert.QC) Drop {
 // contradictsCommit says whether a certificate of term t for a position proves that more than f
 // are faulty: certificates of a term not below that of a commit extend what is committed (A5).
 func (c *Core) contradictsCommit(at Position, t Term) bool {
-	if mutant.On(mutant.M80) {
-		return false
-	}
-	return t >= c.commitTerm && at.Index <= c.commit.Index && c.commitTerm > 0 &&
-		!c.log.contains(at)
+	return !mutant.On(mutant.M82) && t >= c.commitTerm && at.Index <= c.commit.Index &&
+		c.commitTerm > 0 && !c.log.contains(at)
 }
 
 // learnCommit takes in a verified commit certificate of something this node has already.

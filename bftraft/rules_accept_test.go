@@ -106,6 +106,9 @@ func TestA2LockAboveTheBaseStaysWhileItsEntriesDo(t *testing.T) {
 	require.Equal(t, lockAt(1, c), l.m.core.State().Lock)
 	e := l.block(a.End(), "e")
 	require.Equal(t, Conflict, l.say(3, l.proposal(3, 2, e.End(), e)), "acked in this term")
+	d := l.block(c.End(), "d")
+	require.Equal(t, Accepted, l.say(3, l.proposal(3, 2, d.End(), d)))
+	require.Equal(t, lockAt(1, c), l.m.core.State().Lock)
 }
 
 func TestA2LockOfTheTermIsNotLoweredByItsElection(t *testing.T) {
@@ -322,4 +325,17 @@ func TestA5CertificateOfAnEarlierTermDoesNotStopTheNode(t *testing.T) {
 	l.say(3, &Proof{TermProof: TermProof{QC: l.qc(1, other.End())}})
 	l.say(3, &Proof{TermProof: TermProof{EC: l.ec(1, 4, l.genesisLock())}})
 	require.NoError(t, l.m.core.Err())
+}
+
+func TestA4BlocksFarAheadOfTheCommitAreRefused(t *testing.T) {
+	l, a := led(t, "a")
+	at, limit := a.End(), 2*l.m.cfg.MaxUncommitted
+	for range limit - 1 {
+		b := l.block(at, "b")
+		require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, b.End(), b)))
+		at = b.End()
+	}
+	b := l.block(at, "b")
+	require.Equal(t, TooFarAhead, l.say(2, l.proposal(2, 1, b.End(), b)), "nothing was committed")
+	require.Equal(t, at, l.m.core.State().Tip)
 }

@@ -77,31 +77,27 @@ func (c *Core) suspicionCause() Cause {
 	switch {
 	case !c.electionConfig().Has(c.id):
 		return CauseNone
-	case c.resigned && !mutant.On(mutant.M75) ||
-		c.election != nil && !c.electionConfig().Has(c.election.Leader):
+	case (c.resigned || c.election != nil && !c.electionConfig().Has(c.election.Leader)) &&
+		!mutant.On(mutant.M97):
 		return CauseResigned
-	case c.election != nil && c.faulty.Has(c.election.Leader) && !mutant.On(mutant.M77):
+	case c.election != nil && c.faulty.Has(c.election.Leader) && !mutant.On(mutant.M94):
 		return CauseProof
-	case c.silent():
+	case c.silent() && !mutant.On(mutant.M93):
 		return CauseSilence
-	case c.starving && c.election != nil:
+	case c.starving && c.election != nil && !mutant.On(mutant.M40):
 		return CauseStarvation
 	}
 	others := 0
 	for _, v := range c.electionConfig().Voters() {
 		p := &c.peers[v.ID]
-		if v.ID != c.id && p.suspects && c.now-p.suspectedAt <= c.timeout() {
+		fresh := c.now-p.suspectedAt <= c.timeout() || mutant.On(mutant.M96)
+		if v.ID != c.id && p.suspects && fresh {
 			others++
 		}
 	}
-	enough := c.electionConfig().Size().F + 1
 	switch {
-	case mutant.On(mutant.M45):
-		enough = 1
-	case mutant.On(mutant.M86):
-		enough = quorumcert.MaxVoters
-	}
-	if others >= enough {
+	case mutant.On(mutant.M95):
+	case others > c.electionConfig().Size().F, others > 0 && mutant.On(mutant.M45):
 		return CauseOthers
 	}
 	return CauseNone
@@ -111,9 +107,6 @@ func (c *Core) suspicionCause() Cause {
 // elected, for the election timeout (E1a).
 func (c *Core) silent() bool {
 	quiet := c.now - c.leaderSeen
-	if mutant.On(mutant.M78) {
-		return false
-	}
 	return !c.leading() && quiet >= c.timeout() && quiet >= c.timeout()+c.jitter()
 }
 
@@ -141,11 +134,8 @@ func (c *Core) collectSuspicion(m *Suspect) {
 	}
 	cfg := c.electionConfig()
 	sigs := c.suspicions.Take(cfg.Members())
-	need := cfg.Size().Q
-	if mutant.On(mutant.M76) {
-		need = cfg.Size().F + 1
-	}
-	if sigs.Signers.Len() >= need {
+	if sigs.Signers.Len() >= cfg.Size().Q ||
+		mutant.On(mutant.M98) && sigs.Signers.Len() > cfg.Size().F {
 		tc := &quorumcert.TC{Term: c.term, Signatures: sigs}
 		c.enterTerm(c.term+1, TermProof{TC: tc})
 	}
@@ -162,14 +152,17 @@ func (c *Core) enterTerm(t Term, proof TermProof) {
 	c.suspicions.Reset()
 	for id := range c.peers {
 		p := &c.peers[id]
+		claim := p.claim
 		p.acks, p.claim, p.vote = p.acks[:0], quorumcert.SignedAck{}, quorumcert.SignedVote{}
+		if mutant.On(mutant.M19) {
+			p.claim = claim
+		}
 		p.suspects, p.fetched = false, Position{}
 	}
 	c.termStart, c.leaderSeen, c.calmSince = c.now, c.now, c.now
 	c.announceNow, c.gather = false, nil
-	c.backoff = min(c.backoff+1, c.cfg.MaxBackoff)
-	if mutant.On(mutant.M44) {
-		c.backoff = 0
+	if !mutant.On(mutant.M44) {
+		c.backoff = min(c.backoff+1, c.cfg.MaxBackoff)
 	}
 }
 
@@ -180,7 +173,7 @@ func (c *Core) tickBackoff() {
 		c.calmSince = c.now
 		return
 	}
-	if c.backoff > 0 && c.now-c.calmSince >= c.timeout() {
+	if c.backoff > 0 && c.now-c.calmSince >= c.timeout() && !mutant.On(mutant.M107) {
 		c.backoff--
 		c.calmSince = c.now
 	}
@@ -188,7 +181,7 @@ func (c *Core) tickBackoff() {
 
 // SetStarving says whether a client's lowest outstanding request has waited for longer than this
 // node is willing to accept from the leader of the term (E5).
-func (c *Core) SetStarving(on bool) { c.starving = on && !mutant.On(mutant.M40) }
+func (c *Core) SetStarving(on bool) { c.starving = on }
 
 // Resign makes this node, if it leads, ask to be replaced; it proposes nothing more (E1e).
 func (c *Core) Resign() {

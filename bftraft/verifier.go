@@ -84,7 +84,7 @@ func (v *Verifier) Verify(from NodeID, frame []byte) (Verified, Drop) {
 
 func (v *Verifier) verifyWhole(from NodeID, e envelope, frame []byte) Drop {
 	s := e.envelope()
-	if s.From != from {
+	if s.From != from && !mutant.On(mutant.M113) {
 		return WrongSender
 	}
 	digest := messageDigest(v.cluster, frame[:len(frame)-len(s.Sig)])
@@ -127,7 +127,7 @@ func (v *Verifier) verifyAck(from NodeID, a *quorumcert.SignedAck) Drop {
 		return WrongSender
 	case a.Cluster != v.cluster:
 		return BadSignature
-	case a.Certified > a.Index || a.Term == 0:
+	case (a.Certified > a.Index || a.Term == 0) && !mutant.On(mutant.M72):
 		return VoidAck
 	}
 	return v.verifySigned(from, a.Ack, a.Sig)
@@ -136,7 +136,7 @@ func (v *Verifier) verifyAck(from NodeID, a *quorumcert.SignedAck) Drop {
 func (v *Verifier) verifySigned(
 	id NodeID, st quorumcert.Statement, sig crypto.Signature,
 ) Drop {
-	if v.ring().Verify(id, st.Domain(), st.AppendTo(nil), sig) != nil {
+	if v.ring().Verify(id, st.Domain(), st.AppendTo(nil), sig) != nil && !mutant.On(mutant.M114) {
 		return BadSignature
 	}
 	return Accepted
@@ -169,11 +169,8 @@ func (v *Verifier) verifyContent(m Message) Drop {
 
 // follow says whether the blocks follow each other.
 func follow(blocks []*Block) bool {
-	if mutant.On(mutant.M18) {
-		return true
-	}
 	for i := 1; i < len(blocks); i++ {
-		if blocks[i].Before() != blocks[i-1].End() {
+		if blocks[i].Before() != blocks[i-1].End() && !mutant.On(mutant.M18) {
 			return false
 		}
 	}
@@ -219,7 +216,7 @@ func (v *Verifier) verifyElection(ec *quorumcert.EC, base *quorumcert.QC) Drop {
 		}
 		return Accepted
 	}
-	if ec.Verify(v.cluster, v.configs.Behind(ec.Base.Index)) != nil {
+	if ec.Verify(v.cluster, v.configs.Behind(ec.Base.Index)) != nil && !mutant.On(mutant.M17) {
 		return BadCertificate
 	}
 	return v.verifyLock(ec.Base, base)
@@ -229,7 +226,7 @@ func (v *Verifier) verifyRequestVote(m *RequestVote) Drop {
 	if m.Term == 0 || m.Lock.Term >= m.Term || (m.TC == nil) != (m.Term == 1) {
 		return BadCertificate
 	}
-	if m.TC != nil && m.TC.Term != m.Term-1 {
+	if m.TC != nil && m.TC.Term != m.Term-1 && !mutant.On(mutant.M42) {
 		return BadCertificate
 	}
 	if drop := v.verifyLock(m.Lock, m.LockQC); drop != Accepted {

@@ -82,7 +82,7 @@ func Hash(d Domain, parts ...[]byte) Digest {
 // the end and needs no length of its own.
 func SignedBytes(d Domain, msg []byte) []byte {
 	if mutant.On(mutant.M07) {
-		d = ""
+		d = DomainAck
 	}
 	out := make([]byte, 0, 8+len(d)+len(msg))
 	out = binary.BigEndian.AppendUint64(out, uint64(len(d)))

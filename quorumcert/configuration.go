@@ -78,10 +78,10 @@ func (c *Configuration) Keyring() *crypto.Keyring { return c.ring }
 // Rank returns the rank of voter id in term t: the voter at position (t + r) mod N has rank r
 // (docs/PROTOCOL.md, E3). It returns false when id is no voter.
 func (c *Configuration) Rank(t Term, id crypto.NodeID) (int, bool) {
+	n := uint64(len(c.voters))
 	if mutant.On(mutant.M48) {
 		t = 0
 	}
-	n := uint64(len(c.voters))
 	for i, v := range c.voters {
 		if v.ID == id {
 			return int((uint64(i) + n - uint64(t)%n) % n), true
@@ -113,6 +113,9 @@ func (cs *Configurations) With(c *Configuration) (*Configurations, error) {
 // For returns the configuration that judges index i: the last whose entry lies strictly before i
 // (docs/PROTOCOL.md, N5). For index 0 that is the genesis.
 func (cs *Configurations) For(i Index) *Configuration {
+	if mutant.On(mutant.M21) {
+		return cs.Behind(i)
+	}
 	if i == 0 {
 		return cs.list[0]
 	}

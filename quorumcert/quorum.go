@@ -30,7 +30,7 @@ func ForNodes(n int) Size {
 	f := (n - 1) / 3
 	switch {
 	case mutant.On(mutant.M01):
-		return Size{N: n, F: f, Q: 2 * f}
+		return Size{N: n, F: f, Q: max(1, 2*f)}
 	case mutant.On(mutant.M02):
 		return Size{N: n, F: f, Q: f + 1}
 	case mutant.On(mutant.M09):

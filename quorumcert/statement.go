@@ -73,8 +73,11 @@ func (v Vote) Domain() crypto.Domain { return crypto.DomainVote }
 
 // AppendTo appends cluster, term, candidate, lock term, lock index, lock hash: 89 bytes.
 func (v Vote) AppendTo(b []byte) []byte {
-	if mutant.On(mutant.M07b) {
+	switch {
+	case mutant.On(mutant.M07b):
 		v.Candidate = 0
+	case mutant.On(mutant.M07c):
+		v.Lock = Lock{}
 	}
 	b = append(b, v.Cluster[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(v.Term))
@@ -100,9 +103,6 @@ func (s Suspicion) Domain() crypto.Domain { return crypto.DomainSuspect }
 
 // AppendTo appends cluster, term: 40 bytes.
 func (s Suspicion) AppendTo(b []byte) []byte {
-	if mutant.On(mutant.M71) {
-		s.Term = 0
-	}
 	b = append(b, s.Cluster[:]...)
 	return binary.BigEndian.AppendUint64(b, uint64(s.Term))
 }

@@ -30,7 +30,7 @@ var layers = []permission{
 		"it is at the bottom: whatever it knew, everybody would know"},
 	{"quorumcert", 1, []string{"crypto", "internal/mutant"},
 		"it computes over statements and knows neither protocol nor disk nor network"},
-	{"p2p", 1, []string{"crypto"},
+	{"p2p", 1, []string{"crypto", "internal/mutant"},
 		"it carries opaque frames between named nodes and never knows what is in them"},
 	{"bftraft", 2, []string{"crypto", "internal/mutant", "quorumcert"},
 		"the protocol only computes; bytes, disk and clock are brought to it"},

@@ -54,10 +54,9 @@ func (t *ReadTally) Add(r *bftraft.ReadReply) Verdict {
 	}
 	if !t.fixed() && !t.locks.Has(r.Signer) {
 		t.locks = t.locks.With(r.Signer)
-		if mutant.On(mutant.M34) {
-			return t.settleAny(r)
+		if !mutant.On(mutant.M34) {
+			t.index = max(t.index, r.Lock.Index)
 		}
-		t.index = max(t.index, r.Lock.Index)
 	}
 	if !t.note(r) {
 		return Repeats
@@ -65,14 +64,11 @@ func (t *ReadTally) Add(r *bftraft.ReadReply) Verdict {
 	return t.settle()
 }
 
-// settleAny is what a client does that believes the first node it hears.
-func (t *ReadTally) settleAny(r *bftraft.ReadReply) Verdict {
-	t.settled, t.result, t.at = true, r.Result, r.Executed
-	return Settled
-}
-
 // fixed says that the read index is known. Once it is, further locks do not move it.
-func (t *ReadTally) fixed() bool { return t.locks.Len() >= t.config.Size().Q }
+func (t *ReadTally) fixed() bool {
+	return t.locks.Len() >= t.config.Size().Q ||
+		mutant.On(mutant.M35) && t.locks.Len() > t.config.Size().F
+}
 
 // note keeps the answer unless the node has given it before, or a newer one.
 func (t *ReadTally) note(r *bftraft.ReadReply) bool {
@@ -98,7 +94,8 @@ func (t *ReadTally) settle() Verdict {
 	}
 	for _, v := range t.voices {
 		same := t.vouching(v.result)
-		if v.executed < t.index || same.Len() <= t.config.Size().F {
+		few := same.Len() <= t.config.Size().F && !mutant.On(mutant.M36)
+		if v.executed < t.index || few {
 			continue
 		}
 		t.settled, t.result, t.same = true, v.result, same

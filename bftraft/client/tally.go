@@ -78,7 +78,8 @@ type Answer struct {
 // a statement is about the block and not about us; that is why every voter speaks for itself, over
 // its own link.
 func (t *Tally) Add(r *bftraft.BlockReply) (Verdict, *Answer) {
-	if r.Client != t.client || r.Session != t.id.Session || r.Sequence != t.id.Sequence {
+	if (r.Client != t.client || r.Session != t.id.Session || r.Sequence != t.id.Sequence) &&
+		!mutant.On(mutant.M31) {
 		return Alien, nil
 	}
 	if r.Request == t.request && len(r.Results) != t.ops {
@@ -120,15 +121,10 @@ func (t *Tally) count(r *bftraft.BlockReply, key replyKey) (Verdict, *Answer) {
 			same = same.With(v.signer)
 		}
 	}
-	need := t.configs.For(r.Reply.Index).Size().F + 1
-	if mutant.On(mutant.M30) {
-		need = 1
-	}
-	if same.Len() < need {
+	if same.Len() <= t.configs.For(r.Reply.Index).Size().F && !mutant.On(mutant.M30) {
 		return Counted, nil
 	}
-	mine := r.Request == t.request || mutant.On(mutant.M31)
-	a := &Answer{Mine: mine, Reply: r, Proof: quorumcert.Receipt{Reply: r.Reply}}
+	a := &Answer{Mine: r.Request == t.request, Reply: r, Proof: quorumcert.Receipt{Reply: r.Reply}}
 	for _, v := range t.voices {
 		a.Voices = a.Voices.With(v.signer)
 	}

@@ -3,6 +3,7 @@ package replica
 import (
 	"tangaroa/bftraft"
 	"tangaroa/crypto"
+	"tangaroa/internal/mutant"
 	"tangaroa/quorumcert"
 )
 
@@ -80,6 +81,9 @@ func (r *Replica) executeOps(index bftraft.Index, req *bftraft.Request) [][]byte
 	size := 0
 	for i, op := range req.Ops {
 		res := r.cfg.Machine.Apply(uint64(index), op)
+		if mutant.On(mutant.M28) {
+			res = r.cfg.Machine.Apply(uint64(index), op)
+		}
 		if size += len(res); size > bftraft.MaxResultBytes {
 			size -= len(res)
 			res = nil

@@ -95,7 +95,7 @@ func (p *pool) add(
 	q := &pending{Request: r, since: now}
 	full := len(o.requests) >= MaxOutstanding ||
 		len(o.requests) > 0 && o.bytes+len(r.Raw()) > MaxOutstandingBytes
-	if full && !mutant.On(mutant.M91) {
+	if full && !mutant.On(mutant.M55) {
 		if from == 0 || !next || o.usedBy(from) {
 			return false, false
 		}
@@ -152,7 +152,7 @@ func (r *Replica) Request(client ClientID, from bftraft.NodeID, req *bftraft.Req
 	case req.Sequence <= last:
 		r.repeat(client, from, req, last)
 		return
-	case req.Sequence > last+Window:
+	case req.Sequence > last+Window && !mutant.On(mutant.M56):
 		r.refuse(client, from, req, bftraft.RefusedWindow, last)
 		return
 	case !r.worthOrdering(req):
@@ -237,7 +237,7 @@ func classOf(frame []byte) bftraft.Class {
 }
 
 func (r *Replica) forward(req *bftraft.Request, to bftraft.Set) {
-	if to = to.Without(r.id); to == 0 || mutant.On(mutant.M89) {
+	if to = to.Without(r.id); to == 0 {
 		return
 	}
 	frame := bftraft.RequestFrame(req.Raw())
@@ -266,7 +266,7 @@ func (r *Replica) StepReply(from bftraft.NodeID, reply *bftraft.BlockReply) bftr
 			equal++
 		}
 	}
-	if equal > r.configs.For(reply.Reply.Index).Size().F {
+	if equal > r.configs.For(reply.Reply.Index).Size().F && !mutant.On(mutant.M105) {
 		r.pool.executed(p.Request)
 	}
 	return bftraft.Accepted
@@ -331,10 +331,7 @@ func (r *Replica) tickPool() {
 	if r.now%pruneTicks == 0 {
 		r.prune()
 	}
-	for i, o := range r.pool.clients {
-		if i > 0 && mutant.On(mutant.M41) {
-			break
-		}
+	for _, o := range r.pool.clients {
 		p := r.lowest(o)
 		if p == nil {
 			o.watchedSequence = 0
@@ -351,9 +348,9 @@ func (r *Replica) tickPool() {
 			o.asked = r.now
 			r.forward(p.Request, r.configs.Latest().Members())
 		}
-		starving = starving || r.now-o.since >= r.patience()
+		starving = starving || r.now-o.since >= r.patience() && !mutant.On(mutant.M41)
 	}
-	slow := r.tickSlack()
+	slow := r.tickSlack() && !mutant.On(mutant.M119)
 	r.core.SetStarving((starving || slow) && r.leader != r.id)
 }
 
@@ -367,9 +364,6 @@ const (
 // prune forgets requests that cannot be executed: those of sessions that are no longer accepted,
 // and those that have long waited for a sequence that never came.
 func (r *Replica) prune() {
-	if mutant.On(mutant.M52) {
-		return
-	}
 	limit := abandonedTimeouts * r.core.Timeout()
 	for _, o := range r.pool.clients {
 		lowest := r.lowest(o)

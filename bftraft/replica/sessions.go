@@ -93,7 +93,7 @@ func (s *sessions) last(key crypto.PublicKey, number uint64) (uint64, bool) {
 	if live, _, ok := c.session(number); ok {
 		return live.last, true
 	}
-	return 0, number > c.floor
+	return 0, number > c.floor || mutant.On(mutant.M109)
 }
 
 // admit says what is to become of a request that stands next in the log. An executed one is
@@ -105,7 +105,7 @@ func (s *sessions) admit(r *bftraft.Request) bftraft.Outcome {
 		return bftraft.Expired
 	case r.Sequence <= last && !mutant.On(mutant.M32):
 		return bftraft.Repeated
-	case r.Sequence > last+1 && !mutant.On(mutant.M87):
+	case r.Sequence > last+1 && !mutant.On(mutant.M108):
 		return bftraft.OutOfOrder
 	}
 	s.open(r.Client, r.Session).last = r.Sequence
@@ -142,7 +142,8 @@ func (s *sessions) remember(r *bftraft.Request, res result) {
 	}
 	live.results = append(live.results, res)
 	live.bytes += res.size()
-	for len(live.results) > MaxResults || live.bytes > MaxResultBytes && len(live.results) > 1 {
+	for !mutant.On(mutant.M52) && len(live.results) > MaxResults ||
+		live.bytes > MaxResultBytes && len(live.results) > 1 {
 		live.bytes -= live.results[0].size()
 		live.results = slices.Delete(live.results, 0, 1)
 	}

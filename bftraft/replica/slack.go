@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"tangaroa/bftraft"
-	"tangaroa/internal/mutant"
 	"tangaroa/quorumcert"
 )
 
@@ -197,7 +196,7 @@ func (r *Replica) tickSlack() bool {
 	} else if s.bucket > 0 && (waits && r.now%slackLeak == 0 || r.now%slackIdleLeak == 0) {
 		s.bucket--
 	}
-	if s.bucket >= int(timeout/2) && !mutant.On(mutant.M92) {
+	if s.bucket >= int(timeout/2) {
 		if s.blamed {
 			s.doubt(r.now)
 		}

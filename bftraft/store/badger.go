@@ -111,7 +111,7 @@ func badgerOptions(dir string, o Options) badger.Options {
 	b := badger.DefaultOptions(dir)
 	b.TableSizeMultiplier = 1
 	return b.
-		WithSyncWrites(true).
+		WithSyncWrites(!mutant.On(mutant.M15)).
 		WithChecksumVerificationMode(options.OnTableRead).
 		WithNumVersionsToKeep(1).
 		WithDetectConflicts(false).
@@ -136,9 +136,6 @@ func Open(dir string, o Options) (*Badger, error) {
 	s := &Badger{dir: filepath.Clean(dir), options: o, logger: o.Logger}
 	var err error
 	if s.guard, err = openGuard(filepath.Join(s.dir, guardFile)); err != nil {
-		if mutant.On(mutant.M61) && errors.Is(err, ErrMissing) && Create(dir, o.Identity) == nil {
-			return Open(dir, o)
-		}
 		return nil, err
 	}
 	if err := s.open(); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"tangaroa/bftraft"
 	"tangaroa/crypto"
+	"tangaroa/internal/mutant"
 	"tangaroa/quorumcert"
 )
 
@@ -82,7 +83,8 @@ func (id instance) unseal(key, sealed []byte) ([]byte, bool) {
 		return nil, false
 	}
 	sum := crypto.Hash(crypto.DomainReady, id[:], key, sealed[:n])
-	return sealed[:n], string(sum[:checksumBytes]) == string(sealed[n:])
+	return sealed[:n], mutant.On(mutant.M63) ||
+		string(sum[:checksumBytes]) == string(sealed[n:])
 }
 
 // meta is the record of who the store belongs to.

@@ -168,13 +168,15 @@ func (g *guard) read() error {
 // the size of the file does not change and one flush of data is enough.
 func (g *guard) write(p promise) error {
 	slot := 1 - g.slot
+	if mutant.On(mutant.M65) {
+		slot = g.slot
+	}
 	if _, err := g.file.WriteAt(p.encode(), int64(slot*slotBytes)); err != nil {
 		return fmt.Errorf("write guard: %w", err)
 	}
-	if mutant.On(mutant.M65) {
-		if _, err := g.file.WriteAt(p.encode(), int64(g.slot*slotBytes)); err != nil {
-			return err
-		}
+	if mutant.On(mutant.M15b) {
+		g.newest, g.slot, g.spoilt = p, slot, false
+		return nil
 	}
 	if err := datasync(g.file); err != nil {
 		return fmt.Errorf("sync guard: %w", err)

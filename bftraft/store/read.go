@@ -8,7 +8,6 @@ import (
 
 	"tangaroa/bftraft"
 	"tangaroa/crypto"
-	"tangaroa/internal/mutant"
 	"tangaroa/quorumcert"
 )
 
@@ -26,10 +25,6 @@ func (s *Badger) Block(i bftraft.Index) (*bftraft.Block, bool) {
 		var buf []byte
 		var err error
 		block, err = s.readBlock(txn, item, &buf)
-		if err != nil && mutant.On(mutant.M63) {
-			block, err = nil, nil
-			return nil
-		}
 		if err == nil && block.First() > i {
 			err = fmt.Errorf("%w: no block covers %d", ErrDamaged, i)
 		}

@@ -1,172 +1,118 @@
 // Package mutant breaks the protocol on purpose, one rule at a time, so that the checks can be
 // seen to fail. It does so only in builds with the tag "mutant"; otherwise On is a constant false
-// and the compiler leaves the broken code out. Package tests/mutants says what each one must be
-// caught by.
-//
-// # Contract
-//
-// At most one mutant is active in a process.
+// and the compiler leaves the broken code out. Package tests/mutants says what each one breaks and
+// what it must be caught by.
 package mutant
 
-// ID names a mutant. The numbers are those of docs/TESTING.md and never change.
+// ID names a mutant. The names are those of docs/TESTING.md and never change.
 type ID string
 
 // None is the unbroken protocol.
 const None ID = ""
 
-// The mutants: what is broken, and the rule it takes away.
+// The mutants, and what each of them breaks.
 const (
-	M01  ID = "M01"  // 2f signers make a quorum (section 1)
-	M02  ID = "M02"  // f+1 signers make a quorum (section 1)
-	M04  ID = "M04"  // signers that are no voters count (section 1)
-	M05  ID = "M05"  // a refusal of a candidate with a lower lock counts as a vote (E4)
-	M06a ID = "M06a" // an ack does not name its term (N2)
-	M06b ID = "M06b" // an ack does not name its index (N2)
-	M06c ID = "M06c" // an ack does not name its hash (N2)
-	M07  ID = "M07"  // what is signed does not say what kind of statement it is (section 2)
+	M01  ID = "M01"  // a quorum is 2f (section 1)
+	M02  ID = "M02"  // a quorum is f+1 (section 1)
+	M03  ID = "M03"  // a signer counts as often as it signs (section 1)
+	M04  ID = "M04"  // signatures of those that are no voters count (section 1)
+	M05  ID = "M05"  // a candidate with a lower lock gets the vote (E4)
+	M06a ID = "M06a" // the term of an ack is not signed (N3)
+	M06b ID = "M06b" // the index of an ack is not signed (N3)
+	M06c ID = "M06c" // the hash of an ack is not signed (N3)
+	M07  ID = "M07"  // a signature is good for every kind of statement (section 1)
 	M07b ID = "M07b" // a vote does not name its candidate (E4)
-	M08  ID = "M08"  // an ack does not name its cluster (section 2)
-	M09  ID = "M09"  // 2f+1 signers make a quorum, whatever the number of voters (section 1)
-	M09b ID = "M09b" // the first signature of a certificate is not checked (section 1)
+	M07c ID = "M07c" // a vote does not name the candidate's lock (E4)
+	M08  ID = "M08"  // an ack does not name the cluster (section 1)
+	M09  ID = "M09"  // a quorum is 2f+1 whatever the number of voters (section 1)
+	M09b ID = "M09b" // a batch of signatures is not judged (section 1)
 	M10  ID = "M10"  // commit after one round of acks (N4)
-	M11  ID = "M11"  // a chain without the base of the election is acked (A2)
+	M11  ID = "M11"  // what is certified in the term may be replaced (A4)
 	M12  ID = "M12"  // the longer log wins the vote, whatever its term (E4)
 	M13  ID = "M13"  // a vote is sent before it is durable (section 1)
 	M14  ID = "M14"  // an ack is sent before it is durable (N2)
-	M15  ID = "M15"  // the guard is not written (section 1)
+	M15  ID = "M15"  // what is saved is not flushed (J7)
+	M15b ID = "M15b" // the guard is not flushed (J7)
 	M16  ID = "M16"  // the vote is forgotten in a crash (E4)
-	M17  ID = "M17"  // proposals of others than the leader are taken (A1)
-	M18  ID = "M18"  // blocks need not follow each other (B1)
-	M19  ID = "M19"  // acks of earlier terms count (N3)
+	M17  ID = "M17"  // an election needs no certificate (A1)
+	M18  ID = "M18"  // blocks in a message need not follow each other (A3)
+	M19  ID = "M19"  // claims of an earlier term count (N4)
+	M21  ID = "M21"  // a configuration entry is judged by itself (N5)
+	M23  ID = "M23"  // a candidate never learns a higher lock (E4)
 	M24  ID = "M24"  // what is acked, certified or committed may be replaced (A4, A5)
-	M27  ID = "M27"  // after a crash all of the log is taken for committed (N4)
-	M28  ID = "M28"  // after a crash what was committed is not executed again (C1)
+	M27  ID = "M27"  // after a restart all of the log counts as committed (N4)
+	M28  ID = "M28"  // every operation is applied twice (C1)
 	M29  ID = "M29"  // the lock is forgotten in a crash (N3)
-	M30  ID = "M30"  // a client believes one reply (C2)
-	M31  ID = "M31"  // a client takes the reply to another request for its own (C2)
-	M32  ID = "M32"  // a request is executed as often as it is ordered (C1)
-	M33  ID = "M33"  // clients' signatures in blocks are not checked (A6)
-	M34  ID = "M34"  // a read believes the first answer (C3)
-	M40  ID = "M40"  // a leader that orders nothing is not suspected (E1b, E5)
-	M41  ID = "M41"  // only one client's requests have a timer (E5)
-	M42  ID = "M42"  // candidates are voted for before their window (E3)
-	M43  ID = "M43"  // a node enters a higher term because it hears of it (E2)
+	M30  ID = "M30"  // a client accepts the word of one node (C2)
+	M31  ID = "M31"  // a client takes a reply to any request for its own (C2)
+	M32  ID = "M32"  // a request is executed each time it is ordered (C1)
+	M33  ID = "M33"  // the client's signature in an entry is not verified (A6, B2)
+	M34  ID = "M34"  // a read asks for no index (C3)
+	M35  ID = "M35"  // the locks of f+1 nodes make a read index (C3)
+	M36  ID = "M36"  // a read takes one node's word (C3)
+	M40  ID = "M40"  // a leader that talks is never suspected (E1b)
+	M41  ID = "M41"  // no node watches over a client's request (E5)
+	M42  ID = "M42"  // an old timeout certificate will do for any term (E2)
+	M43  ID = "M43"  // a higher term is entered on anybody's word (E2)
 	M44  ID = "M44"  // timeouts do not grow (E6)
-	M45  ID = "M45"  // one suspicion makes the others join (E1d)
-	M47  ID = "M47"  // nobody hands out what is committed (A3, N6)
-	M48  ID = "M48"  // the order of candidates does not turn with the term (E3)
-	M50  ID = "M50"  // what is fetched aside is not bounded (A3)
-	M51  ID = "M51"  // a frame may have any size (section 2)
-	M52  ID = "M52"  // requests that wait in vain are kept (E5)
-	M53  ID = "M53"  // evidence of one voter is kept again and again (A4)
-	M60  ID = "M60"  // an error of the disk is ignored (section 1)
-	M61  ID = "M61"  // a missing store is made anew (section 1)
-	M63  ID = "M63"  // a damaged block is taken for one that is not there (section 1)
-	M64  ID = "M64"  // the guard is not compared (section 1)
-	M65  ID = "M65"  // both slots of the guard are written at once (section 1)
-	M70  ID = "M70"  // q-1 signers make a certificate (section 1)
-	M71  ID = "M71"  // a suspicion does not name its term (E1)
-	M72  ID = "M72"  // blocks with invalid entries are acked (A6)
-	M73  ID = "M73"  // a node that left a chain it acked goes on acking (K1)
-	M74  ID = "M74"  // two acks on conflicting chains are not noticed (A4)
-	M75  ID = "M75"  // a resignation is ignored (E1e)
-	M76  ID = "M76"  // f+1 suspicions end a term (E2)
-	M77  ID = "M77"  // a leader proven faulty is not suspected (E1c)
-	M78  ID = "M78"  // a silent leader is not suspected (E1a)
-	M79  ID = "M79"  // nothing is repaired (N6)
-	M80  ID = "M80"  // a certificate that contradicts a commit is believed (A5)
-	M81  ID = "M81"  // a second candidate gets a vote too (E4)
-	M82  ID = "M82"  // a second election replaces the first after acks (E4)
-	M83  ID = "M83"  // a proven commit replaces a lock of a later term (A5)
-	M84  ID = "M84"  // locks are not announced (N3)
-	M85  ID = "M85"  // a voter proven faulty can be elected (E4)
-	M86  ID = "M86"  // nobody joins the suspicion of others (E1d)
-	M87  ID = "M87"  // sequences may be executed out of order (C1)
-	M89  ID = "M89"  // requests are not forwarded (E5)
-	M91  ID = "M91"  // any number of a client's requests is held (E5)
-	M92  ID = "M92"  // a slow leader is not suspected (E5b)
-	M93  ID = "M93"  // a receipt needs one signature (C2)
+	M45  ID = "M45"  // the suspicion of one node is joined (E1d)
+	M46  ID = "M46"  // nobody votes again for a candidate with a higher lock (E4)
+	M47  ID = "M47"  // nobody hands out committed blocks (N6)
+	M48  ID = "M48"  // ranks do not change with the term (E3)
+	M50  ID = "M50"  // a leader may send any number of blocks ahead (A4)
+	M51  ID = "M51"  // frames may have any length (P6)
+	M52  ID = "M52"  // all results of a session are kept (C1)
+	M55  ID = "M55"  // any number of requests of a client is held (E5)
+	M56  ID = "M56"  // sequences may be any distance ahead (C1)
+	M60  ID = "M60"  // a node goes on after a storage error (J7)
+	M62  ID = "M62"  // a log that ends early is taken for whole (J7)
+	M63  ID = "M63"  // checksums of records are not compared (J7)
+	M64  ID = "M64"  // the guard is never compared (J7)
+	M65  ID = "M65"  // the guard's newest slot is overwritten (J7)
+	M68  ID = "M68"  // the guard is not brought up to the store (J7)
+	M69  ID = "M69"  // free space is not watched (J7)
+	M70  ID = "M70"  // a certificate may have too few signers (section 1)
+	M72  ID = "M72"  // an ack may claim more than it acks (N2)
+	M74  ID = "M74"  // headers of a commit certificate need not link up (N4)
+	M75  ID = "M75"  // the base of an election may be of its own term (E4)
+	M76  ID = "M76"  // a receipt needs one signature (C2)
+	M77  ID = "M77"  // blocks of others than the leader are followed (A1)
+	M78  ID = "M78"  // what lies below the base is acked (A2)
+	M79  ID = "M79"  // a leader's chain need not contain its base (A2)
+	M80  ID = "M80"  // an election lowers any lock to its base (A2)
+	M81  ID = "M81"  // a leader repeats no proposal (A3, N6)
+	M82  ID = "M82"  // certificates against a committed entry are ignored (A5)
+	M83  ID = "M83"  // blocks with bad entries are followed (A6)
+	M85  ID = "M85"  // a new leader does not propose the log it has (N1)
+	M86  ID = "M86"  // the mark is forgotten in a crash (N2)
+	M87  ID = "M87"  // an ack claims what lies beyond its index (N2)
+	M88  ID = "M88"  // locks of earlier terms are taken (N3)
+	M89  ID = "M89"  // a lock is never announced by itself (N3)
+	M90  ID = "M90"  // claims on other chains count (N4)
+	M91  ID = "M91"  // nobody repeats certificates (N6)
+	M92  ID = "M92"  // a fetched block is not acked (N6)
+	M93  ID = "M93"  // silence is not suspected (E1a)
+	M94  ID = "M94"  // a leader proven faulty is not suspected (E1c)
+	M95  ID = "M95"  // suspicions of others are not joined (E1d)
+	M96  ID = "M96"  // suspicions stay fresh for ever (E1d)
+	M97  ID = "M97"  // a leader that resigns is not suspected (E1e)
+	M98  ID = "M98"  // f+1 suspicions end a term (E2)
+	M99  ID = "M99"  // any rank may campaign at once (E3)
+	M100 ID = "M100" // nodes proven faulty are voted for (E3)
+	M101 ID = "M101" // who acked in a term votes in it (E4)
+	M102 ID = "M102" // a voter votes for two candidates in a term (E4)
+	M103 ID = "M103" // votes that show different locks add up (E4)
+	M104 ID = "M104" // a node with a certificate of the term stands in it (E4)
+	M105 ID = "M105" // replies of others do not end the timer (E5)
+	M107 ID = "M107" // timeouts do not shrink (E6)
+	M108 ID = "M108" // sequences of a session are executed in any order (C1)
+	M109 ID = "M109" // sessions that were forgotten are accepted again (C1)
+	M112 ID = "M112" // a node acks on after it left the chain it acked (K1)
+	M113 ID = "M113" // messages may name another sender (section 1)
+	M114 ID = "M114" // signatures of statements are not verified (section 1)
+	M115 ID = "M115" // evidence need not show a conflict (A4)
+	M116 ID = "M116" // an equivocating leader is not noticed (A4)
+	M117 ID = "M117" // what is acked in the term may be replaced (A4)
+	M118 ID = "M118" // a peer is served without limit (N6)
+	M119 ID = "M119" // a leader that serves everybody late is not suspected (E5b)
 )
-
-// Mutant describes one.
-type Mutant struct {
-	ID   ID
-	Does string
-	Rule string // that it takes away, as docs/PROTOCOL.md names it
-}
-
-// All returns the mutants in ascending order.
-func All() []Mutant { return all }
-
-var all = []Mutant{
-	{M01, "2f signers make a quorum", "section 1"},
-	{M02, "f+1 signers make a quorum", "section 1"},
-	{M04, "signers that are no voters count", "section 1"},
-	{M05, "a refusal of a candidate with a lower lock counts as a vote", "E4"},
-	{M06a, "an ack does not name its term", "N2"},
-	{M06b, "an ack does not name its index", "N2"},
-	{M06c, "an ack does not name its hash", "N2"},
-	{M07, "what is signed does not say what kind of statement it is", "section 2"},
-	{M07b, "a vote does not name its candidate", "E4"},
-	{M08, "an ack does not name its cluster", "section 2"},
-	{M09, "2f+1 signers make a quorum, whatever the number of voters", "section 1"},
-	{M09b, "the first signature of a certificate is not checked", "section 1"},
-	{M10, "commit after one round of acks", "N4"},
-	{M11, "a chain without the base of the election is acked", "A2"},
-	{M12, "the longer log wins the vote, whatever its term", "E4"},
-	{M13, "a vote is sent before it is durable", "section 1"},
-	{M14, "an ack is sent before it is durable", "N2"},
-	{M15, "the guard is not written", "section 1"},
-	{M16, "the vote is forgotten in a crash", "E4"},
-	{M17, "proposals of others than the leader are taken", "A1"},
-	{M18, "blocks need not follow each other", "B1"},
-	{M19, "acks of earlier terms count", "N3"},
-	{M24, "what is acked, certified or committed may be replaced", "A4, A5"},
-	{M27, "after a crash all of the log is taken for committed", "N4"},
-	{M28, "after a crash what was committed is not executed again", "C1"},
-	{M29, "the lock is forgotten in a crash", "N3"},
-	{M30, "a client believes one reply", "C2"},
-	{M31, "a client takes the reply to another request for its own", "C2"},
-	{M32, "a request is executed as often as it is ordered", "C1"},
-	{M33, "clients' signatures in blocks are not checked", "A6"},
-	{M34, "a read believes the first answer", "C3"},
-	{M40, "a leader that orders nothing is not suspected", "E1b, E5"},
-	{M41, "only one client's requests have a timer", "E5"},
-	{M42, "candidates are voted for before their window", "E3"},
-	{M43, "a node enters a higher term because it hears of it", "E2"},
-	{M44, "timeouts do not grow", "E6"},
-	{M45, "one suspicion makes the others join", "E1d"},
-	{M47, "nobody hands out what is committed", "A3, N6"},
-	{M48, "the order of candidates does not turn with the term", "E3"},
-	{M50, "what is fetched aside is not bounded", "A3"},
-	{M51, "a frame may have any size", "section 2"},
-	{M52, "requests that wait in vain are kept", "E5"},
-	{M53, "evidence of one voter is kept again and again", "A4"},
-	{M60, "an error of the disk is ignored", "section 1"},
-	{M61, "a missing store is made anew", "section 1"},
-	{M63, "a damaged block is taken for one that is not there", "section 1"},
-	{M64, "the guard is not compared", "section 1"},
-	{M65, "both slots of the guard are written at once", "section 1"},
-	{M70, "q-1 signers make a certificate", "section 1"},
-	{M71, "a suspicion does not name its term", "E1"},
-	{M72, "blocks with invalid entries are acked", "A6"},
-	{M73, "a node that left a chain it acked goes on acking", "K1"},
-	{M74, "two acks on conflicting chains are not noticed", "A4"},
-	{M75, "a resignation is ignored", "E1e"},
-	{M76, "f+1 suspicions end a term", "E2"},
-	{M77, "a leader proven faulty is not suspected", "E1c"},
-	{M78, "a silent leader is not suspected", "E1a"},
-	{M79, "nothing is repaired", "N6"},
-	{M80, "a certificate that contradicts a commit is believed", "A5"},
-	{M81, "a second candidate gets a vote too", "E4"},
-	{M82, "a second election replaces the first after acks", "E4"},
-	{M83, "a proven commit replaces a lock of a later term", "A5"},
-	{M84, "locks are not announced", "N3"},
-	{M85, "a voter proven faulty can be elected", "E4"},
-	{M86, "nobody joins the suspicion of others", "E1d"},
-	{M87, "sequences may be executed out of order", "C1"},
-	{M89, "requests are not forwarded", "E5"},
-	{M91, "any number of a client's requests is held", "E5"},
-	{M92, "a slow leader is not suspected", "E5b"},
-	{M93, "a receipt needs one signature", "C2"},
-}

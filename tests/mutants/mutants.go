@@ -1,0 +1,96 @@
+package mutants
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"tangaroa/internal/mutant"
+)
+
+// Mutant is a row of the table.
+type Mutant struct {
+	ID     mutant.ID
+	Rules  []string // the rules it takes away, as docs/PROTOCOL.md names them
+	Breaks string   // what is broken
+	// Package and Test name the test that must fail, and Cause, if set, what it must say; unless
+	// it names a panic, a panic will not do.
+	Package, Test, Cause string
+	// Invariants are those of the simulator that may notice, Seeds how many it may take; a mutant
+	// that needs more to come together than chance brings about has none.
+	Invariants []string
+	Seeds      int
+}
+
+// Table returns all mutants.
+func Table() []Mutant { return table }
+
+// Of returns the row of one mutant.
+func Of(id mutant.ID) (Mutant, bool) {
+	for _, m := range table {
+		if m.ID == id {
+			return m, true
+		}
+	}
+	return Mutant{}, false
+}
+
+// text returns the tables of docs/TESTING.md.
+func text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d mutants.\n\n| id | what is broken | rule | test that kills it | in | "+
+		"invariants of the simulator |\n|---|---|---|---|---|---|\n", len(table))
+	for _, m := range table {
+		fmt.Fprintf(&b, "| %s | %s | %s | `%s` | `%s` | %s |\n", m.ID, m.Breaks,
+			strings.Join(m.Rules, ", "), m.Test, m.Package, strings.Join(m.Invariants, " "))
+	}
+	b.WriteString("\n| invariant | kills |\n|---|---|\n")
+	for _, id := range invariants() {
+		fmt.Fprintf(&b, "| %s | %s |\n", id, names(func(m Mutant) bool {
+			return slices.Contains(m.Invariants, id)
+		}))
+	}
+	b.WriteString("\n| rule | mutants |\n|---|---|\n")
+	for _, rule := range rules() {
+		who := names(func(m Mutant) bool { return slices.Contains(m.Rules, rule) })
+		if who == "" {
+			who = "none: " + without[rule]
+		}
+		fmt.Fprintf(&b, "| %s | %s |\n", rule, who)
+	}
+	return b.String()
+}
+
+// names lists the mutants that fit.
+func names(fits func(Mutant) bool) string {
+	var ids []string
+	for _, m := range table {
+		if fits(m) {
+			ids = append(ids, string(m.ID))
+		}
+	}
+	return strings.Join(ids, " ")
+}
+
+// invariants returns those that kill something, in order.
+func invariants() []string {
+	var all []string
+	for _, m := range table {
+		all = append(all, m.Invariants...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// rules returns those that the table or the list of exceptions names, in order.
+func rules() []string {
+	var all []string
+	for _, m := range table {
+		all = append(all, m.Rules...)
+	}
+	for rule := range without {
+		all = append(all, rule)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
