@@ -40,7 +40,7 @@ test: lint
 .PHONY: mutants
 mutants: ## break the protocol on purpose, rule by rule: every check must notice
 mutants: killers
-	go test -tags 'invariants mutant' -count=1 -timeout 30m ./bftraft ./tests/sim -run '^TestM'
+	go test -tags 'invariants mutant' -count=1 -timeout 30m ./tests/sim -run '^TestM'
 
 .PHONY: killers
 killers: ## the fast part of it: the test of each rule, and schedules that once killed

@@ -9,6 +9,7 @@ import (
 	"bytes"
 
 	"tangaroa/bftraft"
+	"tangaroa/quorumcert"
 )
 
 var badRequest = Attack{
@@ -16,8 +17,9 @@ var badRequest = Attack{
 	Caught:  "followers refuse the block and end the term",
 	Deposed: true,
 	Drops:   []bftraft.Drop{bftraft.InvalidEntry},
-	Options: []Option{word("kind", "what is wrong: the signature, the client, the form, or the kind",
-		"forged", "stranger", "malformed", "kind")},
+	Options: []Option{word("kind",
+		"what is wrong: the signature, the client, the form, the kind, or a proof that proves nothing",
+		"forged", "stranger", "malformed", "kind", "proof")},
 	make: func(v *values) Behaviour { return &tampering{kind: v.word("kind")} },
 }
 
@@ -26,7 +28,21 @@ type tampering struct {
 	kind string
 }
 
-func (t *tampering) Propose(_ *Env, entries []bftraft.Entry) []bftraft.Entry {
+// falseProof accuses somebody else of two votes, one of which the liar has signed itself.
+func falseProof(e *Env) bftraft.Entry {
+	v := quorumcert.Vote{Cluster: e.Cluster(), Term: e.Core.Term(), Candidate: e.ID()}
+	victim := e.Others().Next(0)
+	one := quorumcert.SignedVote{
+		Vote: v, Signer: victim, Sig: quorumcert.Sign(e.Options.Core.Signer, v),
+	}
+	two := one
+	two.Candidate = victim
+	return bftraft.EvidenceEntry(&quorumcert.Evidence{
+		Votes: &quorumcert.VoteConflict{A: one, B: two},
+	})
+}
+
+func (t *tampering) Propose(e *Env, entries []bftraft.Entry) []bftraft.Entry {
 	bad := entries[0]
 	bad.Data = bytes.Clone(bad.Data)
 	switch t.kind {
@@ -38,6 +54,8 @@ func (t *tampering) Propose(_ *Env, entries []bftraft.Entry) []bftraft.Entry {
 		bad.Data = bad.Data[:len(bad.Data)-1]
 	case "kind":
 		bad.Kind = bftraft.EntryConfiguration
+	case "proof":
+		bad = falseProof(e)
 	}
 	if len(entries) == bftraft.MaxBlockEntries {
 		entries = entries[1:]
