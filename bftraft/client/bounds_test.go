@@ -196,3 +196,29 @@ func compareRanks(a, b [3]int) int {
 	}
 	return 0
 }
+
+func TestQueueIsFullAtItsLastByteOrOperation(t *testing.T) {
+	for _, cfg := range []Config{{QueueOps: 3, QueueBytes: 1000}, {QueueOps: 9, QueueBytes: 3 * 24}} {
+		c := &Client{cfg: cfg, wake: make(chan struct{}, 1)}
+		for range 3 {
+			require.False(t, c.Go(make([]byte, 20)).ended())
+		}
+		refused := c.Go(nil)
+		require.True(t, refused.ended())
+		_, err := refused.Result()
+		require.ErrorIs(t, err, ErrQueueFull)
+		require.Len(t, c.queue, 3)
+	}
+}
+
+// Only who has forgotten a result says that those after it may go on.
+func TestRefusalOfWhatIsMalformedEndsItsSession(t *testing.T) {
+	for _, executed := range []bool{true, false} {
+		f := &flight{id: RequestID{9, 3}}
+		c := &Client{session: 9, next: 4, flights: []*flight{f}}
+		c.giveUp(f, refusal{code: bftraft.RefusedMalformed, executed: executed})
+		require.Empty(t, c.flights)
+		require.NotEqual(t, uint64(9), c.session)
+		require.Equal(t, uint64(1), c.next)
+	}
+}
