@@ -119,8 +119,8 @@ func (p *pair) save() {
 func (p *pair) crash() {
 	p.t.Helper()
 	image := filepath.Join(p.t.TempDir(), "data")
-	require.NoError(p.t, os.CopyFS(image, os.DirFS(p.dir)))
-	require.NoError(p.t, p.badger.Close())
+	copyAtOneMoment(p.t, p.dir, image)
+	_ = p.badger.Close() // one that has failed says so again
 	p.dir, p.badger = image, nil
 	found, err := p.load()
 	require.NoError(p.t, err)
@@ -139,6 +139,37 @@ func (p *pair) crash() {
 	p.model = p.moments[kept]
 	p.closeReal()
 	p.reopen()
+}
+
+// copyAtOneMoment copies a directory that is in use. When Badger has begun, listed or removed a
+// file meanwhile, what was copied never was, and it begins again.
+func copyAtOneMoment(t *testing.T, from, to string) {
+	t.Helper()
+	for before := layout(t, from); ; {
+		require.NoError(t, os.RemoveAll(to))
+		err := os.CopyFS(to, os.DirFS(from))
+		after := layout(t, from)
+		if before == after {
+			require.NoError(t, err)
+			return
+		}
+		before = after
+	}
+}
+
+// layout is what changes when Badger begins, lists or removes a file.
+func layout(t *testing.T, dir string) string {
+	t.Helper()
+	inside := filepath.Join(dir, "store")
+	entries, err := os.ReadDir(inside)
+	require.NoError(t, err)
+	manifest, err := os.ReadFile(filepath.Join(inside, "MANIFEST"))
+	require.NoError(t, err)
+	all := string(manifest)
+	for _, e := range entries {
+		all += "\n" + e.Name()
+	}
+	return all
 }
 
 func (p *pair) closeReal() {
