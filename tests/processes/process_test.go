@@ -26,15 +26,17 @@ type process struct {
 	code  int           // -1 if a signal ended it
 }
 
-// spawn starts a command whose life is that of the test at most. What it says on standard error is
-// added to the log.
+// spawn starts a command, ours or one by its path, whose life is that of the test at most. What it
+// says on standard error is added to the log.
 func spawn(t *testing.T, log, name string, args ...string) *process {
 	t.Helper()
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(bin, name)
+	}
 	out, err := os.OpenFile(log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	require.NoError(t, err)
 	p := &process{
-		t: t, cmd: exec.Command(filepath.Join(bin, name), args...), log: log,
-		ended: make(chan struct{}),
+		t: t, cmd: exec.Command(name, args...), log: log, ended: make(chan struct{}),
 	}
 	p.cmd.Stderr = out
 	// If the tests are killed, nobody else ends what they started.
