@@ -17,6 +17,8 @@ SEEDS ?= 2000
 FIRST ?= 1
 # "make twins" plays the K-th of N parts: PART=K/N.
 PART ?= 1/1
+# "make model MODEL=all" takes an hour.
+MODEL ?=
 # "make bench" runs the benchmarks that match BENCH, COUNT times each.
 BENCH ?= .
 COUNT ?= 1
@@ -85,6 +87,10 @@ twins: ## play all scenarios of a member that runs twice, or PART=K/N of them
 pace: ## how fast the simulated cluster is under each attack, written into docs/TESTING.md
 	go test $(TAGS) ./tests/sim -run TestNoAttackHoldsTheClusterUnderHalf -count=1 -timeout 0 \
 		-args -pace -pace-report=$(abspath docs/TESTING.md)
+
+.PHONY: model
+model: ## check the models in docs/spec: small searches, all mutations; MODEL=all for everything
+	nice docs/spec/model.sh $(MODEL)
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME=10s
