@@ -34,7 +34,8 @@ func main() {
 	muts := flag.String("mut", "", "what to break, comma separated; README.md says what is what")
 	rules := flag.String("rules", "", "rules to add: catchup")
 	invs := flag.String("inv", "strong,lockdata,avail", "invariants besides agreement and QCUnique: "+
-		"strong lockdata avail avail2 honest oneleader oneec nostop nocommit nohidden nofloor nosilence")
+		"strong lockdata avail avail2 honest oneleader oneec nostop nocommit nohidden "+
+		"nofloor nosilence")
 	flag.IntVar(&terms, "t", 2, "terms, at most 4")
 	flag.IntVar(&length, "l", 2, "entries, at most 3")
 	limit := flag.Duration("time", 5*time.Minute, "time limit")

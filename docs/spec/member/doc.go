@@ -6,7 +6,7 @@
 //   - Terms are run one after the other, as in ../check (communication-closed rounds).
 //   - The faulty voter B has no state: it is in the quorum of whoever wants it. It can be elected
 //     whenever an honest node could, so leaders have no names: a base for which a quorum votes may
-//     be led from, by any block, also by several leaders in one term (one vote a term is not used).
+//     be led from, by any block, also by several leaders in a term (one vote a term is not used).
 //   - Logs are not kept: what a node has neither acked in this term nor locked, it can lose or fetch
 //     at any time.
 //   - An ack of a position counts as an ack of every prefix of it down to the base.

@@ -26,7 +26,7 @@ func main() {
 	tree := flag.String("tree", "J JK JR JKx", "positions, parents first")
 	oldF := flag.String("old", "abc", "honest members of C_old (B is one more)")
 	newF := flag.String("new", "def", "honest members of C_new (B is one more)")
-	invF := flag.String("inv", "later", "invariants besides agreement and one chain per term: later, "+
+	invF := flag.String("inv", "later", "besides agreement and one chain per term: later, "+
 		"split (no term with one leader by C_old alone and one by C_new alone), reach")
 	goalF := flag.String("goal", "", "with reach: positions whose commit is to be found")
 	flag.IntVar(&terms, "t", 3, "terms, at most 5")
