@@ -7,8 +7,8 @@
 //   - The faulty voter B has no state: it is in the quorum of whoever wants it. It can be elected
 //     whenever an honest node could, so leaders have no names: a base for which a quorum votes may
 //     be led from, by any block, also by several leaders in a term (one vote a term is not used).
-//   - Logs are not kept: what a node has neither acked in this term nor locked, it can lose or fetch
-//     at any time.
+//   - Logs are not kept: what a node has neither acked in this term nor locked, it can lose or
+//     fetch at any time.
 //   - An ack of a position counts as an ack of every prefix of it down to the base.
 //   - A lock of the current term is taken and said in one step; a lock of an earlier term can be
 //     taken (fetched) by anybody who has not acked yet. So "locked, but never said" appears in the
