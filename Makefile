@@ -19,6 +19,8 @@ FIRST ?= 1
 PART ?= 1/1
 # "make model MODEL=all" takes an hour.
 MODEL ?=
+# "make chaos" troubles real processes for DURATION; SEED=… repeats a plan.
+DURATION ?= 10m
 # "make bench" runs the benchmarks that match BENCH, COUNT times each.
 BENCH ?= .
 COUNT ?= 1
@@ -87,6 +89,11 @@ twins: ## play all scenarios of a member that runs twice, or PART=K/N of them
 pace: ## how fast the simulated cluster is under each attack, written into docs/TESTING.md
 	go test $(TAGS) ./tests/sim -run TestNoAttackHoldsTheClusterUnderHalf -count=1 -timeout 0 \
 		-args -pace -pace-report=$(abspath docs/TESTING.md)
+
+.PHONY: chaos
+chaos: ## trouble real processes and their network for DURATION=10m, as SEED=… decides
+	go test $(TAGS) ./tests/processes -run '^TestChaos' -count=1 -v -timeout 0 \
+		-args -chaos=$(DURATION) -seed=$(or $(SEED),0)
 
 .PHONY: model
 model: ## check the models in docs/spec: small searches, all mutations; MODEL=all for everything

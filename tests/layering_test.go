@@ -68,6 +68,8 @@ var layers = []permission{
 	{"tests/disk", 5,
 		[]string{"bftraft", "bftraft/store", "bftraft/store/storetest", "quorumcert"},
 		"it compares two stores and needs no node"},
+	{"tests/chaos", 5, []string{"bftraft", "crypto", "quorumcert"},
+		"its proxy carries bytes that it cannot read, and its oracle asks no node"},
 	{"tests/...", 5, []string{everything}, "tests see all"},
 }
 

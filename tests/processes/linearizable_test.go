@@ -74,6 +74,20 @@ type caller struct {
 	name   string
 	wrote  int
 	known  [historyKeys]string // what it last knew of each key, to swap
+	// epoch is after how long all use other keys, so that no history of a key grows long; never if 0.
+	epoch time.Duration
+	age   int64 // how many epochs are over
+}
+
+// key names a key of the present epoch.
+func (c *caller) key(k int) string {
+	if c.epoch == 0 {
+		return fmt.Sprintf("k%d", k)
+	}
+	if age := c.record.now() / int64(c.epoch); age != c.age {
+		c.age, c.known = age, [historyKeys]string{}
+	}
+	return fmt.Sprintf("k%d.%d", k, c.age)
 }
 
 // run acts until ctx ends.
@@ -96,7 +110,7 @@ func (c *caller) run(ctx context.Context) {
 // nodes are most likely not to have heard of it.
 func (c *caller) act(ctx context.Context) {
 	k := c.rng.IntN(historyKeys)
-	in := call{key: fmt.Sprintf("k%d", k)}
+	in := call{key: c.key(k)}
 	switch dice := c.rng.IntN(10); {
 	case dice < 2:
 		in.action = get

@@ -65,7 +65,13 @@ func runTests(m *testing.M) int {
 // await polls until a condition holds.
 func await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.After(patience)
+	awaitFor(t, patience, what, holds)
+}
+
+// awaitFor polls until a condition holds, for so long at most.
+func awaitFor(t *testing.T, longest time.Duration, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.After(longest)
 	again := time.NewTicker(10 * time.Millisecond)
 	defer again.Stop()
 	for !holds() {
