@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A pump holds at most pieceBytes × queuedPieces bytes that are on their way. Beyond that the sender
-// waits, as with TCP.
+// A pump holds at most pieceBytes × queuedPieces bytes that are on their way. Beyond that the
+// sender waits, as with TCP.
 const (
 	pieceBytes   = 16 << 10
 	queuedPieces = 256

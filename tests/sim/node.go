@@ -36,6 +36,7 @@ type member struct {
 	backlog   []event // what came while it stood still
 	busyUntil int     // while its disk flushes
 	flushTime int     // milliseconds that each flush takes
+	flushes   int     // the boot that is about to flush what it has taken in
 
 	saved      bftraft.HardState // an honest node's newest, and what a crash leaves of it
 	durable    bftraft.HardState
@@ -252,7 +253,25 @@ func (w *World) handleNode(m *member, e *event) {
 	case eventFromClient:
 		w.fromClient(m, e)
 	}
-	w.flush(m)
+	w.flushSoon(m)
+}
+
+// flushSoon flushes at once, or, where that takes long, together with what else has come by now: a
+// node whose disk is slow takes in all that waits before it writes again.
+func (w *World) flushSoon(m *member) {
+	if m.flushTime == 0 {
+		w.flush(m)
+		return
+	}
+	if m.flushes == m.boots {
+		return
+	}
+	m.flushes = m.boots
+	w.at(0, event{kind: eventFault, do: func() {
+		if m.flushes = 0; m.proc != nil && !m.stalled {
+			w.flush(m)
+		}
+	}})
 }
 
 func (w *World) flush(m *member) {

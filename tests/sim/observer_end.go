@@ -41,6 +41,11 @@ func (o *observer) settled() bool {
 			return false
 		}
 	}
+	for _, r := range o.w.rogues {
+		if !r.stopped() {
+			return false
+		}
+	}
 	for _, m := range o.w.nodes {
 		if !m.liar && !m.dead && (m.proc == nil || m.proc.Executed().Index < o.highest) {
 			return false

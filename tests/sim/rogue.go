@@ -21,6 +21,9 @@ type rogue struct {
 // rogueTickMillis is how often a rogue does something.
 const rogueTickMillis = 40
 
+// rogueCalmMillis is how long rogues go on after the healing.
+const rogueCalmMillis = 5000
+
 // rogueNames lists what a dishonest client may do.
 func rogueNames() []string { return dishonest.Names() }
 
@@ -57,6 +60,9 @@ func (r *rogue) tick() {
 		r.wake()
 	}
 	w := r.w
+	if r.stopped() {
+		return // else there would be no end at which all have executed all
+	}
 	w.at(rogueTickMillis, event{kind: eventRogueTick, node: r.index})
 	end := len(w.clients) + r.index
 	for _, f := range r.mind.Tick(r.leader()) {
@@ -64,6 +70,9 @@ func (r *rogue) tick() {
 		w.fromEnd(endOfClient(end), end, int(f.To)-1, f.Frame)
 	}
 }
+
+// stopped says whether the rogue is at its end: it goes on for a while after the healing.
+func (r *rogue) stopped() bool { return r.w.calm && r.w.now >= r.w.opt.Chaos+rogueCalmMillis }
 
 // leader returns who leads, as a client may find out.
 func (r *rogue) leader() bftraft.NodeID {
