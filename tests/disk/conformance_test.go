@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	seeds = flag.Uint64("seeds", 2, "how many histories are applied to both stores")
+	seeds = flag.Uint64("seeds", 3, "how many histories are applied to both stores")
 	first = flag.Uint64("first", 1, "seed of the first history")
 )
 
