@@ -93,8 +93,9 @@ type peer struct {
 	goal        Index  // a commit index it showed that this node has not reached
 	goalAt      uint64 // tick since when
 	fetched     Position
-	served      int // fetches answered since the last heartbeat
-	servedBytes int // bytes of blocks in these answers
+	served      int      // fetches answered since the last heartbeat
+	servedBytes int      // bytes of blocks in these answers
+	servedAfter Position // what it asked for last in this interval
 }
 
 // maxAcks bounds the acks kept of one voter; maxServed and maxServedBytes the fetches answered to
@@ -102,7 +103,7 @@ type peer struct {
 const (
 	maxAcks        = 160
 	maxServed      = 8
-	maxServedBytes = 8 << 20
+	maxServedBytes = 2 << 20
 )
 
 // NewCore returns a core that goes on from what storage held.

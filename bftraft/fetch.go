@@ -179,10 +179,12 @@ func (c *Core) onFetchChain(from NodeID, m *FetchChain) Drop {
 	if !c.serve(from) || m.Target.Index == 0 || !c.log.contains(m.Target) {
 		return Unserved
 	}
+	// Who shows that it has committed so far has the blocks up to there.
+	above := max(m.Above, c.peers[from].status.Commit.Index)
 	answer := &Chain{LeaderAck: c.leaderAck(m.Target)}
 	size := 0
 	var back []*Block
-	for i := m.Target.Index; i > m.Above && len(back) < maxAnswerBlocks; {
+	for i := m.Target.Index; i > above && len(back) < maxAnswerBlocks; {
 		b, ok := c.log.covering(i)
 		if !ok || len(back) > 0 && size+len(b.raw) > maxAnswerBytes {
 			break
@@ -312,10 +314,16 @@ func (c *Core) askCommitted() {
 }
 
 func (c *Core) onFetchCommitted(from NodeID, m *FetchCommitted) Drop {
+	p := &c.peers[from]
 	if mutant.On(mutant.M47) || m.After.Index >= c.commit.Index || !c.serve(from) ||
 		!c.log.contains(m.After) {
 		return Unserved
 	}
+	// Who has been answered has no use for the same, nor who shows that it has it.
+	if m.After == p.servedAfter || m.After.Index < p.status.Commit.Index {
+		return Unserved
+	}
+	p.servedAfter = m.After
 	answer := &Committed{LockQC: c.lockQC}
 	size := 0
 	end := m.After.Index

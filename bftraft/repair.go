@@ -10,6 +10,7 @@ import (
 func (c *Core) heartbeat() {
 	for id := range c.peers {
 		c.peers[id].served, c.peers[id].servedBytes = 0, 0
+		c.peers[id].servedAfter = Position{}
 	}
 	c.send(c.others(), ClassConsensus, c.makeStatus())
 	if c.election == nil && c.vote.Candidate == c.id && c.mark.Term != c.term &&

@@ -235,3 +235,21 @@ func TestFetchesOfOnePeerAreServedWithinLimits(t *testing.T) {
 	l.take()
 	require.Equal(t, Accepted, l.say(4, &FetchChain{Target: a.End()}), "the next interval")
 }
+
+// A liar asks for the whole log again and again: what it has been sent, and what it shows to have,
+// it is not sent again.
+func TestWhatAPeerHasIsNotServed(t *testing.T) {
+	l, a := led(t, "a")
+	l.say(3, &Proof{TermProof: TermProof{Commit: l.commit(1, a.End())}})
+	require.Equal(t, a.End(), l.m.core.State().Commit)
+	all := func() Drop { return l.say(4, &FetchCommitted{After: l.origin()}) }
+	require.Equal(t, Accepted, all())
+	require.Equal(t, Unserved, all(), "the same question in one interval")
+	l.wait(2 * l.m.core.cfg.HeartbeatTicks)
+	require.Equal(t, Accepted, all(), "the answer may have been lost")
+	require.Equal(t, Accepted, l.say(4, &FetchChain{Target: a.End()}))
+	l.say(4, &Status{Term: 1, Tip: a.End(), Lock: l.genesisLock(), Commit: a.End()})
+	l.wait(2 * l.m.core.cfg.HeartbeatTicks)
+	require.Equal(t, Unserved, all(), "it shows that it has it")
+	require.Equal(t, Unserved, l.say(4, &FetchChain{Target: a.End()}))
+}
