@@ -29,8 +29,11 @@ type starving struct {
 }
 
 func (s *starving) Propose(_ *Env, entries []bftraft.Entry) []bftraft.Entry {
+	for k := 0; s.client == "" && k < len(entries); k++ {
+		s.client = clientOf(entries[k]) // a proof against a voter is of no client
+	}
 	if s.client == "" {
-		s.client = clientOf(entries[0])
+		return entries
 	}
 	return slices.DeleteFunc(slices.Clone(entries), func(e bftraft.Entry) bool {
 		return strings.HasPrefix(clientOf(e), s.client)

@@ -80,3 +80,28 @@ func TestA6BlockWithAProofThatProvesNothingIsInvalid(t *testing.T) {
 	require.Equal(t, entriesInvalid,
 		judge(Entry{Kind: EntryCommit, Data: EvidenceEntry(&good).Data}))
 }
+
+// TestA4ProofInTheLogConvictsWithoutAnAccusation: who was away when it was told learns it from the
+// log, passes nothing on, and does not vote for the culprit.
+func TestA4ProofInTheLogConvictsWithoutAnAccusation(t *testing.T) {
+	l := newLab(t, 1)
+	require.Equal(t, Accepted, l.elect(2, 1, l.genesisLock(), nil))
+	proof := quorumcert.Evidence{Votes: &quorumcert.VoteConflict{
+		A: l.vote(4, 3, 1, l.genesisLock()).Vote, B: l.vote(4, 3, 2, l.genesisLock()).Vote,
+	}}
+	b := NewBlock(l.origin(), []Entry{EvidenceEntry(&proof)})
+	require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, b.End(), b)))
+	require.Empty(t, l.m.core.State().Evidence, "it is not committed yet")
+	l.take()
+	l.say(3, &Proof{TermProof: TermProof{Commit: l.commit(1, b.End())}})
+	s := l.m.core.State()
+	require.Equal(t, b.End(), s.Commit)
+	require.Equal(t, quorumcert.SetOf(4), s.Faulty)
+	require.Len(t, s.Evidence, 1)
+	require.Empty(t, messagesOf[*Accusation](l, 3), "all have it from the log")
+	// A crash may take both, since neither is flushed, but never one of them.
+	l.restart()
+	require.Equal(t, Index(0), l.m.core.State().Commit.Index)
+	l.say(3, &Proof{TermProof: TermProof{Commit: l.commit(1, b.End())}})
+	require.Equal(t, quorumcert.SetOf(4), l.m.core.State().Faulty)
+}

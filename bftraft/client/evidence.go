@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"tangaroa/bftraft"
 	"tangaroa/crypto"
@@ -27,8 +26,15 @@ const MaxEvidenceBytes = 1 << 20
 type proofs struct {
 	heard quorumcert.Set
 	found []bftraft.Conviction // ascending by culprit, one each
-	full  bool                 // all have answered
+	full  bool                 // all that can be reached have answered
 	done  chan struct{}        // closed then
+}
+
+func (p *proofs) finish() {
+	if !p.full {
+		p.full = true
+		close(p.done)
+	}
 }
 
 // Evidence asks every node for the proofs that voters are faulty, and returns those that verify,
@@ -41,30 +47,23 @@ func (c *Client) Evidence(ctx context.Context) ([]bftraft.Conviction, quorumcert
 	c.mu.Lock()
 	c.proofs = append(c.proofs, p)
 	c.mu.Unlock()
-	repeat := time.NewTimer(0)
-	defer repeat.Stop()
-	for waiting := true; waiting; {
-		select {
-		case <-p.done:
-			waiting = false
-		case <-ctx.Done():
-			waiting = false
-		case <-c.stop.Done():
-			waiting = false
-		case <-repeat.C:
-			c.mu.Lock()
-			absent := c.up &^ p.heard
-			for id := absent.Next(0); id != 0; id = absent.Next(id) {
-				c.link.Send(id, []byte{bftraft.FrameEvidence})
-			}
-			c.mu.Unlock()
-			repeat.Reset(c.cfg.Late)
-		}
-	}
+	c.poll(ctx, p.done, func() { c.askEvidence(p) })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.proofs = slices.DeleteFunc(c.proofs, func(o *proofs) bool { return o == p })
 	return p.found, p.heard
+}
+
+// askEvidence asks the nodes that can be reached and have not answered. Once there are none left the
+// others are not waited for: they may be away for long.
+func (c *Client) askEvidence(p *proofs) {
+	absent := c.up &^ p.heard
+	if absent == 0 && p.heard != 0 {
+		p.finish()
+	}
+	for id := absent.Next(0); id != 0; id = absent.Next(id) {
+		c.link.Send(id, []byte{bftraft.FrameEvidence})
+	}
 }
 
 // takeEvidence verifies a node's proofs on the goroutine of its link.
@@ -85,9 +84,8 @@ func (c *Client) takeEvidence(from bftraft.NodeID, frame []byte) bool {
 		for _, conviction := range list {
 			p.add(conviction)
 		}
-		if p.heard == c.config.Members() && !p.full {
-			p.full = true
-			close(p.done)
+		if p.heard == c.config.Members() {
+			p.finish()
 		}
 	}
 	return true

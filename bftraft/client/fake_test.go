@@ -67,7 +67,9 @@ type node struct {
 	answers  map[RequestID]*bftraft.BlockReply
 	reads    []*bftraft.ReadRequest // that wait
 	got      []byte                 // kinds of the frames it took in
-	lag      bool                   // it does not execute what is ordered
+	// convicted are the proofs that it shows.
+	convicted []bftraft.Conviction
+	lag       bool // it does not execute what is ordered
 	// bend changes a frame that leaves, or drops it (nil). It may sign as the node.
 	bend func(frame []byte) [][]byte
 	deaf bool
@@ -179,6 +181,11 @@ func (n *node) take(frame []byte) {
 		n.mu.Unlock()
 	case bftraft.FrameStatus:
 		n.send(n.status())
+	case bftraft.FrameEvidence:
+		n.mu.Lock()
+		frame := bftraft.EncodeConvictions(n.convicted)
+		n.mu.Unlock()
+		n.send(frame)
 	}
 }
 

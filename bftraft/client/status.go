@@ -45,23 +45,7 @@ func (c *Client) Status(ctx context.Context) []NodeReport {
 	c.mu.Lock()
 	c.statuses = append(c.statuses, v)
 	c.mu.Unlock()
-	repeat := time.NewTimer(0)
-	defer repeat.Stop()
-	for waiting := true; waiting; {
-		select {
-		case <-v.done:
-			waiting = false
-		case <-ctx.Done():
-			waiting = false
-		case <-c.stop.Done():
-			waiting = false
-		case <-repeat.C:
-			c.mu.Lock()
-			c.askStatus(v.absent() & c.up)
-			c.mu.Unlock()
-			repeat.Reset(c.cfg.Late)
-		}
-	}
+	c.poll(ctx, v.done, func() { c.askStatus(v.absent() & c.up) })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.statuses = slices.DeleteFunc(c.statuses, func(o *survey) bool { return o == v })
@@ -69,6 +53,27 @@ func (c *Client) Status(ctx context.Context) []NodeReport {
 		v.reports[i].Up = c.up.Has(v.reports[i].ID)
 	}
 	return v.reports
+}
+
+// poll asks, with the mutex held, now and again and again, until it is done, ctx ends, or Close.
+func (c *Client) poll(ctx context.Context, done <-chan struct{}, ask func()) {
+	repeat := time.NewTimer(0)
+	defer repeat.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-ctx.Done():
+			return
+		case <-c.stop.Done():
+			return
+		case <-repeat.C:
+			c.mu.Lock()
+			ask()
+			c.mu.Unlock()
+			repeat.Reset(c.cfg.Late)
+		}
+	}
 }
 
 // absent returns the nodes that have not answered.

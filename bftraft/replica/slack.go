@@ -80,7 +80,7 @@ func (r *Replica) saw(ready *bftraft.Ready) {
 	for _, b := range ready.Blocks {
 		r.placed(b)
 		s.arrived = append(s.arrived, arrival{b.End(), r.now})
-		if len(b.Raw()) > r.cfg.BlockBytes/2 || len(b.Entries()) > bftraft.MaxBlockEntries/2 {
+		if r.fills(b) {
 			s.fullAt = r.now
 		}
 	}
@@ -99,6 +99,11 @@ func (r *Replica) saw(ready *bftraft.Ready) {
 		}
 		s.arrived = slices.Delete(s.arrived, 0, k+1)
 	}
+}
+
+// fills says whether a block is more than half full, so that what it leaves out may not have fitted.
+func (r *Replica) fills(b *bftraft.Block) bool {
+	return len(b.Raw()) > r.cfg.BlockBytes/2 || len(b.Entries()) > bftraft.MaxBlockEntries/2
 }
 
 // behind says whether this node has just had to catch up: it does not know then how long others
@@ -242,7 +247,7 @@ func (r *Replica) placed(b *bftraft.Block) {
 			}
 		}
 	}
-	if len(b.Raw()) > r.cfg.BlockBytes/2 || len(b.Entries()) > bftraft.MaxBlockEntries/2 {
+	if r.fills(b) {
 		return
 	}
 	for _, o := range r.pool.clients {

@@ -20,7 +20,7 @@ func mount(t *testing.T, size string) string {
 	dir := t.TempDir()
 	err := syscall.Mount("tangaroa", dir, "tmpfs", syscall.MS_NOSUID|syscall.MS_NODEV, "size="+size)
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) {
-		t.Skip("not done: only root may mount the small file system that this test fills")
+		t.Skip("NOT DONE: only root may mount the small file system that this test fills")
 	}
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, syscall.Unmount(dir, syscall.MNT_DETACH)) })
