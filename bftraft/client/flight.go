@@ -20,7 +20,6 @@ type flight struct {
 	began    time.Time      // when it was signed
 	due      time.Time      // when it is to be sent again
 	repeated bool           // it was sent more than once
-	probe    bool           // it goes to all nodes now, once
 	toAll    bool           // it goes to all nodes
 	busy     int            // how often in a row it was refused for a reason that passes by itself
 	retry    bool           // what is due is another try for that reason

@@ -48,11 +48,11 @@ func (c *Client) launch() bool {
 	c.stats.Requests++
 	c.stats.Ops += uint64(len(ops))
 	f.due = f.began.Add(c.pace.first())
-	if c.cfg.Probe >= 0 && f.began.Sub(c.probed) >= c.cfg.Probe {
-		f.probe, c.probed = true, f.began
+	probe := c.cfg.Probe >= 0 && f.began.Sub(c.probed) >= c.cfg.Probe
+	if probe {
+		c.probed = f.began
 	}
-	c.send(f)
-	f.probe = false
+	c.send(f, probe)
 	return true
 }
 
@@ -95,11 +95,11 @@ func (c *Client) board() (*flight, [][]byte) {
 	return f, ops
 }
 
-// send sends a flight to where it goes now: to the leader, or anybody who may forward it while no
-// leader is known, or to all.
-func (c *Client) send(f *flight) {
+// send sends a flight to all, or to the leader, or to anybody who may forward it while no leader is
+// known.
+func (c *Client) send(f *flight, all bool) {
 	f.reach |= c.up
-	if f.toAll || f.probe {
+	if all {
 		for id := c.up.Next(0); id != 0; id = c.up.Next(id) {
 			c.sendTo(f, id)
 		}
@@ -142,7 +142,7 @@ func (c *Client) repeatLate() time.Duration {
 			f.due = now.Add(pause)
 			wait = min(wait, pause)
 			c.stats.Busy++
-			c.send(f)
+			c.send(f, f.toAll)
 			continue
 		}
 		late = true
@@ -153,7 +153,7 @@ func (c *Client) repeatLate() time.Duration {
 		}
 		f.due = now.Add(pause)
 		wait = min(wait, pause)
-		c.send(f)
+		c.send(f, f.toAll)
 	}
 	if late && now.Sub(c.asked) >= c.pace.first() {
 		c.asked = now

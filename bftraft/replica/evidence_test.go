@@ -72,3 +72,19 @@ func TestNewLeaderDoesNotProposeWhatStandsInItsLog(t *testing.T) {
 	e.offered = 0 // the term ends, and with it the block
 	require.True(t, e.waits())
 }
+
+// TestNewTermBringsProofsBackUnlessTheyStandInTheLog enters a term as its leader.
+func TestNewTermBringsProofsBackUnlessTheyStandInTheLog(t *testing.T) {
+	proof := twoVotes(crypto.Digest{1}, 3, 1)
+	enter := func(left ...*bftraft.Block) *Replica {
+		r, _ := leadingReplica(t, 1)
+		r.core = &leftover{fullCore: fullCore{room: 1}, blocksLeft: left}
+		r.evidence.known = []quorumcert.Evidence{proof}
+		r.term, r.evidence.offered = 0, quorumcert.SetOf(3) // in a block of the term before
+		r.watchLeader()
+		return r
+	}
+	require.True(t, enter().evidence.waits(), "that block may be gone")
+	b := bftraft.NewBlock(bftraft.Position{}, []bftraft.Entry{bftraft.EvidenceEntry(&proof)})
+	require.False(t, enter(b).evidence.waits(), "that block is still there")
+}
