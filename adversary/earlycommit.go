@@ -19,8 +19,9 @@ var earlyCommit = Attack{
 
 type early struct{ Honest }
 
-// ahead is how far beyond its log it claims to be, so that others ask.
-const ahead = 50
+// ahead is how far beyond its log it claims to be: so far that no load gets there by itself before
+// others ask.
+const ahead = 1 << 20
 
 func (early) Outbound(e *Env, honest []bftraft.Outbound) []bftraft.Outbound {
 	out := make([]bftraft.Outbound, 0, len(honest))

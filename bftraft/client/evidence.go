@@ -54,7 +54,7 @@ func (c *Client) Evidence(ctx context.Context) ([]bftraft.Conviction, quorumcert
 	return p.found, p.heard
 }
 
-// askEvidence asks the nodes that can be reached and have not answered. Once there are none left the
+// askEvidence asks the nodes that can be reached and have not answered. Once none are left the
 // others are not waited for: they may be away for long.
 func (c *Client) askEvidence(p *proofs) {
 	absent := c.up &^ p.heard

@@ -101,7 +101,7 @@ func (r *Replica) saw(ready *bftraft.Ready) {
 	}
 }
 
-// fills says whether a block is more than half full, so that what it leaves out may not have fitted.
+// fills says whether a block is more than half full: what it leaves out may not have fitted.
 func (r *Replica) fills(b *bftraft.Block) bool {
 	return len(b.Raw()) > r.cfg.BlockBytes/2 || len(b.Entries()) > bftraft.MaxBlockEntries/2
 }
