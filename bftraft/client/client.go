@@ -41,7 +41,7 @@ type Client struct {
 	pace       pace
 	leaders    leaders
 	asked      time.Time // when all were last asked for their status
-	probed     time.Time // when a request last went to all at once
+	probed     time.Time // when all nodes were last shown what is under way
 	settled    [rememberedTallies]*Tally
 	oldest     int // place in settled to be taken next
 	reads      map[bftraft.Digest]*reading

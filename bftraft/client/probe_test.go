@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,4 +34,59 @@ func TestRequestsGoToAllNodesNowAndThen(t *testing.T) {
 		})
 	}
 	require.Positive(t, DefaultConfig().Probe)
+}
+
+// TestProbeShowsAllThatIsUnderWay keeps a leader honest that takes one request at a time: a node
+// can time only what follows without a gap on what has been executed.
+func TestProbeShowsAllThatIsUnderWay(t *testing.T) {
+	change := func(c *Config) { c.Probe, c.Window, c.BundleOps = 100*time.Millisecond, 8, 1 }
+	play(t, 4, change, func(s *scene) {
+		s.put("first", "v") // it learns who leads
+		s.holdBack(true)
+		s.pass(10 * time.Millisecond)
+		before := s.node(2).heard(bftraft.FrameRequest)
+		begin := func() *Future {
+			f := s.client.Go(put(t, "k", "v"))
+			s.pass(10 * time.Millisecond)
+			return f
+		}
+		shown := func() int { return s.node(2).heard(bftraft.FrameRequest) - before }
+		for range 4 {
+			begin()
+		}
+		require.Zero(t, shown(), "too early")
+		s.pass(100 * time.Millisecond)
+		begin()
+		require.Equal(t, 5, shown(), "all up to the newest, each once")
+		begin()
+		require.Equal(t, 5, shown())
+		s.pass(100 * time.Millisecond)
+		last := begin()
+		require.Equal(t, 7, shown(), "none of them twice")
+		s.holdBack(false)
+		_, err := s.client.Wait(s.within(10*time.Second), last)
+		require.NoError(t, err)
+	})
+}
+
+// TestProbeIsBounded keeps large requests from being sent to everybody ten times a second.
+func TestProbeIsBounded(t *testing.T) {
+	change := func(c *Config) { c.Probe, c.Window, c.BundleOps = 100*time.Millisecond, 8, 1 }
+	play(t, 4, change, func(s *scene) {
+		s.put("first", "v")
+		s.holdBack(true)
+		s.pass(100 * time.Millisecond)
+		before := s.node(2).heard(bftraft.FrameRequest)
+		large := strings.Repeat("x", probeBytes/2)
+		for range 4 {
+			s.client.Go(put(t, "k", large))
+		}
+		s.pass(110 * time.Millisecond)
+		last := s.client.Go(put(t, "k", large))
+		s.pass(10 * time.Millisecond)
+		require.Equal(t, 1, s.node(2).heard(bftraft.FrameRequest)-before, "the oldest alone")
+		s.holdBack(false)
+		_, err := s.client.Wait(s.within(10*time.Second), last)
+		require.NoError(t, err)
+	})
 }

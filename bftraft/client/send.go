@@ -48,12 +48,32 @@ func (c *Client) launch() bool {
 	c.stats.Requests++
 	c.stats.Ops += uint64(len(ops))
 	f.due = f.began.Add(c.pace.first())
-	probe := c.cfg.Probe >= 0 && f.began.Sub(c.probed) >= c.cfg.Probe
-	if probe {
+	c.send(f, false)
+	if c.cfg.Probe >= 0 && f.began.Sub(c.probed) >= c.cfg.Probe {
 		c.probed = f.began
+		c.probe()
 	}
-	c.send(f, probe)
 	return true
+}
+
+// probeBytes bounds what a probe shows to each node.
+const probeBytes = 128 << 10
+
+// probe shows all nodes what is under way, from the oldest request on: a node can time only what
+// follows without a gap on what has been executed.
+func (c *Client) probe() {
+	size := 0
+	for _, f := range c.flights {
+		if size += len(f.frame); f.frame == nil || size > probeBytes && f != c.flights[0] {
+			return
+		}
+		f.reach |= c.up
+		for id := c.up.Next(0); id != 0; id = c.up.Next(id) {
+			if !f.sent.Has(id) {
+				c.sendTo(f, id)
+			}
+		}
+	}
 }
 
 // room says that another request may be sent. The window counts from the oldest one without a
