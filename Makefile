@@ -21,13 +21,15 @@ PART ?= 1/1
 MODEL ?=
 # "make chaos" troubles real processes for DURATION; SEED=… repeats a plan.
 DURATION ?= 10m
-# "make bench" runs the benchmarks that match BENCH, COUNT times each.
+# "make bench" hands these to the comparison: "--contestants ours,wal --outstanding 1024".
+BENCHFLAGS ?=
+# "make microbench" runs the benchmarks that match BENCH, COUNT times each.
 BENCH ?= .
 COUNT ?= 1
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/bftnode and bin/bftclient
@@ -68,6 +70,7 @@ lint: bin/staticcheck
 	go vet ./...
 	go vet $(TAGS) ./...
 	bin/staticcheck $(TAGS) ./...
+	cd bench && go vet ./... && ../bin/staticcheck ./...
 
 .PHONY: sim
 sim: ## simulate SEEDS=2000 seeds from FIRST=1, or tell all of SEED=… or SCHEDULE=…
@@ -110,10 +113,16 @@ disk: ## every fault of the disk, real and virtual; "NOT DONE" names what lacks 
 		-run 'Disk|ASync|PowerLoss|Corrupt|RolledBack' -args -disk
 
 .PHONY: bench
-bench: ## benchmarks that match BENCH=., COUNT=1 times; also those of the bench module
+bench: ## compare with plain Raft and etcd, 40 minutes; BENCHFLAGS="--help" tells what else it can
+	cd bench && go run . $(BENCHFLAGS)
+
+.PHONY: bench-quick
+bench-quick: ## the heart of it, in two minutes
+	cd bench && go run . --quick $(BENCHFLAGS)
+
+.PHONY: microbench
+microbench: ## benchmarks of packages that match BENCH=., COUNT=1 times
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 0 ./...
-	if [ -f bench/go.mod ]; then cd bench && \
-		go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 0 ./...; fi
 
 .PHONY: demo
 demo: ## four processes, one of them a liar: write, read, kill the leader, show the proof
