@@ -35,6 +35,33 @@ func TestEvidenceEntryHasOneForm(t *testing.T) {
 	require.False(t, ok)
 }
 
+// TestChangedEvidenceIsRefusedOrAnotherProof changes every bit of both kinds of proof: two entries
+// that differ are never read as the same proof, or the log would take one culprit's twice.
+func TestChangedEvidenceIsRefusedOrAnotherProof(t *testing.T) {
+	votes := sampleVotes(Digest{1}, 2)
+	signed := quorumcert.SignedAck{
+		Ack: quorumcert.Ack{Cluster: Digest{1}, Term: 1, Index: 2, Certified: 1}, Signer: 3,
+	}
+	acks := quorumcert.Evidence{Acks: &quorumcert.AckConflict{
+		A: signed, B: signed, Headers: []quorumcert.Header{{First: 1, Last: 2}, {First: 3, Last: 3}},
+	}}
+	for _, e := range []quorumcert.Evidence{votes, acks} {
+		data := EvidenceEntry(&e).Data
+		refused := 0
+		for bit := range len(data) * 8 {
+			data[bit/8] ^= 1 << (bit % 8)
+			if got, ok := DecodeEvidence(data); ok {
+				require.Equal(t, data, got.AppendTo(nil), "bit %d", bit)
+			} else {
+				refused++
+			}
+			data[bit/8] ^= 1 << (bit % 8)
+		}
+		require.NotZero(t, refused)
+		require.Less(t, refused, len(data), "most changes make another proof")
+	}
+}
+
 func TestConvictionsTravelWhole(t *testing.T) {
 	list := []Conviction{
 		{7, sampleVotes(Digest{1}, 2)}, {0, sampleVotes(Digest{1}, 3)},
