@@ -50,9 +50,6 @@ func (s Signatures) verify(c *Configuration, need int, statement func(k int) Sta
 			k++
 			continue
 		}
-		if !ok {
-			return ErrNotMember
-		}
 		st := statement(k)
 		checks = append(checks, crypto.Check{
 			Key: key, Domain: st.Domain(), Msg: st.AppendTo(nil), Sig: s.Sigs[k],
@@ -190,10 +187,11 @@ func (cc *Commit) hashAt(i Index) (crypto.Digest, bool) {
 	return crypto.Digest{}, false
 }
 
-// linked says whether headers, in order, continue the chain behind (i, hash).
+// linked says whether headers, in order, continue the chain behind (i, hash). Indexes only grow:
+// nothing follows the highest there is.
 func linked(i Index, hash crypto.Digest, headers []Header) bool {
 	for _, h := range headers {
-		if (h.Prev != hash || h.First != i+1 || h.Last < h.First) && !mutant.On(mutant.M74) {
+		if (h.Prev != hash || h.First != i+1 || h.Last <= i) && !mutant.On(mutant.M74) {
 			return false
 		}
 		i, hash = h.Last, h.Hash()

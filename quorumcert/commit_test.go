@@ -154,3 +154,15 @@ func TestHeadersOfEmptyBlocksDoNotLink(t *testing.T) {
 	cc.Signatures = f.collect(f.quorum(), func(k int) Statement { return f.ackAt(cc, k) })
 	require.ErrorIs(t, cc.Verify(f.cluster, f.config), ErrChain)
 }
+
+// TestNothingFollowsTheHighestIndex: headers that begin again at 0 would make a proof that runs
+// backwards.
+func TestNothingFollowsTheHighestIndex(t *testing.T) {
+	hash := digestOf("high")
+	require.False(t, linked(math.MaxUint64, hash, []Header{{Prev: hash, First: 0, Last: 5}}))
+	last := Header{Prev: hash, First: math.MaxUint64, Last: math.MaxUint64}
+	require.True(t, linked(math.MaxUint64-1, hash, []Header{last}))
+	require.False(t, linked(math.MaxUint64-1, hash, []Header{last, {Prev: last.Hash(), Last: 5}}))
+	empty := Header{Prev: hash, First: 7, Last: 6}
+	require.False(t, linked(6, hash, []Header{empty}), "a block of nothing")
+}

@@ -10,10 +10,10 @@ import (
 // ErrNoProof is returned when the two statements do not contradict each other.
 var ErrNoProof = errors.New("evidence proves nothing")
 
-// AckConflict proves that a voter acked two conflicting chains in one term (A4): A
-// stands no higher than B, and Headers are the blocks of B's chain that end at B, the first of
-// which covers A's index. Either that block ends at A's index with another hash, or it covers the
-// index without ending there; B's chain then does not contain A's block.
+// AckConflict proves that a voter acked two conflicting chains in one term (A4): Headers are the
+// blocks of B's chain that end at B, the first of which covers A's index, so that A stands no
+// higher. Either that block ends at A's index with another hash, or it covers the index without
+// ending there; B's chain then does not contain A's block.
 type AckConflict struct {
 	A, B    SignedAck
 	Headers []Header
@@ -26,8 +26,8 @@ func (e *AckConflict) Culprit() crypto.NodeID { return e.A.Signer }
 // so an honest voter, whose acked chain only grows within a term, can never be accused.
 func (e *AckConflict) Verify(cluster crypto.Digest, c *Configuration) error {
 	a, b := e.A, e.B
-	if a.Signer != b.Signer || a.Term != b.Term || a.Term == 0 || a.Index == 0 ||
-		a.Index > b.Index || a.Cluster != cluster || b.Cluster != cluster {
+	if a.Signer != b.Signer || a.Term != b.Term || a.Term == 0 ||
+		a.Cluster != cluster || b.Cluster != cluster {
 		return ErrNoProof
 	}
 	if len(e.Headers) == 0 {
