@@ -79,9 +79,6 @@ func (s *Badger) raiseGuard() error {
 // chainView.accept.
 func (s *Badger) onChain(i bftraft.Index, hash crypto.Digest) error {
 	h, ok := s.endHash(i)
-	if err := s.Err(); err != nil {
-		return err
-	}
 	if !ok || h != hash {
 		return fmt.Errorf("%w: the commit at %d is not on the chain", ErrDamaged, i)
 	}

@@ -87,7 +87,8 @@ func TestLoadMendsASpoiltSlot(t *testing.T) {
 		raw[slot*slotBytes]++
 		require.NoError(t, os.WriteFile(path, raw, 0o600))
 		var told bytes.Buffer
-		logger := slog.New(slog.NewTextHandler(&told, &slog.HandlerOptions{Level: slog.LevelWarn}))
+		warnings := &slog.HandlerOptions{Level: slog.LevelWarn}
+		logger := slog.New(slog.NewTextHandler(&told, warnings))
 		for range 2 {
 			s, err = Open(s.dir, Options{Identity: owner, MinFreeBytes: 1, Logger: logger})
 			require.NoError(t, err)
@@ -318,6 +319,11 @@ func TestMalformedRecordsAreDamage(t *testing.T) {
 		"a truncation sealed as something else": func(s *Badger) op {
 			k := key(keyTrim)
 			return op{k, s.meta.instance.seal(key(keyState), key(keyTrim, 2, s.written.seq))}
+		},
+		"an identity of another format": func(s *Badger) op {
+			raw := s.meta.encode()
+			raw[0]++
+			return op{key(keyMeta), raw}
 		},
 		"a short truncation": func(s *Badger) op {
 			k := key(keyTrim)
