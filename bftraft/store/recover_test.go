@@ -236,8 +236,8 @@ func TestUnfinishedBatchIsTakenAway(t *testing.T) {
 	}
 }
 
-// TestTruncationIsRecordedOnlyWhileItIsUnderWay looks for its record between all steps of Saves that
-// need more than one transaction: from the one with the state on, until the deletions are done.
+// TestTruncationIsRecordedOnlyWhileItIsUnderWay looks for its record between all steps of Saves
+// that need many transactions: it is there from the state record on, until the deletions are done.
 func TestTruncationIsRecordedOnlyWhileItIsUnderWay(t *testing.T) {
 	for _, cut := range []bool{false, true} {
 		s, tip := begun(t, 3)
