@@ -1,0 +1,285 @@
+package replica
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tangaroa/bftraft"
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
+
+// executedUpTo enters what was executed of a session of the client of ask.
+func executedUpTo(r *Replica, session, sequence uint64) {
+	r.sessions.open(ask(session, 1, 1).Client, session).last = sequence
+}
+
+// held returns session and sequence of all that the pool holds of the client of ask.
+func held(r *Replica) [][2]uint64 {
+	var list [][2]uint64
+	for _, o := range r.pool.clients {
+		for _, p := range o.requests {
+			list = append(list, [2]uint64{p.Session, p.Sequence})
+		}
+	}
+	return list
+}
+
+// TestPruneForgetsWhatCannotBeExecutedAndNothingElse holds a request of each kind.
+func TestPruneForgetsWhatCannotBeExecutedAndNothingElse(t *testing.T) {
+	limit := abandonedTimeouts * (&stuckCore{}).Timeout()
+	fill := func(age uint64, requests ...[2]uint64) *Replica {
+		r := follower(t, &stuckCore{}, sentFrames{})
+		executedUpTo(r, 5, 3)
+		executedUpTo(r, 6, 3)
+		r.sessions.clients[0].floor = 4
+		for _, q := range requests {
+			r.pool.add(ask(q[0], q[1], 1), 0, false, 1000)
+		}
+		r.now = 1000 + age
+		r.prune()
+		for _, o := range r.pool.clients {
+			bytes := 0
+			for _, p := range o.requests {
+				bytes += len(p.Raw())
+			}
+			require.Equal(t, bytes, o.bytes)
+		}
+		return r
+	}
+	expired, done, gap, next := [2]uint64{4, 1}, [2]uint64{5, 3}, [2]uint64{6, 5}, [2]uint64{6, 4}
+	lowest, after := [2]uint64{5, 4}, [2]uint64{5, 6}
+	for age, kept := range map[uint64][][2]uint64{
+		0:         {lowest, after, gap},
+		limit:     {lowest, after, gap},
+		limit + 1: {lowest, after},
+	} {
+		require.Equal(t, kept, held(fill(age, expired, done, lowest, after, gap)), "age %d", age)
+	}
+	require.Equal(t, [][2]uint64{next}, held(fill(10*limit, done, after, next)))
+	require.Empty(t, fill(0, expired).pool.clients)
+	require.Empty(t, fill(0, done).pool.clients)
+	require.Len(t, fill(limit, gap).pool.clients, 1)
+	require.Empty(t, fill(limit+1, gap).pool.clients, "nothing of the client's can be executed")
+}
+
+func TestPoolIsPrunedInTicksAndNotAtOthers(t *testing.T) {
+	r := follower(t, &stuckCore{}, sentFrames{})
+	executedUpTo(r, 5, 3)
+	for k := range uint64(3 * pruneTicks) {
+		if k%pruneTicks == 50 {
+			r.pool.add(ask(5, 3, 1), 0, false, r.now)
+		}
+		r.Tick()
+		require.Equal(t, k%pruneTicks >= 50 && k%pruneTicks != pruneTicks-1, len(held(r)) > 0,
+			"tick %d", r.now)
+	}
+}
+
+// The next request to propose is found as anybody would find it.
+func TestNextRequestToProposeContinuesItsSession(t *testing.T) {
+	const seed = 1
+	rng := rand.New(rand.NewPCG(seed, 1))
+	var made [6][6]*bftraft.Request
+	for s := range made {
+		for q := range made[s] {
+			made[s][q] = ask(uint64(s), uint64(q), 1)
+		}
+	}
+	found := 0
+	for round := range 4000 {
+		r, _ := leadingReplica(t, 1)
+		for s := range uint64(6) {
+			if rng.IntN(3) > 0 {
+				executedUpTo(r, s, rng.Uint64N(3))
+			}
+		}
+		if len(r.sessions.clients) > 0 {
+			r.sessions.clients[0].floor = rng.Uint64N(3)
+		}
+		pool := map[[2]uint64]*pending{}
+		o := &outstanding{key: made[0][0].Client}
+		for s := range made {
+			for q := range made[s] {
+				if rng.IntN(3) == 0 {
+					continue
+				}
+				p := &pending{Request: made[s][q], since: rng.Uint64N(50),
+					proposed: bftraft.Term(rng.IntN(3) / 2)}
+				o.requests = append(o.requests, p)
+				pool[[2]uint64{uint64(s), uint64(q)}] = p
+			}
+		}
+		var want *pending
+		for s := range uint64(6) {
+			last, ok := r.sessions.last(o.key, s)
+			at := [2]uint64{s, last + 1}
+			for ok && pool[at] != nil && pool[at].proposed == r.term {
+				at[1]++
+			}
+			if p := pool[at]; ok && p != nil && (want == nil || p.since < want.since) {
+				want = p
+			}
+		}
+		if want != nil {
+			found++
+		}
+		require.Same(t, want, r.nextUnproposed(o), "seed %d, round %d", seed, round)
+	}
+	require.Greater(t, found, 1000)
+}
+
+// TestNewLeaderProposesWhatDoesNotStandInItsLog has a block of an earlier term there.
+func TestNewLeaderProposesWhatDoesNotStandInItsLog(t *testing.T) {
+	r, _ := leadingReplica(t, 1)
+	one, two, three := ask(1, 1, 1), ask(1, 2, 1), ask(2, 1, 1)
+	proof := twoVotes(crypto.Digest{1}, 3, 1)
+	b := bftraft.NewBlock(r.executed, []bftraft.Entry{
+		bftraft.EvidenceEntry(&proof), one.Entry(), ask(7, 1, 1).Entry(),
+	})
+	core := &leftover{fullCore: fullCore{room: 1}, blocksLeft: []*bftraft.Block{b}}
+	r.core, r.leader = core, 0
+	for _, q := range []*bftraft.Request{one, two, three} {
+		r.Request(ClientID{}, 0, q)
+	}
+	r.proposeNext()
+	require.Equal(t, [][]bftraft.Entry{{two.Entry(), three.Entry()}}, core.blocks)
+}
+
+// reigns is a core whose term and leader the test sets.
+type reigns struct {
+	stuckCore
+	leader bftraft.NodeID
+}
+
+func (c *reigns) Leader() bftraft.NodeID { return c.leader }
+
+func TestOutstandingRequestsGoToEachNewLeaderAndTimersStartInEachTerm(t *testing.T) {
+	sent := sentFrames{}
+	r := follower(t, &stuckCore{}, sent)
+	core := &reigns{stuckCore: stuckCore{idle: true}, leader: 2}
+	core.term = 1
+	r.core = core
+	for s := range uint64(3) {
+		r.Request(ClientID{}, 3, ask(s, 1, 1))
+	}
+	o := r.pool.clients[0]
+	require.Empty(t, sent, "who forwards a request tells the leader itself")
+	for _, c := range []struct {
+		term   bftraft.Term
+		leader bftraft.NodeID
+		told   sentFrames
+		anew   bool
+	}{
+		{1, 2, sentFrames{}, false}, {2, 0, sentFrames{}, true}, {2, 3, sentFrames{3: 3}, false},
+		{3, 4, sentFrames{4: 3}, true}, {4, 1, sentFrames{}, true}, {5, 4, sentFrames{4: 3}, true},
+	} {
+		core.term, core.leader = c.term, c.leader
+		clear(sent)
+		r.now += 10
+		o.since, o.asked = 1, 2
+		r.evidence.offered = quorumcert.SetOf(2)
+		r.watchLeader()
+		require.Equal(t, c.told, sent, "term %d", c.term)
+		if c.anew {
+			require.Equal(t, [2]uint64{r.now, 0}, [2]uint64{o.since, o.asked}, "term %d", c.term)
+			require.Zero(t, r.evidence.offered)
+		} else {
+			require.Equal(t, [2]uint64{1, 2}, [2]uint64{o.since, o.asked}, "term %d", c.term)
+			require.NotZero(t, r.evidence.offered)
+		}
+		require.Equal(t, c.term, r.term)
+		require.Equal(t, c.leader, r.leader)
+	}
+}
+
+func TestNewRequestOfAClientGoesToTheLeaderOnce(t *testing.T) {
+	sent := sentFrames{}
+	r := follower(t, &stuckCore{}, sent)
+	r.Request(ClientID{}, 0, ask(1, 1, 1))
+	require.Equal(t, sentFrames{2: 1}, sent)
+	r.Request(ClientID{}, 0, ask(1, 1, 1))
+	r.Request(ClientID{}, 3, ask(2, 1, 1))
+	require.Equal(t, sentFrames{2: 1}, sent, "neither what is held already nor what is forwarded")
+}
+
+// toNodes counts frames to clients and to each node.
+type toNodes struct {
+	nodes   sentFrames
+	clients int
+}
+
+func (o *toNodes) Send(to bftraft.NodeID, _ bftraft.Class, _ []byte) { o.nodes[to]++ }
+func (o *toNodes) Reply(ClientID, []byte)                            { o.clients++ }
+
+func TestQuestionsOfEachNodeAreAnsweredWithinLimits(t *testing.T) {
+	out := &toNodes{nodes: sentFrames{}}
+	r := follower(t, &stuckCore{}, out)
+	r.cfg.Core.Signer = crypto.NewSigner(1, crypto.KeyFromSeed([32]byte{1}))
+	req := ask(1, 1, 1)
+	executedUpTo(r, 1, 1)
+	r.sessions.remember(req, result{sequence: 1})
+	flood := func() {
+		for range maxRepeats + 9 {
+			r.Request(ClientID{}, 3, req)
+			r.Request(ClientID{}, 0, req)
+		}
+	}
+	flood()
+	require.Equal(t, sentFrames{3: maxRepeats}, out.nodes)
+	require.Equal(t, maxRepeats+9, out.clients, "clients have a budget of their own")
+	r.Request(ClientID{}, 4, req)
+	require.Equal(t, 1, out.nodes[4], "and so has every other node")
+	for r.now%repeatTicks != repeatTicks-1 {
+		r.Tick()
+	}
+	flood()
+	require.Equal(t, maxRepeats, out.nodes[3], "for %d ticks", repeatTicks)
+	r.Tick()
+	flood()
+	require.Equal(t, 2*maxRepeats, out.nodes[3])
+	require.Zero(t, r.stats.Refused)
+	r.sessions = newSessions()
+	executedUpTo(r, 1, 1)
+	out.clients = 0
+	r.Request(ClientID{}, 0, req)
+	r.Request(ClientID{}, 4, req)
+	require.Equal(t, 1, out.clients, "what is forgotten is refused, to clients aloud")
+	require.Equal(t, 1, out.nodes[4])
+	require.Equal(t, uint64(2), r.stats.Refused)
+}
+
+func TestRequestsAreOrderedInTurnUntilTheBlockIsFull(t *testing.T) {
+	r, core := leadingReplica(t, 100)
+	of := func(client byte, sequence uint64) *bftraft.Request {
+		return bftraft.SignRequest(crypto.Digest{}, crypto.KeyFromSeed([32]byte{client}), 1, sequence,
+			[][]byte{make([]byte, 10)})
+	}
+	for q := range uint64(4) {
+		for c := range byte(5) {
+			r.Request(ClientID{}, 0, of(c, q+1))
+		}
+	}
+	cost := len(of(1, 1).Raw()) + 5
+	r.cfg.BlockBytes = 3 * cost
+	var order []crypto.PublicKey
+	for _, o := range r.pool.clients {
+		order = append(order, o.key)
+	}
+	r.proposeNext()
+	place := 0
+	for _, b := range core.blocks {
+		require.LessOrEqual(t, len(b), 3)
+		for _, e := range b {
+			req, err := bftraft.DecodeRequest(e.Data)
+			require.NoError(t, err)
+			require.Equal(t, order[place%5], req.Client, "request %d", place)
+			require.Equal(t, uint64(place/5+1), req.Sequence)
+			place++
+		}
+	}
+	require.Equal(t, 20, place)
+	require.Len(t, core.blocks, 7)
+}
