@@ -71,12 +71,20 @@ var contestants = []Contestant{
 		Does: "each operation is signed by itself",
 	},
 	{
+		Name: "plain", Title: "plain Raft in the same shoes", Shoes: true, start: startPlain,
+		Does: "etcd's raft library on our p2p, our settings of Badger and our kv; nothing is signed",
+	},
+	{
 		Name: "bolt", Title: "hashicorp/raft + BoltDB", start: startBolt,
 		Does: "hashicorp/raft with raft-boltdb/v2; Apply is called in the leader's process",
 	},
 	{
 		Name: "wal", Title: "hashicorp/raft + raft-wal", start: startWAL,
 		Does: "hashicorp/raft with raft-wal; Apply is called in the leader's process",
+	},
+	{
+		Name: "etcd", Title: "etcd server", start: startEtcd,
+		Does: "embedded servers as they come, and its own client over gRPC",
 	},
 }
 

@@ -287,7 +287,12 @@ func (c *cluster) Get(ctx context.Context, key []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer, err := kv.DecodeQueryResult(got.Value)
+	return oneValue(got.Value)
+}
+
+// oneValue returns the value in the answer to a question for one key.
+func oneValue(got []byte) ([]byte, error) {
+	answer, err := kv.DecodeQueryResult(got)
 	if err != nil {
 		return nil, err
 	}
