@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -48,7 +49,7 @@ func TestKeyFilesOfTodayStayReadable(t *testing.T) {
 }
 
 func TestKeyFileGivesTheKeyBack(t *testing.T) {
-	for _, word := range []string{"", "correct horse"} {
+	for _, word := range []string{"", "x", "correct horse"} {
 		path := filepath.Join(t.TempDir(), "node.key")
 		k := GenerateKey()
 		require.NoError(t, WriteKeyFile(path, k, []byte(word)))
@@ -61,6 +62,7 @@ func TestKeyFileGivesTheKeyBack(t *testing.T) {
 		text, err := os.ReadFile(path)
 		require.NoError(t, err)
 		require.Contains(t, string(text), k.Public().String())
+		require.Equal(t, word == "", strings.Contains(string(text), "Cipher: none\n"))
 		seed := k.Seed()
 		require.NotContains(t, string(text), fmt.Sprintf("%x", seed))
 	}
@@ -235,4 +237,67 @@ func FuzzKeyFile(f *testing.F) {
 		require.LessOrEqual(t, file.argon.memory, uint32(maxArgonMemory))
 		require.LessOrEqual(t, file.argon.passes, uint32(maxArgonTime))
 	})
+}
+
+func TestDirectoryThatCannotBeFlushedIsAnError(t *testing.T) {
+	require.NoError(t, syncDirectory(t.TempDir()))
+	require.ErrorIs(t, syncDirectory(os.DevNull), syscall.EINVAL)
+	require.ErrorIs(t, syncDirectory(filepath.Join(t.TempDir(), "gone")), os.ErrNotExist)
+}
+
+// TestCostsOfManyDigitsAreReadBack: a file made with other costs than today's stays readable.
+func TestCostsOfManyDigitsAreReadBack(t *testing.T) {
+	want := keyFile{
+		public: goldenKey().Public(), sealed: true, body: make([]byte, 48),
+		argon: argonCost{passes: maxArgonTime, memory: maxArgonMemory, threads: maxArgonThreads},
+	}
+	got, err := decodeKeyFile(want.encode())
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	for _, beyond := range []argonCost{
+		{maxArgonTime + 1, 1, 1}, {1, maxArgonMemory + 1, 1}, {1, 1, maxArgonThreads + 1},
+		{0, 1, 1}, {1, 0, 1}, {1, 1, 0},
+	} {
+		want.argon = beyond
+		_, err = decodeKeyFile(want.encode())
+		require.ErrorIs(t, err, ErrKeyFileDamaged, "%v", beyond)
+	}
+}
+
+// TestWrittenKeyFileHasNoDirtyPage maps the file to see its pages: the kernel keeps them for who
+// reads the file, so nothing else shows a missing flush.
+func TestWrittenKeyFileHasNoDirtyPage(t *testing.T) {
+	const tmpfsMagic = 0x01021994
+	dir := t.TempDir()
+	var fs syscall.Statfs_t
+	require.NoError(t, syscall.Statfs(dir, &fs))
+	_, err := os.Stat("/proc/self/smaps")
+	if fs.Type == tmpfsMagic || err != nil {
+		t.Skip("TMPDIR is in memory, or the kernel does not show pages: not done")
+	}
+	dirty := func(name string, write func(path string)) string {
+		path := filepath.Join(dir, name)
+		write(path)
+		f, err := os.Open(path)
+		require.NoError(t, err)
+		defer func() { require.NoError(t, f.Close()) }()
+		b, err := syscall.Mmap(int(f.Fd()), 0, 100, syscall.PROT_READ, syscall.MAP_SHARED)
+		require.NoError(t, err)
+		defer func() { require.NoError(t, syscall.Munmap(b)) }()
+		require.NotZero(t, b[0], "the page is in memory")
+		smaps, err := os.ReadFile("/proc/self/smaps")
+		require.NoError(t, err)
+		_, mine, found := strings.Cut(string(smaps), path)
+		require.True(t, found)
+		mine, _, _ = strings.Cut(mine, "VmFlags")
+		return regexp.MustCompile(`(?m)^(Shared|Private)_Dirty: +[1-9].*$`).FindString(mine)
+	}
+	require.Empty(t, dirty("node.key", func(path string) {
+		require.NoError(t, WriteKeyFile(path, goldenKey(), nil))
+	}))
+	if dirty("control", func(path string) {
+		require.NoError(t, os.WriteFile(path, bytes.Repeat([]byte{1}, 200), 0o600))
+	}) == "" {
+		t.Log("the control was flushed already: a file system that writes through")
+	}
 }

@@ -1,9 +1,13 @@
 package p2p
 
 import (
+	"crypto/rand"
+	"io"
 	"testing"
 	"time"
 
+	lcrypto "github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/stretchr/testify/require"
 
 	"tangaroa/crypto"
@@ -37,7 +41,29 @@ func TestValidateNamesTheField(t *testing.T) {
 		{"DialTimeout", func(c *Config) { c.DialTimeout = 0 }},
 		{"KeepAlive", func(c *Config) { c.KeepAlive = c.ReadTimeout }},
 		{"RedialMin", func(c *Config) { c.RedialMin = time.Minute }},
-		{"Peers", func(c *Config) { c.Peers = []Peer{other, other} }},
+		{"MaxFrameBytes", func(c *Config) { c.MaxFrameBytes = 0 }},
+		{"MaxFrameBytes", func(c *Config) {
+			c.MaxFrameBytes = maxFrameCeiling + 1
+			for i := range c.Queues {
+				c.Queues[i].Bytes = 2 * maxFrameCeiling
+			}
+		}},
+		{"MaxClientFrameBytes", func(c *Config) { c.MaxClientFrameBytes = 0 }},
+		{"MaxClientFrameBytes", func(c *Config) { c.MaxClientFrameBytes = c.MaxFrameBytes + 1 }},
+		{"Queues", func(c *Config) { c.Queues[Consensus].Bytes = c.MaxFrameBytes - 1 }},
+		{"ReadTimeout", func(c *Config) { c.ReadTimeout = 0 }},
+		{"KeepAlive", func(c *Config) { c.KeepAlive = 0 }},
+		{"KeepAlive", func(c *Config) { c.KeepAlive = c.ReadTimeout/2 + 1 }},
+		{"FrameTimeout", func(c *Config) { c.FrameTimeout = -1 }},
+		{"WriteTimeout", func(c *Config) { c.WriteTimeout = 0 }},
+		{"RedialMin", func(c *Config) { c.RedialMin = 0 }},
+		{"RedialMin", func(c *Config) { c.RedialMin = c.RedialMax + 1 }},
+		{"RedialMax", func(c *Config) { c.RedialMax = 0 }},
+		{"StandbyDelay", func(c *Config) { c.StandbyDelay = 0 }},
+		{"SettleTimeout", func(c *Config) { c.SettleTimeout = 0 }},
+		{"Peers", func(c *Config) { c.Peers = []Peer{other, {ID: 2, Key: testKey(3).Public()}} }},
+		{"Peers", func(c *Config) { c.Peers = []Peer{other, {ID: 3, Key: other.Key}} }},
+		{"Peers", func(c *Config) { c.Peers = []Peer{{ID: 0, Key: other.Key}} }},
 		{"Peers", func(c *Config) { c.Peers = make([]Peer, 9) }},
 		{"Peers", func(c *Config) { c.Peers = []Peer{{ID: 1, Key: other.Key}} }},
 		{"Peers", func(c *Config) { c.Peers = []Peer{{ID: 65, Key: other.Key}} }},
@@ -55,6 +81,49 @@ func TestValidateNamesTheField(t *testing.T) {
 		require.ErrorContains(t, err, ": "+c.field+": ")
 		_, err = New(cfg, newRecorder())
 		require.ErrorIs(t, err, ErrConfig)
+	}
+}
+
+// TestLimitsMayBeReachedButNotPassed sets what Validate compares to the last value that is allowed.
+func TestLimitsMayBeReachedButNotPassed(t *testing.T) {
+	for name, edge := range map[string]func(*Config){
+		"highest node": func(c *Config) { c.Self = crypto.MaxNodeID },
+		"highest peer": func(c *Config) { c.Peers[0].ID = crypto.MaxNodeID },
+		"as many peers as places": func(c *Config) {
+			c.MaxPeers = 1
+		},
+		"largest frame": func(c *Config) {
+			c.MaxFrameBytes = maxFrameCeiling
+			for i := range c.Queues {
+				c.Queues[i] = QueueLimit{Frames: 1, Bytes: maxFrameCeiling}
+			}
+		},
+		"client's frames as large": func(c *Config) { c.MaxClientFrameBytes = c.MaxFrameBytes },
+		"half the read time-out":   func(c *Config) { c.KeepAlive = c.ReadTimeout / 2 },
+		"constant redial pause":    func(c *Config) { c.RedialMin = c.RedialMax },
+		"smallest limits": func(c *Config) {
+			c.MaxClientConns, c.MaxConnsPerClient, c.MaxConnsPerIP = 1, 1, 1
+			c.MaxFrameBytes, c.MaxClientFrameBytes = 1, 1
+		},
+		"shortest times": func(c *Config) {
+			c.DialTimeout, c.FrameTimeout, c.WriteTimeout = 1, 1, 1
+			c.ReadTimeout, c.KeepAlive = 2, 1
+			c.RedialMin, c.StandbyDelay, c.SettleTimeout = 1, 1, 1
+		},
+	} {
+		cfg := testConfig(1)
+		cfg.Peers = []Peer{{ID: 2, Key: testKey(2).Public()}}
+		edge(&cfg)
+		require.NoError(t, cfg.Validate(), name)
+	}
+}
+
+func TestPlacesForPeersFollowTheirNumber(t *testing.T) {
+	for peers, want := range map[int]int{0: 8, 4: 8, 5: 10, 63: 126} {
+		c := Config{Peers: make([]Peer, peers)}
+		require.Equal(t, want, c.maxPeers())
+		c.MaxPeers = 3
+		require.Equal(t, 3, c.maxPeers())
 	}
 }
 
@@ -87,6 +156,23 @@ func TestIdentityIsThePublicKey(t *testing.T) {
 	private, err := privateKey(key)
 	require.NoError(t, err)
 	require.True(t, id.MatchesPrivateKey(private))
+}
+
+// TestOtherKindsOfKeysAreNobody: a key of another kind must not be cut down to one of ours.
+func TestOtherKindsOfKeysAreNobody(t *testing.T) {
+	for _, generate := range []func(io.Reader) (lcrypto.PrivKey, lcrypto.PubKey, error){
+		lcrypto.GenerateSecp256k1Key, lcrypto.GenerateECDSAKeyPair,
+	} {
+		_, public, err := generate(rand.Reader)
+		require.NoError(t, err)
+		id, err := peer.IDFromPublicKey(public)
+		require.NoError(t, err)
+		key, ok := publicKey(id)
+		require.False(t, ok)
+		require.True(t, key.IsZero())
+	}
+	_, ok := publicKey("no name of a key")
+	require.False(t, ok)
 }
 
 func TestBothEndsKeepTheConnectionThatTheLowerNodeDialled(t *testing.T) {
