@@ -118,6 +118,14 @@ func TestReadersReturnWhatWasWritten(t *testing.T) {
 	}
 }
 
+// TestNoHeadersReadBackAsNone: the same proof is the same value, whoever made it.
+func TestNoHeadersReadBackAsNone(t *testing.T) {
+	s := cryptobyte.String(AppendHeaders(nil, nil))
+	var headers []Header
+	require.True(t, ReadHeaders(&s, &headers))
+	require.Nil(t, headers)
+}
+
 func TestReadersRefuseEveryTruncation(t *testing.T) {
 	for kind, values := range samples(t) {
 		for _, v := range values {

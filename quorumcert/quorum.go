@@ -82,9 +82,6 @@ func (s Set) Members() []crypto.NodeID {
 // Next returns the smallest member above id, or 0 when there is none. It walks a set without
 // allocating: for id := s.Next(0); id != 0; id = s.Next(id).
 func (s Set) Next(id crypto.NodeID) crypto.NodeID {
-	if id >= MaxVoters {
-		return 0
-	}
 	rest := uint64(s) >> id << id
 	if rest == 0 {
 		return 0

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -61,12 +62,25 @@ func TestGuardSlotRoundTrips(t *testing.T) {
 
 // TestOlderStateDoesNotExplainPromise goes through what a node may have signed.
 func TestOlderStateDoesNotExplainPromise(t *testing.T) {
+	for _, candidate := range []bftraft.NodeID{1, 2, 64} {
+		t.Run(fmt.Sprint("vote for ", candidate), func(t *testing.T) {
+			judgeOlderStates(t, candidate)
+		})
+	}
+}
+
+func judgeOlderStates(t *testing.T, candidate bftraft.NodeID) {
 	st := genesisState(crypto.Digest{1})
 	st.seq, st.hard.Term = 5, 4
-	st.hard.Vote.Candidate = 2
+	p := promiseOf(meta{}, &st, st.encode())
+	voted := st
+	voted.seq++
+	voted.hard.Vote.Candidate = candidate
+	require.NoError(t, p.judge(&voted, crypto.Digest{}), "the first vote of the term")
+	st.hard.Vote.Candidate = candidate
 	st.hard.Lock = quorumcert.Lock{Term: 3, Index: 8}
 	st.hard.Mark = quorumcert.Lock{Term: 4, Index: 9}
-	p := promiseOf(meta{}, &st, st.encode())
+	p = promiseOf(meta{}, &st, st.encode())
 	newer := st
 	newer.seq++
 	require.NoError(t, p.judge(&newer, crypto.Digest{}))
@@ -79,6 +93,7 @@ func TestOlderStateDoesNotExplainPromise(t *testing.T) {
 		"batch": func(s *state) { s.seq = 4 },
 		"term":  func(s *state) { s.hard.Term = 3 },
 		"vote":  func(s *state) { s.hard.Vote.Candidate = 0 },
+		"other": func(s *state) { s.hard.Vote.Candidate++ },
 		"mark":  func(s *state) { s.hard.Mark.Index = 8 },
 	} {
 		older := newer

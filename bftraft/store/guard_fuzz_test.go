@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -99,6 +100,28 @@ func TestTornWriteLeavesThePromiseBefore(t *testing.T) {
 		require.False(t, g.spoilt)
 	}
 	require.NoError(t, g.close())
+}
+
+// A promise that may not be on the disk is none: nothing may be signed on it.
+func TestGuardThatCannotBeFlushedPromisesNothing(t *testing.T) {
+	open := func(path string, flags int) *guard {
+		f, err := os.OpenFile(path, flags, 0)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, f.Close()) })
+		return &guard{file: f, newest: slotOf(1), spoilt: true}
+	}
+	for _, test := range []struct {
+		g    *guard
+		want error
+	}{
+		{open(os.DevNull, os.O_RDWR), syscall.EINVAL},  // takes what is written, cannot be flushed
+		{open(os.DevNull, os.O_RDONLY), syscall.EBADF}, // takes nothing
+	} {
+		require.ErrorIs(t, test.g.write(slotOf(2)), test.want)
+		require.Equal(t, slotOf(1), test.g.newest)
+		require.Zero(t, test.g.slot)
+		require.True(t, test.g.spoilt)
+	}
 }
 
 // Whatever a state holds is read back, with and without each of its parts.

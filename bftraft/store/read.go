@@ -144,12 +144,10 @@ func (s *Badger) readBlock(txn *badger.Txn, item *badger.Item, buf *[]byte) (
 	last, _ := number(item.Key(), 0)
 	seq, _ := number(item.Key(), 1)
 	raw := (*buf)[:0]
-	if h.parts == 0 {
-		err = item.Value(func(value []byte) error {
-			raw = append(raw, value[blockHeaderBytes:]...)
-			return nil
-		})
-	}
+	err = item.Value(func(value []byte) error {
+		raw = append(raw, value[blockHeaderBytes:]...) // nothing when there are parts
+		return nil
+	})
 	for part := range h.parts {
 		var partItem *badger.Item
 		if partItem, err = txn.Get(key(keyPart, seq, last, part)); err != nil {

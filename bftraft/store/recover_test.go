@@ -290,6 +290,68 @@ func TestTruncationOverADamagedRecordIsRefused(t *testing.T) {
 	}
 }
 
+// TestSaveThatSignsNothingLeavesTheGuardAlone counts the steps of a small Save: one transaction,
+// and the guard only when something will be signed on it.
+func TestSaveThatSignsNothingLeavesTheGuardAlone(t *testing.T) {
+	s, tip := begun(t, 1)
+	before := s.guard.newest
+	for _, sync := range []bool{false, true} {
+		b := bftraft.NewBlock(tip, []bftraft.Entry{{Kind: 1}})
+		steps, err := s.Steps(&bftraft.Ready{Blocks: []*bftraft.Block{b}, MustSync: sync})
+		require.NoError(t, err)
+		want := 4 // space, transaction, directory, digest
+		if sync {
+			want++
+		}
+		require.Len(t, steps, want)
+		for _, step := range steps {
+			require.NoError(t, step())
+		}
+		require.Equal(t, sync, s.guard.newest != before)
+		tip = b.End()
+	}
+}
+
+// TestEvidenceOfManyBatchesKeepsItsOrder: pieces are told apart by batch and place in it.
+func TestEvidenceOfManyBatchesKeepsItsOrder(t *testing.T) {
+	s, _ := begun(t, 1)
+	var want []quorumcert.Evidence
+	for batch := range 3 {
+		var r bftraft.Ready
+		for i := range 1 + batch {
+			e := quorumcert.Evidence{Votes: &quorumcert.VoteConflict{}}
+			for _, v := range []*quorumcert.SignedVote{&e.Votes.A, &e.Votes.B} {
+				v.Term, v.Candidate, v.Signer = bftraft.Term(batch), 1, bftraft.NodeID(1+i)
+			}
+			r.Evidence = append(r.Evidence, e)
+		}
+		want = append(want, r.Evidence...)
+		r.MustSync = true
+		require.NoError(t, s.Save(&r))
+		require.NoError(t, s.Close())
+		var restored bftraft.Restored
+		var err error
+		s, restored, err = reopened(t, s.dir)
+		require.NoError(t, err)
+		require.Equal(t, want, restored.Evidence)
+	}
+}
+
+// TestPendingCommitsAscendInWhateverOrderTheyCame: reads look for them by halves.
+func TestPendingCommitsAscendInWhateverOrderTheyCame(t *testing.T) {
+	commit := func(i bftraft.Index, term bftraft.Term) *quorumcert.Commit {
+		return &quorumcert.Commit{Index: i, Term: term}
+	}
+	var p pending
+	for _, i := range []bftraft.Index{5, 2, 9, 4, 3, 8} {
+		p.add(&bftraft.Ready{Commits: []*quorumcert.Commit{commit(i, 1)}})
+	}
+	p.add(&bftraft.Ready{Commits: []*quorumcert.Commit{commit(4, 2), commit(2, 2)}})
+	require.Equal(t, []*quorumcert.Commit{
+		commit(2, 2), commit(3, 1), commit(4, 2), commit(5, 1), commit(8, 1), commit(9, 1),
+	}, p.commits)
+}
+
 // TestPendingIsFullByItemsOrBytes: what waits in memory is bounded.
 func TestPendingIsFullByItemsOrBytes(t *testing.T) {
 	for _, fill := range []func(p *pending, n int){
@@ -365,6 +427,14 @@ func TestWhatIsNoDamageDoesNotKeepFromSigning(t *testing.T) {
 	require.ErrorIs(t, err, syscall.ELOOP)
 	require.False(t, MustNotSign(err))
 	require.NoError(t, os.Rename(manifest+".kept", manifest))
+
+	require.NoError(t, os.Rename(path, path+".kept"))
+	require.NoError(t, os.Symlink(storeDir, path))
+	_, _, err = reopened(t, s.dir)
+	require.ErrorIs(t, err, syscall.ELOOP)
+	require.False(t, MustNotSign(err))
+	require.NoError(t, os.Remove(path))
+	require.NoError(t, os.Rename(path+".kept", path))
 	_, _, err = reopened(t, s.dir)
 	require.NoError(t, err)
 }
