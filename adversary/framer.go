@@ -17,11 +17,13 @@ var framer = Attack{
 	make:   func(*values) Behaviour { return &framing{} },
 }
 
-// framing remembers an ack and a vote of somebody else.
+// framing remembers an ack and a vote of somebody else, and an ack with the header of its block.
 type framing struct {
 	Honest
-	ack  quorumcert.SignedAck
-	vote quorumcert.SignedVote
+	ack    quorumcert.SignedAck
+	vote   quorumcert.SignedVote
+	backed quorumcert.SignedAck
+	header quorumcert.Header
 }
 
 func (f *framing) Inbound(_ *Env, v bftraft.Verified) bool {
@@ -30,6 +32,9 @@ func (f *framing) Inbound(_ *Env, v bftraft.Verified) bool {
 		f.ack = m.Ack
 	case *bftraft.AppendEntries:
 		f.ack = m.Ack
+		if n := len(m.Blocks); n > 0 && m.Blocks[n-1].Hash() == m.Ack.Hash {
+			f.backed, f.header = m.Ack, m.Blocks[n-1].Header()
+		}
 	case *bftraft.RequestVoteResponse:
 		f.vote = m.Vote
 	}
@@ -41,7 +46,13 @@ func (f *framing) Tick(e *Env) {
 		return
 	}
 	var p quorumcert.Evidence
+	accused := f.ack.Signer
 	switch {
+	case f.backed.Signer != 0 && e.Random.Below(4) == 0:
+		p.Acks = &quorumcert.AckConflict{
+			A: f.backed, B: f.backed, Headers: []quorumcert.Header{f.header},
+		}
+		accused = f.backed.Signer
 	case f.ack.Signer != 0 && e.Random.Below(2) == 0:
 		a := f.ack
 		b := a
@@ -58,8 +69,9 @@ func (f *framing) Tick(e *Env) {
 		b.Candidate = e.ID()
 		b.Sig = quorumcert.Sign(e.Options.Core.Signer, b.Vote)
 		p.Votes = &quorumcert.VoteConflict{A: a, B: b}
+		accused = a.Signer
 	default:
 		return
 	}
-	e.Send(e.Others(), bftraft.ClassConsensus, &bftraft.Accusation{Evidence: p})
+	e.Send(e.Others().Without(accused), bftraft.ClassConsensus, &bftraft.Accusation{Evidence: p})
 }

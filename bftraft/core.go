@@ -216,7 +216,7 @@ func (c *Core) Tick() {
 	c.tickSuspicion()
 	c.tickCampaign()
 	c.tickBackoff()
-	if (c.now+uint64(c.id))%uint64(c.cfg.HeartbeatTicks) == 0 {
+	if (c.now+uint64(c.id))%uint64(c.cfg.HeartbeatTicks) == 0 && !mutant.On(mutant.M125) {
 		c.heartbeat()
 	}
 	c.advance()
@@ -325,7 +325,8 @@ func (c *Core) takeCommitted(blocks []*Block, t Term) Drop {
 		return MissingBlocks
 	case at.Index < c.commit.Index:
 		return Conflict
-	case at.Index < c.lock.Index && c.lock.Term >= t && !c.lockLacksEntries():
+	case at.Index < c.lock.Index && (c.lock.Term >= t || mutant.On(mutant.M127)) &&
+		!c.lockLacksEntries():
 		c.halt() // a certificate that contradicts a commit of no later term (A5)
 		return Conflict
 	}

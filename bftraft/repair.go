@@ -142,6 +142,11 @@ func (c *Core) resend(to NodeID, s *Status) {
 		return
 	}
 	p.resentAt = c.now
+	if mutant.On(mutant.M126) && s.Tip.Index < c.log.tip.Index && c.log.contains(s.Tip) {
+		c.mark, c.lastAck, c.dirty = Lock{}, quorumcert.SignedAck{}, true
+		c.switchSuffix(s.Tip, nil)
+		return
+	}
 	m := &AppendEntries{Ack: c.lastAck}
 	if s.Tip.Index < c.lastAck.Index && c.log.contains(s.Tip) {
 		size := 0

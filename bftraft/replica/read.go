@@ -3,6 +3,7 @@ package replica
 import (
 	"tangaroa/bftraft"
 	"tangaroa/crypto"
+	"tangaroa/internal/mutant"
 )
 
 // Limits of reads that wait for execution to come along, and how long they may.
@@ -25,7 +26,8 @@ func (r *Replica) Read(client ClientID, req *bftraft.ReadRequest) {
 	if r.stopped != nil {
 		return
 	}
-	if req.MinIndex <= r.executed.Index || len(r.reads) >= maxWaitingReads ||
+	if req.MinIndex <= r.executed.Index || mutant.On(mutant.M123) ||
+		len(r.reads) >= maxWaitingReads ||
 		r.waitingOf(client.Key) >= maxWaitingReadsPerClient {
 		r.answerRead(client, req)
 		return
@@ -62,9 +64,13 @@ func (r *Replica) tickReads() {
 // be committed, and the result where it has executed to.
 func (r *Replica) answerRead(client ClientID, req *bftraft.ReadRequest) {
 	lock, qc := r.core.LockWithQC()
+	executed := r.executed.Index
+	if mutant.On(mutant.M123) {
+		executed = max(executed, req.MinIndex)
+	}
 	reply := &bftraft.ReadReply{
 		Nonce: req.Nonce, Lock: lock, LockQC: qc, Configuration: r.configs.Latest().Entry(),
-		Executed: r.executed.Index, Result: r.cfg.Machine.Query(req.Query),
+		Executed: executed, Result: r.cfg.Machine.Query(req.Query),
 	}
 	if len(reply.Result) > bftraft.MaxResultBytes {
 		reply.Result = nil

@@ -235,7 +235,14 @@ func (r *Replica) do(ready *bftraft.Ready) {
 	for i := range ready.Messages {
 		r.send(&ready.Messages[i])
 	}
-	for _, b := range ready.Committed {
+	committed := ready.Committed
+	switch {
+	case mutant.On(mutant.M121):
+		committed = ready.Blocks
+	case mutant.On(mutant.M122) && len(committed) > 1:
+		committed = committed[len(committed)-1:]
+	}
+	for _, b := range committed {
 		r.apply(b)
 	}
 	r.core.Advance(*ready)

@@ -110,6 +110,15 @@ func TestReadyIsSentToEachReceiverAndApplied(t *testing.T) {
 	require.True(t, core.resigned)
 }
 
+func TestC1EveryCommittedBlockIsExecuted(t *testing.T) {
+	one := bftraft.NewBlock(bftraft.Position{}, []bftraft.Entry{ask(1, 1, 1).Entry()})
+	two := bftraft.NewBlock(one.End(), []bftraft.Entry{ask(2, 1, 1).Entry()})
+	r, _, _, _ := working(t, bftraft.Ready{Committed: []*bftraft.Block{one, two}})
+	require.NoError(t, r.Flush())
+	require.Equal(t, two.End(), r.Executed())
+	require.Equal(t, Stats{Blocks: 2, Requests: 2, Ops: 2}, r.Stats())
+}
+
 // TestNothingIsSaidOnceTheStoreFailedInAnyWay has saves and reads fail, before and after a save.
 func TestNothingIsSaidOnceTheStoreFailedInAnyWay(t *testing.T) {
 	b := bftraft.NewBlock(bftraft.Position{}, []bftraft.Entry{ask(1, 1, 1).Entry()})

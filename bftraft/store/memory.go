@@ -7,6 +7,7 @@ import (
 
 	"tangaroa/bftraft"
 	"tangaroa/crypto"
+	"tangaroa/internal/mutant"
 	"tangaroa/quorumcert"
 )
 
@@ -135,6 +136,9 @@ func (m *Memory) Save(r *bftraft.Ready) error {
 		m.err = m.next.err
 		m.durable, m.unsynced = m.now, nil
 		return m.err
+	}
+	if mutant.On(mutant.M124) {
+		m.guard(&m.now.state)
 	}
 	if r.MustSync && !m.lies {
 		m.durable, m.unsynced = m.now, nil

@@ -119,8 +119,12 @@ func (s *Badger) plan(sync bool) ([]func() error, state, error) {
 	}
 	steps = append(steps, s.syncNewFiles)
 	promise := promiseOf(s.meta, &next, record)
-	if sync {
-		steps = append(steps, func() error { return s.guard.write(promise) })
+	guard := func() error { return s.guard.write(promise) }
+	switch {
+	case sync && mutant.On(mutant.M124):
+		steps = append([]func() error{guard}, steps...)
+	case sync:
+		steps = append(steps, guard)
 	}
 	steps = append(steps, func() error { s.digest = promise.digest; return nil })
 	return steps, next, nil

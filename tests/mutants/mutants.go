@@ -16,10 +16,13 @@ type Mutant struct {
 	// Package and Test name the test that must fail, and Cause, if set, what it must say; unless
 	// it names a panic, a panic will not do.
 	Package, Test, Cause string
-	// Invariants are those of the simulator that may notice, Seeds how many it may take; a mutant
-	// that needs more to come together than chance brings about has none.
+	// Invariants are those of the simulator that may notice. Seeds is how many runs by chance that
+	// may take, Attack the one under which it is noticed at once, of one member of four. A mutant
+	// that needs more to come together has none of these, and so have those of parts that the
+	// simulator has no use for.
 	Invariants []string
 	Seeds      int
+	Attack     string
 }
 
 // Table returns all mutants.
@@ -39,16 +42,16 @@ func Of(id mutant.ID) (Mutant, bool) {
 func text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d mutants.\n\n| id | what is broken | rule | test that kills it | in | "+
-		"invariants of the simulator |\n|---|---|---|---|---|---|\n", len(table))
+		"invariants of the simulator | within |\n|---|---|---|---|---|---|---|\n", len(table))
 	for _, m := range table {
-		fmt.Fprintf(&b, "| %s | %s | %s | `%s` | `%s` | %s |\n", m.ID, m.Breaks,
-			strings.Join(m.Rules, ", "), m.Test, m.Package, strings.Join(m.Invariants, " "))
+		fmt.Fprintf(&b, "| %s | %s | %s | `%s` | `%s` | %s | %s |\n", m.ID, m.Breaks,
+			strings.Join(m.Rules, ", "), m.Test, m.Package, strings.Join(m.Invariants, " "), m.world())
 	}
-	b.WriteString("\n| invariant | kills |\n|---|---|\n")
+	b.WriteString("\n| invariant | kills | test with more than f liars |\n|---|---|---|\n")
 	for _, id := range invariants() {
-		fmt.Fprintf(&b, "| %s | %s |\n", id, names(func(m Mutant) bool {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", id, names(func(m Mutant) bool {
 			return slices.Contains(m.Invariants, id)
-		}))
+		}), controls[id])
 	}
 	b.WriteString("\n| rule | mutants |\n|---|---|\n")
 	for _, rule := range rules() {
@@ -59,6 +62,26 @@ func text() string {
 		fmt.Fprintf(&b, "| %s | %s |\n", rule, who)
 	}
 	return b.String()
+}
+
+// world says where the simulator notices m.
+func (m *Mutant) world() string {
+	var where []string
+	if m.Seeds > 0 {
+		where = append(where, fmt.Sprint(m.Seeds, " seeds"))
+	}
+	if m.Attack != "" {
+		where = append(where, "`"+m.Attack+"`")
+	}
+	return strings.Join(where, ", ")
+}
+
+// controls are the tests of the simulator in which invariants are broken by more than f liars. By
+// the arithmetic of quorums the first two cannot be broken before B3 or B8 is.
+var controls = map[string]string{
+	"B1": "`TestTwoLiarsOfFourBreakAgreement`",
+	"B2": "`TestTwoLiarsOfFourBreakAgreement`",
+	"S1": "`TestTwoLiarsOfFourBreakAgreement`",
 }
 
 // names lists the mutants that fit.
@@ -77,6 +100,9 @@ func invariants() []string {
 	var all []string
 	for _, m := range table {
 		all = append(all, m.Invariants...)
+	}
+	for id := range controls {
+		all = append(all, id)
 	}
 	slices.Sort(all)
 	return slices.Compact(all)

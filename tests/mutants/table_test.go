@@ -46,7 +46,7 @@ func TestTableHasEveryMutantOnce(t *testing.T) {
 		require.NotEmpty(t, m.Rules, m.ID)
 		require.NotEmpty(t, m.Breaks, m.ID)
 		require.NotEmpty(t, m.Package, m.ID)
-		require.Equal(t, m.Seeds > 0, len(m.Invariants) > 0, m.ID)
+		require.Equal(t, m.Seeds > 0 || m.Attack != "", len(m.Invariants) > 0, m.ID)
 	}
 	require.ElementsMatch(t, declared(t), listed)
 	require.GreaterOrEqual(t, len(listed), 40)
@@ -83,6 +83,29 @@ func TestKillersExist(t *testing.T) {
 			found = found || strings.Contains(string(src), "\nfunc "+m.Test+"(t *testing.T)")
 		}
 		require.True(t, found, "%s: there is no %s in %s", m.ID, m.Test, m.Package)
+	}
+}
+
+// TestEveryInvariantIsSeenToFail finds what invariants the simulator checks: an alarm that never
+// rang is none.
+func TestEveryInvariantIsSeenToFail(t *testing.T) {
+	alarm := regexp.MustCompile(`\.fail\("(\w+)"`)
+	files, err := filepath.Glob(root + "/tests/sim/*.go")
+	require.NoError(t, err)
+	rings := map[string]bool{}
+	for _, file := range files {
+		src, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, m := range alarm.FindAllStringSubmatch(string(src), -1) {
+			rings[m[1]] = true
+		}
+	}
+	require.Greater(t, len(rings), 15)
+	for id := range rings {
+		require.Contains(t, invariants(), id, "nothing breaks %s", id)
+	}
+	for _, id := range invariants() {
+		require.True(t, rings[id] || id == "assert", "there is no %s", id)
 	}
 }
 

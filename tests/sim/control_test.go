@@ -47,6 +47,15 @@ func TestTwoLiarsOfFourBreakAgreement(t *testing.T) {
 	breaks(t, 20, func(seed uint64) Options {
 		return quiet(seed, Liar{2, []string{plotter}}, Liar{3, []string{plotter}})
 	}, "B2")
+	latent := make(map[string]bool)
+	for seed := uint64(1); seed <= 20; seed++ {
+		var v *Violation
+		w := NewWorld(quiet(seed, Liar{2, []string{plotter}}, Liar{3, []string{plotter}}))
+		if errors.As(w.Run(), &v) {
+			latent[v.Invariant] = true
+		}
+	}
+	require.Equal(t, map[string]bool{"B1": true, "S1": true}, latent, "seen before it comes to it")
 	for seed := uint64(1); seed <= 20; seed++ {
 		o := quiet(seed, Liar{2, []string{plotter}})
 		o.Calm = 60_000

@@ -3,10 +3,12 @@
 package sim
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -15,29 +17,58 @@ import (
 	"tangaroa/tests/mutants"
 )
 
-// TestMutantsAreKilled breaks one rule at a time: the sweep must notice each that the table gives
-// seeds to. Tests of single rules kill the others; see package tests/mutants.
+// TestMutantsAreKilled breaks one rule at a time: each that the table gives seeds or an attack to
+// must break one of the invariants named there. Tests of single rules kill all of them; see package
+// tests/mutants. With -quick those that any seed kills have four.
 func TestMutantsAreKilled(t *testing.T) {
 	for _, m := range mutants.Table() {
-		if m.Seeds == 0 && *only == "" || *only != "" && mutant.ID(*only) != m.ID {
+		if len(m.Invariants) == 0 && *only == "" || *only != "" && mutant.ID(*only) != m.ID {
 			continue
 		}
 		mutant.Set(m.ID)
-		killed := false
-		for s := *first; s < *first+uint64(max(m.Seeds, batch)) && !killed; s += batch {
-			for _, f := range sweep(s, batch, func(*World) {}) {
-				t.Logf("%s is killed by seed %d: %v", m.ID, f.opt.Seed, f.err)
-				killed = true
-				if *keep {
-					keepSchedule(t, m.ID, f.opt)
-				}
-				break
-			}
+		if m.Attack != "" {
+			require.Contains(t, m.Invariants, underAttack(m.Attack), "%s under %s", m.ID, m.Attack)
 		}
-		require.True(t, killed, "%s survives %d seeds", m.ID, m.Seeds)
+		switch {
+		case m.Seeds == 0 || *quick && m.Seeds > batch:
+		case *quick:
+			bySeeds(t, m, 4, 4)
+		default:
+			bySeeds(t, m, max(m.Seeds, batch), batch)
+		}
 	}
 	mutant.Set(mutant.None)
 	require.Empty(t, sweep(*first, batch, func(*World) {}), "the unbroken code must pass")
+}
+
+// underAttack returns the invariant that breaks when one of four attacks.
+func underAttack(attack string) string {
+	w, _ := attackWorld(4, attack, 1)
+	var v *Violation
+	if errors.As(w.Run(), &v) {
+		return v.Invariant
+	}
+	return "none"
+}
+
+// bySeeds runs seeds until one breaks an invariant that the table names.
+func bySeeds(t *testing.T, m mutants.Mutant, most, step int) {
+	var other []string
+	for s := *first; s < *first+uint64(most); s += uint64(step) {
+		for _, f := range sweep(s, step, func(*World) {}) {
+			var v *Violation
+			if !errors.As(f.err, &v) || !slices.Contains(m.Invariants, v.Invariant) {
+				other = append(other, f.err.Error())
+				continue
+			}
+			t.Logf("%s is killed by seed %d: %v", m.ID, f.opt.Seed, f.err)
+			if *keep {
+				keepSchedule(t, m.ID, f.opt)
+			}
+			return
+		}
+	}
+	require.Fail(t, "it survives", "%s: %d seeds, which break %q", m.ID, most, other)
 }
 
 // keepSchedule shrinks what killed a mutant and keeps it.
@@ -72,8 +103,9 @@ func TestSchedulesKillTheirMutants(t *testing.T) {
 }
 
 var (
-	only = flag.String("mutant", "", "look at this mutant alone")
-	keep = flag.Bool("keep", false, "keep a schedule for each mutant that is killed")
+	only  = flag.String("mutant", "", "look at this mutant alone")
+	quick = flag.Bool("quick", false, "look at those only that are killed at once")
+	keep  = flag.Bool("keep", false, "keep a schedule for each mutant that is killed")
 )
 
 // batch is how many seeds run before the verdict is looked at.

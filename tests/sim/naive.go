@@ -14,17 +14,30 @@ import (
 type naive struct {
 	cluster crypto.Digest
 	keys    []crypto.Verifier // by position; identity is position plus one
-	seen    map[uint64]bool   // certificates judged before, by what they say and who signed
+	clients map[crypto.PublicKey]crypto.Verifier
+	seen    map[uint64]bool // certificates judged before, by what they say and who signed
 }
 
 func newNaive(w *World) *naive {
-	n := &naive{cluster: w.cluster, seen: make(map[uint64]bool)}
-	for _, m := range w.nodes {
-		key, err := w.scheme.Expand(m.signer.Public())
+	n := &naive{
+		cluster: w.cluster, seen: make(map[uint64]bool),
+		clients: make(map[crypto.PublicKey]crypto.Verifier),
+	}
+	expand := func(key crypto.PublicKey) crypto.Verifier {
+		v, err := w.scheme.Expand(key)
 		if err != nil {
 			panic(err)
 		}
-		n.keys = append(n.keys, key)
+		return v
+	}
+	for _, m := range w.nodes {
+		n.keys = append(n.keys, expand(m.signer.Public()))
+	}
+	for _, c := range w.clients {
+		n.clients[c.key.Public()] = expand(c.key.Public())
+	}
+	for _, r := range w.rogues {
+		n.clients[r.key.Public()] = expand(r.key.Public())
 	}
 	return n
 }

@@ -43,7 +43,9 @@ type member struct {
 	term       bftraft.Term
 	left       []byte           // the frame that left last
 	committed  []*bftraft.Block // what its core has committed and it is about to execute
-	applied    bftraft.Position // the end of the newest block this process has executed
+	ops        []bftraft.Index  // where the operations stand that it has just executed
+	ranAt      bftraft.Index    // the entry it executed last
+	ranOps     int              // operations of that entry
 	first      store.Image      // its disk as it was made
 	unreadable bool             // its disk fails to read
 	failed     bool             // its disk has failed: it must say nothing more
@@ -81,13 +83,13 @@ func (w *World) boot(m *member) {
 	m.machine = kv.New()
 	m.boots++
 	m.booted, m.busyUntil, m.failed, m.unreadable, m.trap = w.now, 0, false, false, trap{}
-	m.applied = bftraft.Position{Hash: w.cluster}
+	m.ops, m.ranAt, m.ranOps = m.ops[:0], 0, 0
 	core := bftraft.DefaultConfig()
 	core.Cluster, core.Signer = w.cluster, m.signer
 	core.Configurations = w.verifier.Configurations()
 	core.Seed = w.opt.Seed
 	cfg := replica.Config{
-		Core: core, Storage: w.diskOf(m), Transport: &port{w, m}, Machine: m.machine,
+		Core: core, Storage: w.diskOf(m), Transport: &port{w, m}, Machine: &driven{m.machine, m},
 		Wrap: func(p replica.Protocol) replica.Protocol { return &watched{Protocol: p, w: w, m: m} },
 	}
 	if m.liar {

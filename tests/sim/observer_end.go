@@ -104,8 +104,8 @@ func (o *observer) atEnd() {
 }
 
 // replay executes the committed log in the simplest way there is.
-func (o *observer) replay() map[string]string {
-	state := make(map[string]string)
+func (o *observer) replay() map[string]content {
+	state := make(map[string]content)
 	last := make(map[string]uint64)
 	var at bftraft.Index
 	for at < o.highest {
@@ -124,7 +124,7 @@ func (o *observer) replay() map[string]string {
 	return state
 }
 
-func (o *observer) replayRequest(data []byte, state map[string]string, last map[string]uint64) {
+func (o *observer) replayRequest(data []byte, state map[string]content, last map[string]uint64) {
 	req, err := bftraft.DecodeRequest(data)
 	if err != nil {
 		o.fail("B10", "what is committed is no request: %v", err)
@@ -138,7 +138,8 @@ func (o *observer) replayRequest(data []byte, state map[string]string, last map[
 	for _, raw := range req.Ops {
 		op, err := kv.DecodeOp(raw)
 		if put, ok := op.(kv.Put); ok && err == nil {
-			state[string(put.Key)] = string(put.Value)
+			version := state[string(put.Key)].version + 1
+			state[string(put.Key)] = content{string(put.Value), version}
 		}
 	}
 }
@@ -152,7 +153,13 @@ func (o *observer) next(at bftraft.Index) *bftraft.Block {
 	return nil
 }
 
-func contents(m *kv.Machine) map[string]string {
+// content is what a key holds, and how often it was written.
+type content struct {
+	value   string
+	version uint64
+}
+
+func contents(m *kv.Machine) map[string]content {
 	query, err := kv.EncodeQuery(kv.Range{Span: kv.All()})
 	if err != nil {
 		panic(err)
@@ -161,9 +168,9 @@ func contents(m *kv.Machine) map[string]string {
 	if err != nil {
 		panic(err)
 	}
-	state := make(map[string]string)
+	state := make(map[string]content)
 	for _, kv := range res.(kv.RangeResult).KVs {
-		state[string(kv.Key)] = string(kv.Value)
+		state[string(kv.Key)] = content{string(kv.Value), kv.Version}
 	}
 	return state
 }
