@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"tangaroa/internal/notdone"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write the golden key files anew")
@@ -273,7 +275,7 @@ func TestWrittenKeyFileHasNoDirtyPage(t *testing.T) {
 	require.NoError(t, syscall.Statfs(dir, &fs))
 	_, err := os.Stat("/proc/self/smaps")
 	if fs.Type == tmpfsMagic || err != nil {
-		t.Skip("TMPDIR is in memory, or the kernel does not show pages: not done")
+		notdone.Skip(t, "TMPDIR is in memory, or the kernel does not show pages")
 	}
 	dirty := func(name string, write func(path string)) string {
 		path := filepath.Join(dir, name)

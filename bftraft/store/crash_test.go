@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"tangaroa/internal/notdone"
+
 	"tangaroa/bftraft"
 	"tangaroa/bftraft/store"
 	"tangaroa/bftraft/store/storetest"
@@ -301,13 +303,13 @@ func TestTornGuardIsHarmless(t *testing.T) {
 // which it maps to see them: kill -9 cannot show a missing flush, as the kernel keeps the pages.
 func TestSyncedSaveLeavesNoDirtyPage(t *testing.T) {
 	if _, err := os.Stat("/proc/self/smaps"); err != nil {
-		t.Skip("the kernel does not show the pages of a mapping")
+		notdone.Skip(t, "the kernel does not show the pages of a mapping")
 	}
 	dir := create(t)
 	var fs syscall.Statfs_t
 	require.NoError(t, syscall.Statfs(dir, &fs))
 	if fs.Type == tmpfsMagic {
-		t.Skip("TMPDIR is in memory, where pages stay dirty: not done")
+		notdone.Skip(t, "TMPDIR is in memory, where pages stay dirty")
 	}
 	s, _ := open(t, dir)
 	guard := mapped(t, filepath.Join(dir, "guard"))

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tangaroa/crypto"
+	"tangaroa/internal/notdone"
 )
 
 // mount puts a small file system in memory on a new folder.
@@ -20,7 +21,7 @@ func mount(t *testing.T, size string) string {
 	dir := t.TempDir()
 	err := syscall.Mount("tangaroa", dir, "tmpfs", syscall.MS_NOSUID|syscall.MS_NODEV, "size="+size)
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) {
-		t.Skip("NOT DONE: only root may mount the small file system that this test fills")
+		notdone.Skip(t, "only root may mount the small file system that this test fills")
 	}
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, syscall.Unmount(dir, syscall.MNT_DETACH)) })

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tangaroa/crypto"
+	"tangaroa/internal/notdone"
 )
 
 var diskLong = flag.Bool("disk", false, "try every fault of the disk, not a few")
@@ -28,13 +29,13 @@ const syncs = "msync,fsync,fdatasync"
 func tools(t *testing.T, names ...string) []string {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("NOT DONE: it takes root")
+		notdone.Skip(t, "it takes root")
 	}
 	var paths []string
 	for _, name := range names {
 		path, err := exec.LookPath(name)
 		if err != nil {
-			t.Skipf("NOT DONE: %s is not installed", name)
+			notdone.Skip(t, "%s is not installed", name)
 		}
 		paths = append(paths, path)
 	}

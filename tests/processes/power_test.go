@@ -3,6 +3,7 @@
 package processes
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tangaroa/crypto"
+	"tangaroa/internal/notdone"
 )
 
 // loopDisk is an ext4 file system on an image. What it has not flushed is not in the image.
@@ -22,7 +24,7 @@ func mountImage(t *testing.T, image string) loopDisk {
 	d := loopDisk{image, t.TempDir()}
 	out, err := exec.Command("mount", "-o", "loop,commit=300", image, d.dir).CombinedOutput()
 	if err != nil {
-		t.Skipf("NOT DONE: no image can be mounted: %s", out)
+		notdone.Skip(t, "no image can be mounted: %s", bytes.TrimSpace(out))
 	}
 	t.Cleanup(func() { require.NoError(t, syscall.Unmount(d.dir, syscall.MNT_DETACH)) })
 	return d
