@@ -122,6 +122,7 @@ disk: ## every fault of the disk, real and virtual; "NOT DONE" names what lacks 
 .PHONY: bench
 bench: ## compare with plain Raft and etcd, 40 minutes; BENCHFLAGS="--help" tells what else it can
 	cd bench && go run . $(BENCHFLAGS)
+	@if [ -z "$(BENCHFLAGS)" ]; then cd bench && go run . docs; fi
 
 .PHONY: bench-quick
 bench-quick: ## the heart of it, in two minutes

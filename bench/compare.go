@@ -31,6 +31,7 @@ type settings struct {
 	data    string
 	out     string
 	profile string
+	cost    bool
 }
 
 // list is a flag of several values with commas.
@@ -95,6 +96,7 @@ func parseSettings(args []string) (*settings, error) {
 	f.StringVar(&s.data, "data", "", "`DIR` on a real disk for the nodes' files")
 	f.StringVar(&s.out, "out", "", "write JSON, CSV, charts into `DIR`")
 	f.StringVar(&s.profile, "profile", "", "write CPU profiles of all runs into `DIR`")
+	f.BoolVar(&s.cost, "cost", false, "profile one more run of each, and divide the cost")
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return nil, errHelp
@@ -141,7 +143,13 @@ func (s *settings) fillIn(reads, mix bool, seconds, warm float64) {
 	s.times.WarmUp = time.Duration(warm * float64(time.Second))
 }
 
+// resultsDir is where the whole comparison goes.
+const resultsDir = "results"
+
 func (s *settings) check() error {
+	if s.out == "" && !s.byHand && !s.quick {
+		s.out = resultsDir
+	}
 	w := plan.Workload{Nodes: 4, ValueBytes: 128, Outstanding: 1}
 	job := w.Job("ours", s.times)
 	if err := job.Workload.Validate(); err != nil {
@@ -198,7 +206,7 @@ func compare(ctx context.Context, args []string) error {
 		Began: time.Now().UTC().Truncate(time.Second), Machine: report.ThisMachine(),
 		Commit: report.Commit(), Command: strings.Join(append([]string{"bench"}, args...), " "),
 	}
-	bar := newProgress(todo)
+	bar := newProgress(todo, s.cost)
 	defer bar.end()
 	for _, c := range todo {
 		g, err := s.group(ctx, c, bar)
@@ -212,6 +220,12 @@ func compare(ctx context.Context, args []string) error {
 		}
 	}
 	r.Took = time.Since(r.Began).Seconds()
+	if err := r.WriteBars(os.Stdout); err != nil {
+		return err
+	}
+	if s.out != "" {
+		return r.Write(s.out)
+	}
 	return nil
 }
 
@@ -238,5 +252,34 @@ func (s *settings) group(
 			bar.done()
 		}
 	}
+	if c.Cost || s.cost {
+		return g, s.addCost(ctx, g, bar)
+	}
 	return g, nil
+}
+
+// addCost profiles one more run of each contestant.
+func (s *settings) addCost(ctx context.Context, g *report.Group, bar *progress) error {
+	dir, err := os.MkdirTemp("", "bench-profiles-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	for i := range g.Rows {
+		job := g.Workload.Job(g.Rows[i].Contestant, s.times)
+		job.CPUProfile = profileName(dir, &job, 0)
+		bar.describe(job.String() + " profiled")
+		o, err := run.Start(ctx, s.data, job)
+		if err != nil {
+			return err
+		}
+		bar.done()
+		if !o.Valid() {
+			continue
+		}
+		if g.Rows[i].Cost, err = report.Divide(job.CPUProfile, o); err != nil {
+			return err
+		}
+	}
+	return nil
 }

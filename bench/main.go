@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
+	"tangaroa/bench/report"
 	"tangaroa/bench/run"
 )
 
@@ -36,7 +39,27 @@ func dispatch(ctx context.Context, args []string) error {
 	case run.ChildCommand:
 		// The parent's interrupt reaches the child as the end of its input.
 		return run.Child(os.Stdin, os.Stdout)
+	case "docs":
+		return docs(args[1:])
 	default:
 		return compare(ctx, args)
 	}
+}
+
+// docs writes results into the document that people read.
+func docs(args []string) error {
+	f := flag.NewFlagSet("bench docs", flag.ContinueOnError)
+	from := f.String("from", resultsDir, "`DIR` of the results")
+	to := f.String("to", filepath.Join("..", "docs", "BENCHMARKS.md"), "`FILE` to write them into")
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return errHelp
+		}
+		return err
+	}
+	r, err := report.Read(*from)
+	if err != nil {
+		return err
+	}
+	return r.WriteDocs(*to)
 }

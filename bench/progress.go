@@ -15,10 +15,13 @@ import (
 // progress is the bar on the terminal, if standard error is one.
 type progress struct{ bar *progressbar.ProgressBar }
 
-func newProgress(todo []plan.Comparison) *progress {
+func newProgress(todo []plan.Comparison, cost bool) *progress {
 	runs := 0
 	for _, c := range todo {
 		runs += c.Rounds * len(c.Contestants)
+		if c.Cost || cost {
+			runs += len(c.Contestants)
+		}
 	}
 	info, err := os.Stderr.Stat()
 	visible := err == nil && info.Mode()&os.ModeCharDevice != 0

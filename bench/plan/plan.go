@@ -83,6 +83,8 @@ type Comparison struct {
 	Workload    Workload
 	Contestants []string
 	Rounds      int
+	// Cost asks for one more run of each, which is profiled.
+	Cost bool
 }
 
 // minByzantine is how many nodes bear one liar.
@@ -103,7 +105,7 @@ func (w Workload) takesPart(name string) bool {
 // Among returns the comparison of those of the contestants that can do the workload.
 func (w Workload) Among(names []string, rounds int) Comparison {
 	able := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !w.takesPart(n) })
-	return Comparison{w, able, rounds}
+	return Comparison{Workload: w, Contestants: able, Rounds: rounds}
 }
 
 // Axes are what a comparison by hand is made of: every combination.

@@ -7,9 +7,13 @@ import (
 // Full is the whole comparison, about forty minutes of it.
 func Full(names []string, rounds int) []Comparison {
 	var out []Comparison
+	busy := Workload{Nodes: 4, ValueBytes: 128, Outstanding: 1024}
+	profiled := busy
 	add := func(rounds int, w ...Workload) {
 		for _, one := range w {
-			if c := one.Among(names, rounds); len(c.Contestants) > 0 {
+			c := one.Among(names, rounds)
+			c.Cost = one == profiled
+			if len(c.Contestants) > 0 {
 				out = append(out, c)
 			}
 		}
@@ -19,7 +23,6 @@ func Full(names []string, rounds int) []Comparison {
 			add(rounds, Workload{Nodes: 4, ValueBytes: size, Outstanding: k})
 		}
 	}
-	busy := Workload{Nodes: 4, ValueBytes: 128, Outstanding: 1024}
 	with := func(change func(*Workload)) Workload {
 		w := busy
 		change(&w)

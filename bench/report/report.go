@@ -32,6 +32,9 @@ type Group struct {
 type Row struct {
 	Contestant string         `json:"contestant"`
 	Outcomes   []*run.Outcome `json:"outcomes"`
+	// Cost is processor time in microseconds per operation by part (see Parts), of one run that
+	// was profiled and is not among the outcomes; nil if none was.
+	Cost map[string]float64 `json:"cost,omitempty"`
 }
 
 // Valid returns the outcomes that count.
