@@ -128,6 +128,10 @@ bench: ## compare with plain Raft and etcd, 40 minutes; BENCHFLAGS="--help" tell
 bench-quick: ## the heart of it, in two minutes
 	cd bench && go run . --quick $(BENCHFLAGS)
 
+.PHONY: bench-gate
+bench-gate: ## count messages, signatures, flushes in fixed workloads; UPDATE=-update takes them over
+	cd bench && go test ./gate -count=1 -v -run TestCounts -args $(UPDATE)
+
 .PHONY: microbench
 microbench: ## benchmarks of packages that match BENCH=., COUNT=1 times
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 0 ./...
