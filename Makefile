@@ -29,7 +29,7 @@ COUNT ?= 1
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/bftnode and bin/bftclient
@@ -127,6 +127,10 @@ bench: ## compare with plain Raft and etcd, 40 minutes; BENCHFLAGS="--help" tell
 .PHONY: bench-quick
 bench-quick: ## the heart of it, in two minutes
 	cd bench && go run . --quick $(BENCHFLAGS)
+
+.PHONY: bench-attack
+bench-attack: ## what a leaky or disruptive member and a bad boss cost plain Raft, and us
+	cd bench && go run . attack --out results $(BENCHFLAGS)
 
 .PHONY: bench-gate
 bench-gate: ## count messages, signatures, flushes in fixed workloads; UPDATE=-update takes them over

@@ -39,6 +39,8 @@ func dispatch(ctx context.Context, args []string) error {
 	case run.ChildCommand:
 		// The parent's interrupt reaches the child as the end of its input.
 		return run.Child(os.Stdin, os.Stdout)
+	case "attack":
+		return showAttacks(ctx, args[1:])
 	case "docs":
 		return docs(args[1:])
 	default:
@@ -61,5 +63,9 @@ func docs(args []string) error {
 	if err != nil {
 		return err
 	}
-	return r.WriteDocs(*to)
+	attacks, err := report.ReadAttacks(*from)
+	if err != nil {
+		return err
+	}
+	return r.WriteDocs(*to, attacks)
 }

@@ -17,7 +17,8 @@ type Options struct {
 	// Outstanding is how many operations the client must be able to have under way.
 	Outstanding int `json:"outstanding"`
 	ValueBytes  int `json:"value_bytes"`
-	// Adversary is an attack for one of the nodes, "" for none (see the package adversary).
+	// Adversary is an attack for one of the nodes, "" for none: attacks of the package adversary
+	// with a plus between them for ours, the name of a Fault for plain Raft.
 	Adversary string `json:"adversary,omitempty"`
 	// AsLeader makes the liar lead, if it can be made to.
 	AsLeader bool `json:"as_leader,omitempty"`
@@ -108,8 +109,8 @@ func (c Contestant) Start(ctx context.Context, o Options) (Cluster, error) {
 	switch {
 	case o.Nodes < 1 || o.Nodes > 64:
 		return nil, fmt.Errorf("%s: %d nodes", c.Name, o.Nodes)
-	case o.Adversary != "" && !c.Byzantine:
-		return nil, fmt.Errorf("%s bears no liar", c.Name)
+	case o.Adversary != "" && !c.Byzantine && !c.Shoes:
+		return nil, fmt.Errorf("%s has no liars", c.Name)
 	}
 	if err := realDisk(o.Dir); err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"tangaroa/adversary"
+	"tangaroa/bench/attack"
 	"tangaroa/bftraft"
 	"tangaroa/bftraft/client"
 	"tangaroa/bftraft/kv"
@@ -63,7 +64,9 @@ type cluster struct {
 	clients []*client.Client
 	next    atomic.Uint64
 	// dissents counts answers that differ or do not verify.
-	dissents atomic.Uint64
+	dissents  atomic.Uint64
+	ear       attack.Ear // to which a leaky member tells
+	firstTerm quorumcert.Term
 }
 
 func startBundled(ctx context.Context, o Options) (Cluster, error) {
@@ -90,6 +93,9 @@ func startOurs(
 	}
 	if err == nil {
 		err = c.ready(ctx)
+	}
+	if err == nil {
+		c.firstTerm = c.members[0].node.Status().Term
 	}
 	if err == nil && o.AsLeader && o.Adversary != "" {
 		err = c.crown(ctx)
@@ -118,7 +124,7 @@ func (c *cluster) enrol(nodes, clients int) (nodeKeys, clientKeys []crypto.Priva
 }
 
 func (c *cluster) startMembers(o Options, keys []crypto.PrivateKey) error {
-	specs, err := attack(o.Adversary)
+	specs, err := specsOf(o.Adversary)
 	if err != nil {
 		return err
 	}
@@ -140,7 +146,7 @@ func (c *cluster) startMembers(o Options, keys []crypto.PrivateKey) error {
 		cfg.Network.MaxPeers = len(keys)
 		cfg.Corrupt, cfg.Grace = m.watch, 0
 		if liar {
-			lie := adversary.Corrupt(specs, 1, io.Discard)
+			lie := adversary.Corrupt(specs, 1, hexEar{&c.ear})
 			cfg.Corrupt = func(r *replica.Config) error { return errors.Join(m.watch(r), lie(r)) }
 		}
 		if err := m.start(cfg); err != nil {
@@ -151,15 +157,20 @@ func (c *cluster) startMembers(o Options, keys []crypto.PrivateKey) error {
 	return c.introduce()
 }
 
-func attack(text string) ([]adversary.Spec, error) {
+// specsOf reads attacks with a plus between them.
+func specsOf(text string) ([]adversary.Spec, error) {
 	if text == "" {
 		return nil, nil
 	}
-	spec, err := adversary.Parse(text)
-	if err != nil {
-		return nil, err
+	var specs []adversary.Spec
+	for word := range strings.SplitSeq(text, "+") {
+		spec, err := adversary.Parse(word)
+		if err != nil {
+			return nil, err
+		}
+		specs = append(specs, spec)
 	}
-	return []adversary.Spec{spec}, nil
+	return specs, nil
 }
 
 // start runs the node until it listens.

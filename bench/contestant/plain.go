@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync/atomic"
 
+	"tangaroa/bench/attack"
 	"tangaroa/bench/plainraft"
 	"tangaroa/bftraft/kv"
 	"tangaroa/crypto"
@@ -20,6 +22,13 @@ type plainCluster struct {
 	nodes  []*plainraft.Node
 	dead   map[*plainraft.Node]bool
 	client *plainraft.Client
+
+	// Of a cluster with a liar: which of nodes it is, and what makes each lie.
+	lies      bool
+	liar      int
+	on        []*atomic.Bool
+	ear       attack.Ear
+	firstTerm uint64
 }
 
 func startPlain(ctx context.Context, o Options) (Cluster, error) {
@@ -33,6 +42,7 @@ func startPlain(ctx context.Context, o Options) (Cluster, error) {
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
+	c.choose(o.AsLeader)
 	return c, nil
 }
 
@@ -44,8 +54,14 @@ func (c *plainCluster) start(o Options, client crypto.PrivateKey) error {
 	}
 	for _, id := range voters {
 		key := crypto.GenerateKey()
+		on := &atomic.Bool{}
+		lie, err := plainLie(o.Adversary, on, &c.ear)
+		if err != nil {
+			return err
+		}
+		c.on, c.lies = append(c.on, on), lie != nil
 		n, err := plainraft.New(plainraft.Config{
-			ID: id, Key: key, Voters: voters, Client: client.Public(),
+			ID: id, Key: key, Voters: voters, Client: client.Public(), Lie: lie,
 			Dir: filepath.Join(o.Dir, "node"+strconv.Itoa(int(id))),
 		})
 		if err != nil {
@@ -188,7 +204,10 @@ func (c *plainCluster) Close() error {
 	}
 	for _, n := range c.nodes {
 		if !c.dead[n] {
-			errs = append(errs, n.Stop())
+			// What becomes of nodes that meet a liar is told by Traces.
+			if err := n.Stop(); !c.lies {
+				errs = append(errs, err)
+			}
 		}
 	}
 	return errors.Join(errs...)

@@ -234,7 +234,8 @@ func (handler) NodeUp(crypto.NodeID) {}
 func (handler) NodeDown(crypto.NodeID) {}
 
 // own is the one goroutine that touches the raft node.
-func (n *Node) own(ctx context.Context) error {
+func (n *Node) own(ctx context.Context) (err error) {
+	defer survive(&err)
 	ticks := time.NewTicker(tick)
 	defer ticks.Stop()
 	for {

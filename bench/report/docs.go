@@ -20,18 +20,23 @@ const (
 // errNoPlace is returned when a document does not say where the generated part goes.
 var errNoPlace = errors.New("the document has no lines between which the results go")
 
-// WriteDocs puts the report between the two lines of the document.
-func (r *Report) WriteDocs(path string) error {
-	text, err := os.ReadFile(path)
+// WriteDocs puts the report, and the attacks unless they are nil, between the two lines of the
+// document.
+func (r *Report) WriteDocs(path string, attacks *Attacks) error {
+	old, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("read the document: %w", err)
 	}
-	before, rest, ok := strings.Cut(string(text), docsBegin)
+	before, rest, ok := strings.Cut(string(old), docsBegin)
 	_, after, ended := strings.Cut(rest, docsEnd)
 	if !ok || !ended {
 		return fmt.Errorf("%w: %s", errNoPlace, path)
 	}
-	whole := before + docsBegin + "\n" + r.Markdown() + "\n" + docsEnd + after
+	text := r.Markdown()
+	if attacks != nil {
+		text += attacks.Markdown()
+	}
+	whole := before + docsBegin + "\n" + text + "\n" + docsEnd + after
 	return os.WriteFile(path, []byte(whole), 0o644)
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"tangaroa/bench/attack"
 	"tangaroa/bench/contestant"
 	"tangaroa/bench/load"
 	"tangaroa/bench/plan"
@@ -111,11 +112,11 @@ func TestResultsAreWrittenAndReadAgain(t *testing.T) {
 func TestDocumentKeepsWhatIsWrittenByHand(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "d.md")
 	require.NoError(t, os.WriteFile(path, []byte("by hand\n"), 0o600))
-	require.ErrorIs(t, sample().WriteDocs(path), errNoPlace)
+	require.ErrorIs(t, sample().WriteDocs(path, nil), errNoPlace)
 	text := "above\n" + docsBegin + "\nold\n" + docsEnd + "\nbelow\n"
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 	for range 2 {
-		require.NoError(t, sample().WriteDocs(path))
+		require.NoError(t, sample().WriteDocs(path, nil))
 	}
 	got, err := os.ReadFile(path)
 	require.NoError(t, err)
@@ -124,4 +125,25 @@ func TestDocumentKeepsWhatIsWrittenByHand(t *testing.T) {
 	require.NotContains(t, string(got), "\nold\n")
 	require.Equal(t, 1, strings.Count(string(got), "## Side by side"))
 	require.Contains(t, string(got), "- 7 nodes, 128 B, 1024 outstanding, puts: `ours`")
+}
+
+func TestAttacksSayWhatWasLost(t *testing.T) {
+	a := &Attacks{Groups: []AttackGroup{{Does: "somebody lies", Rows: []AttackRow{
+		{"plain", &run.Outcome{Attack: &attack.Result{Lost: 3, Writers: 64}}},
+		{"ours", &run.Outcome{Void: "it fell over"}},
+	}}}}
+	text := a.Markdown()
+	require.Contains(t, text, "| somebody lies | plain |")
+	require.Contains(t, text, "3 of 64")
+	require.Contains(t, text, "it fell over")
+	require.Len(t, a.Groups[0].Rows[0].Cells(), len(AttackColumns()))
+	path := filepath.Join(t.TempDir(), "d.md")
+	require.NoError(t, os.WriteFile(path, []byte(docsBegin+"\n"+docsEnd), 0o600))
+	require.NoError(t, sample().WriteDocs(path, a))
+	got, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Contains(t, string(got), "## What a liar costs")
+	none, err := ReadAttacks(t.TempDir())
+	require.NoError(t, err)
+	require.Nil(t, none)
 }

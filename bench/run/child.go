@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime/pprof"
 
+	"tangaroa/bench/attack"
 	"tangaroa/bench/contestant"
 	"tangaroa/bench/load"
 )
@@ -47,9 +48,15 @@ func do(ctx context.Context, job *Job) *Outcome {
 		o.NotStarted = err.Error()
 		return o
 	}
-	err = measure(ctx, job, cluster, o)
-	if err == nil {
-		err = judge(ctx, job, cluster, o)
+	switch store, ok := cluster.(attack.Store); {
+	case job.Attack == nil:
+		if err = measure(ctx, job, cluster, o); err == nil {
+			err = judge(ctx, job, cluster, o)
+		}
+	case ok:
+		o.Attack, err = attack.Run(ctx, store, *job.Attack)
+	default:
+		err = errors.New("this contestant has no liars")
 	}
 	err = errors.Join(err, cluster.Close())
 	if err == nil {

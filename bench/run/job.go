@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"tangaroa/bench/attack"
 	"tangaroa/bench/contestant"
 	"tangaroa/bench/load"
 )
@@ -18,6 +19,8 @@ type Job struct {
 	// KillLeader kills the leader when the measured time begins: Result.LongestMS is then how
 	// long nobody could write.
 	KillLeader bool `json:"kill_leader"`
+	// Attack, if set, takes the place of the workload: what is lost is counted.
+	Attack *attack.Load `json:"attack,omitempty"`
 	// CPUProfile, if set, is a file for a profile of the measured time.
 	CPUProfile string `json:"cpu_profile,omitempty"`
 }
@@ -52,6 +55,8 @@ type Outcome struct {
 	Result load.Result `json:"result"`
 	// Counts are those of the measured time.
 	Counts contestant.Counts `json:"counts"`
+	// Attack is what a fault cost, if that was asked.
+	Attack *attack.Result `json:"attack,omitempty"`
 	// DiskBytes is what lies on the disk at the end, of all nodes.
 	DiskBytes int64 `json:"disk_bytes"`
 	// NotStarted says why there was nothing to measure, and Void why it does not count.
