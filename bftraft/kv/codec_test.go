@@ -397,3 +397,38 @@ func TestSpanContainsWhatItNames(t *testing.T) {
 	require.Equal(t, Span{Key: prefix, End: []byte("b")}, Prefix(prefix))
 	require.True(t, bytes.Equal(prefix, []byte("a\xff")), "the prefix is not written to")
 }
+
+// TestEventsThatCannotHaveHappenedAreRefused changes one field at a time.
+func TestEventsThatCannotHaveHappenedAreRefused(t *testing.T) {
+	key := []byte("k")
+	gone := Event{Deleted: true, KV: KV{Key: key, Mod: 7}, Prev: &KV{Key: key, Value: []byte("v")}}
+	require.NoError(t, gone.check())
+	for name, spoil := range map[string]func(e *Event){
+		"a value":          func(e *Event) { e.KV.Value = []byte("v") },
+		"a create":         func(e *Event) { e.KV.Create = 3 },
+		"a version":        func(e *Event) { e.KV.Version = 1 },
+		"another key's":    func(e *Event) { e.Prev = &KV{Key: []byte("l")} },
+		"put, another key": func(e *Event) { e.Deleted, e.Prev = false, &KV{Key: []byte("l")} },
+	} {
+		e := gone
+		spoil(&e)
+		require.ErrorIs(t, e.check(), ErrMalformed, name)
+		r := EventsResult{Revision: 9, Events: []Event{gone, e}}
+		require.ErrorIs(t, r.check(), ErrMalformed, name)
+	}
+	e := gone
+	e.Deleted, e.KV.Value, e.KV.Create, e.KV.Version = false, []byte("v"), 7, 1
+	require.NoError(t, e.check())
+}
+
+// TestPageWithoutEventsIsFollowedByWhatHappensNext: whatever it says about more.
+func TestPageWithoutEventsIsFollowedByWhatHappensNext(t *testing.T) {
+	q := Events{From: 5, FromKey: []byte("k")}
+	for _, r := range []EventsResult{
+		{Revision: 9}, {Revision: 9, More: true}, {Revision: 9, More: true, Split: true},
+	} {
+		require.Equal(t, Events{From: 10}, r.Next(q))
+		r.Revision = 3
+		require.Equal(t, Events{From: 5}, r.Next(q), "never back")
+	}
+}

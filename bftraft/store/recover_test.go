@@ -352,6 +352,48 @@ func TestPendingCommitsAscendInWhateverOrderTheyCame(t *testing.T) {
 	}, p.commits)
 }
 
+// TestCloseWritesWhatWaits saves one thing at a time, of which no promise depends on any.
+func TestCloseWritesWhatWaits(t *testing.T) {
+	vote := quorumcert.SignedVote{Vote: quorumcert.Vote{Term: 1, Candidate: 1}, Signer: 1}
+	proof := quorumcert.Evidence{Votes: &quorumcert.VoteConflict{A: vote, B: vote}}
+	for name, ready := range map[string]func(*Badger, bftraft.Position) *bftraft.Ready{
+		"nothing": func(*Badger, bftraft.Position) *bftraft.Ready { return &bftraft.Ready{} },
+		"hard state": func(s *Badger, _ bftraft.Position) *bftraft.Ready {
+			hard := s.written.hard
+			hard.Term++
+			return &bftraft.Ready{HardState: &hard}
+		},
+		"truncation": func(*Badger, bftraft.Position) *bftraft.Ready {
+			return &bftraft.Ready{Truncated: true, Truncate: 1}
+		},
+		"block": func(_ *Badger, tip bftraft.Position) *bftraft.Ready {
+			b := bftraft.NewBlock(tip, []bftraft.Entry{{Kind: 1}})
+			return &bftraft.Ready{Blocks: []*bftraft.Block{b}}
+		},
+		"commit": func(_ *Badger, tip bftraft.Position) *bftraft.Ready {
+			c := &quorumcert.Commit{Term: 1, Index: tip.Index, Hash: tip.Hash}
+			return &bftraft.Ready{Commits: []*quorumcert.Commit{c}}
+		},
+		"evidence": func(*Badger, bftraft.Position) *bftraft.Ready {
+			return &bftraft.Ready{Evidence: []quorumcert.Evidence{proof}}
+		},
+	} {
+		s, tip := begun(t, 2)
+		before := s.written.seq
+		r := ready(s, tip)
+		require.NoError(t, s.Save(r))
+		require.Equal(t, before, s.written.seq, "%s: written before its time", name)
+		waits := name != "nothing"
+		require.Equal(t, !waits, s.pending.empty(), name)
+		require.NoError(t, s.Close())
+		s, restored, err := reopened(t, s.dir)
+		require.NoError(t, err)
+		require.Equal(t, waits, s.written.seq > before, name)
+		require.Equal(t, len(r.Evidence), len(restored.Evidence), name)
+		require.Equal(t, len(r.Commits) > 0, restored.Commit != nil, name)
+	}
+}
+
 // TestPendingIsFullByItemsOrBytes: what waits in memory is bounded.
 func TestPendingIsFullByItemsOrBytes(t *testing.T) {
 	for _, fill := range []func(p *pending, n int){
@@ -381,6 +423,12 @@ func TestMalformedRecordsAreDamage(t *testing.T) {
 		"a truncation sealed as something else": func(s *Badger) op {
 			k := key(keyTrim)
 			return op{k, s.meta.instance.seal(key(keyState), key(keyTrim, 2, s.written.seq))}
+		},
+		"a second block in one place": func(s *Badger) op {
+			b := bftraft.NewBlock(bftraft.Position{Hash: owner.Cluster}, []bftraft.Entry{{Kind: 2}})
+			k := key(keyBlock, 1, s.written.seq)
+			h := blockHeader{first: 1, hash: b.Hash()}
+			return op{k, append(h.encode(s.meta.instance, k), b.Raw()...)}
 		},
 		"an identity of another format": func(s *Badger) op {
 			raw := s.meta.encode()
