@@ -215,6 +215,8 @@ func TestLimitsAreNamedOnBothSides(t *testing.T) {
 	sweep := Delete{Span: All()}
 	for _, op := range []Op{
 		Put{Key: o.long[:MaxKeyBytes], Value: o.large[:MaxValueBytes]},
+		Delete{Span: One(o.long[:MaxKeyBytes])},
+		Delete{Span: Span{Key: []byte{0}, End: o.long[:MaxKeyBytes]}},
 		Txn{Then: reads, Else: reads, Compares: most},
 		Txn{Then: o.four[:3], Else: []Op{Put{Key: o.key}}},
 		Txn{Then: []Op{sweep, Delete{Span: One(o.key)}}, Else: []Op{Put{Key: o.key}}},
@@ -430,5 +432,42 @@ func TestPageWithoutEventsIsFollowedByWhatHappensNext(t *testing.T) {
 		require.Equal(t, Events{From: 10}, r.Next(q))
 		r.Revision = 3
 		require.Equal(t, Events{From: 5}, r.Next(q), "never back")
+	}
+}
+
+// TestLimitsArePartOfTheFormat: replicas that disagree about them would part.
+func TestLimitsArePartOfTheFormat(t *testing.T) {
+	require.Equal(t, [...]int{4096, 1 << 20, 128, 2 << 20},
+		[...]int{MaxKeyBytes, MaxValueBytes, MaxTxnOps, MaxOpBytes})
+}
+
+// TestQueriesThatNobodyMayAskAreRefused: what comes is judged like what goes.
+func TestQueriesThatNobodyMayAskAreRefused(t *testing.T) {
+	for _, c := range []struct {
+		query Query
+		want  error
+	}{
+		{Range{}, ErrEmptyKey},
+		{Range{Span: Span{Key: []byte("b"), End: []byte("a")}}, ErrEmptySpan},
+		{Events{}, ErrEmptyKey},
+		{Events{Span: One(make([]byte, MaxKeyBytes+1))}, ErrKeyTooLarge},
+	} {
+		_, err := EncodeQuery(c.query)
+		require.ErrorIs(t, err, c.want)
+		w := newWriter(0)
+		switch q := c.query.(type) {
+		case Range:
+			w.AddUint8(queryRange)
+			w.rangeFields(q)
+		case Events:
+			w.AddUint8(queryEvents)
+			w.span(q.Span)
+			w.AddUint64(uint64(q.From))
+			w.key(q.FromKey)
+			w.AddUint32(q.Limit)
+			w.flag(q.PrevKV)
+		}
+		_, err = DecodeQuery(w.BytesOrPanic())
+		require.ErrorIs(t, err, c.want)
 	}
 }

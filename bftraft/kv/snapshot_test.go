@@ -208,3 +208,16 @@ func (w *failingWriter) Write(p []byte) (int, error) {
 	w.left -= len(p)
 	return len(p), nil
 }
+
+// TestLongestKeyAndValueSurviveASnapshot: what Apply takes, Restore must take.
+func TestLongestKeyAndValueSurviveASnapshot(t *testing.T) {
+	m := New()
+	key, value := bytes.Repeat([]byte("k"), MaxKeyBytes), bytes.Repeat([]byte("v"), MaxValueBytes)
+	for range 2 { // one of them becomes a base, the other a change after it
+		apply(t, m, Put{Key: key, Value: value})
+	}
+	apply(t, m, Compact{Revision: 1})
+	restored := New()
+	require.NoError(t, restored.Restore(bytes.NewReader(snapshot(t, m))))
+	require.Equal(t, m.Digest(), restored.Digest())
+}

@@ -57,8 +57,12 @@ type Badger struct {
 // dir and renamed, so that after a crash there is all of it or nothing.
 func Create(dir string, id Identity) error {
 	dir = filepath.Clean(dir)
-	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+	entries, err := os.ReadDir(dir)
+	switch {
+	case err == nil && len(entries) > 0:
 		return fmt.Errorf("%w: %s", ErrExists, dir)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("create store: %w", err)
 	}
 	fresh := dir + ".new"
 	if err := os.RemoveAll(fresh); err != nil {

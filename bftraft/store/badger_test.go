@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -213,6 +214,13 @@ func TestCreateRefusesWhatExists(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(full, "file"), nil, 0o600))
 	require.ErrorIs(t, store.Create(full, storetest.Identity), store.ErrExists)
 	require.NoError(t, store.Create(t.TempDir(), storetest.Identity))
+	file := filepath.Join(full, "file")
+	require.ErrorIs(t, store.Create(file, storetest.Identity), syscall.ENOTDIR)
+	_, err := os.Stat(file)
+	require.NoError(t, err, "somebody's file is gone")
+	left, err := filepath.Glob(filepath.Join(full, "*.new"))
+	require.NoError(t, err)
+	require.Empty(t, left)
 }
 
 func TestSecondOpenerIsRefused(t *testing.T) {

@@ -394,6 +394,34 @@ func TestCloseWritesWhatWaits(t *testing.T) {
 	}
 }
 
+// TestWaitingBlocksEndWhereTheyEnd: the chain of a store is read the same before and after it is
+// written, and nothing may cut a block in two or commit half of it.
+func TestWaitingBlocksEndWhereTheyEnd(t *testing.T) {
+	s, at := begun(t, 0)
+	var blocks []*bftraft.Block
+	for range 2 {
+		blocks = append(blocks, bftraft.NewBlock(at, make([]bftraft.Entry, 3)))
+		at = blocks[len(blocks)-1].End()
+	}
+	require.NoError(t, s.Save(&bftraft.Ready{Blocks: blocks}))
+	for _, written := range []bool{false, true} {
+		require.Equal(t, written, s.pending.empty())
+		for i := range bftraft.Index(8) {
+			hash, ok := s.endHash(i)
+			require.Equal(t, i%3 == 0 && i < 7, ok, "index %d", i)
+			if i > 0 && ok {
+				require.Equal(t, blocks[i/3-1].Hash(), hash)
+			}
+			b, ok := s.Block(i)
+			require.Equal(t, i > 0 && i < 7, ok)
+			if ok {
+				require.Equal(t, blocks[(i-1)/3].Raw(), b.Raw())
+			}
+		}
+		require.NoError(t, s.flush(true))
+	}
+}
+
 // TestPendingIsFullByItemsOrBytes: what waits in memory is bounded.
 func TestPendingIsFullByItemsOrBytes(t *testing.T) {
 	for _, fill := range []func(p *pending, n int){

@@ -61,6 +61,7 @@ func Run(t *testing.T, newDisk func(*testing.T) Disk) {
 		{"LockMayLoseItsEntries", lockMayLoseItsEntries},
 		{"StoreBehindGuardMustNotSign", storeBehindGuardMustNotSign},
 		{"OneDamagedGuardSlotIsHarmless", oneDamagedGuardSlotIsHarmless},
+		{"LoadMendsAGuardSlot", loadMendsAGuardSlot},
 		{"TwoDamagedGuardSlotsMustNotSign", twoDamagedGuardSlotsMustNotSign},
 		{"MissingStoreMustNotSign", missingStoreMustNotSign},
 		{"OtherIdentityMustNotSign", otherIdentityMustNotSign},
@@ -328,6 +329,19 @@ func oneDamagedGuardSlotIsHarmless(t *testing.T, d Disk) {
 		require.Equal(t, tip, r.Tip)
 	}
 	require.NoError(t, s.Close())
+}
+
+// loadMendsAGuardSlot damages one slot after the other, while the node saves nothing.
+func loadMendsAGuardSlot(t *testing.T, d Disk) {
+	s, r := open(t, d)
+	tip := grow(t, s, r.Tip, "a")
+	require.NoError(t, s.Close())
+	for _, slot := range []int{0, 1, 0, 1} {
+		d.DamageGuard(slot)
+		s, r = open(t, d)
+		require.Equal(t, tip, r.Tip)
+		require.NoError(t, s.Close())
+	}
 }
 
 func twoDamagedGuardSlotsMustNotSign(t *testing.T, d Disk) {
