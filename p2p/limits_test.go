@@ -3,7 +3,9 @@ package p2p
 import (
 	"fmt"
 	"log/slog"
+	"os"
 	"testing"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -148,4 +150,40 @@ func TestQueueAndFrameLimitsAreExact(t *testing.T) {
 	o.close()
 	require.False(t, o.push([]byte{1}), "the link has ended")
 	require.Zero(t, o.queued())
+}
+
+// still is a stream on which nothing comes before any deadline.
+type still struct{ network.Stream }
+
+func (still) SetReadDeadline(time.Time) error { return nil }
+func (still) Read([]byte) (int, error)        { return 0, os.ErrDeadlineExceeded }
+
+// TestSilenceIsNoViolationButAFrameThatStandsStillIs: who is cut off did nothing wrong.
+func TestSilenceIsNoViolationButAFrameThatStandsStillIs(t *testing.T) {
+	h := &Host{cfg: testConfig(1), epoch: time.Now().Add(-time.Hour)}
+	for _, c := range []struct {
+		what          string
+		heard, moving bool // lately
+		begun         bool
+		want          error
+	}{
+		{"nothing at all", false, false, false, errSilent},
+		{"nothing in the middle of a frame", false, true, true, errSilent},
+		{"other streams only", true, false, true, errSlowFrame},
+	} {
+		l := &link{host: h}
+		source := &source{link: l, stream: still{}}
+		if c.heard {
+			l.heard.Store(h.now())
+		}
+		if c.begun {
+			source.moved = 1
+		}
+		if c.moving {
+			source.frameMoved()
+		}
+		_, err := source.Read(make([]byte, 1))
+		require.ErrorIs(t, err, c.want, c.what)
+		require.Equal(t, c.want == errSlowFrame, isViolation(err))
+	}
 }
