@@ -42,7 +42,6 @@ type Badger struct {
 	written   state         // what the state record says
 	digest    crypto.Digest // of that record
 	committed bftraft.Index // of the newest commit certificate, pending or written
-	evidence  uint64        // pieces ever numbered
 	pending   pending
 	tip       bftraft.Position // the end of the chain, pending blocks included
 	loaded    bool

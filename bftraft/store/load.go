@@ -209,8 +209,6 @@ func (s *Badger) allEvidence() ([]quorumcert.Evidence, error) {
 			if !ok || !quorumcert.ReadEvidence(&in, &e) || !in.Empty() {
 				return fmt.Errorf("%w: a piece of evidence cannot be read", ErrDamaged)
 			}
-			n, _ := number(k, 1)
-			s.evidence = max(s.evidence, n+1)
 			all = append(all, e)
 			return nil
 		})

@@ -76,7 +76,6 @@ func (s *Badger) flush(sync bool) error {
 			return err
 		}
 	}
-	s.evidence += uint64(len(s.pending.evidence))
 	s.written, s.pending = next, pending{base: next.tip.Index}
 	return nil
 }
@@ -104,20 +103,18 @@ func (s *Badger) plan(sync bool) ([]func() error, state, error) {
 	steps := []func() error{s.checkSpace}
 	whole := append(append(append([]op(nil), cut...), ops...), last...)
 	groups := s.pack(whole)
+	var finish []func() error
 	if len(groups) > 1 {
 		if s.pending.truncated {
 			last = append(last, s.trimRecord(s.pending.base, next.seq))
+			finish = append(finish, func() error { return s.finishTrim(cut) })
 		}
 		groups = append(s.pack(ops), last)
 	}
-	split := len(groups) > 1
 	for _, group := range groups {
 		steps = append(steps, func() error { return s.commit(group) })
 	}
-	if split && s.pending.truncated {
-		steps = append(steps, func() error { return s.finishTrim(cut) })
-	}
-	steps = append(steps, s.syncNewFiles)
+	steps = append(append(steps, finish...), s.syncNewFiles)
 	promise := promiseOf(s.meta, &next, record)
 	guard := func() error { return s.guard.write(promise) }
 	switch {
@@ -154,7 +151,7 @@ func (s *Badger) records(seq uint64) []op {
 		ops = append(ops, op{k, id.seal(k, c.AppendTo(nil))})
 	}
 	for i := range s.pending.evidence {
-		k := key(keyEvidence, seq, s.evidence+uint64(i))
+		k := key(keyEvidence, seq, uint64(i))
 		ops = append(ops, op{k, id.seal(k, s.pending.evidence[i].AppendTo(nil))})
 	}
 	return ops
