@@ -24,7 +24,7 @@ import (
 	"tangaroa/tests/chaos"
 )
 
-var chaosTime = flag.Duration("chaos", 45*time.Second, "how long the faults of the chaos run last")
+var chaosTime = flag.Duration("chaos", 2*time.Minute, "how long the faults of the chaos run last")
 
 const (
 	// chaosEpoch is how long the clients use the same keys, so that the history of each key stays

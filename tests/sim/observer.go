@@ -460,7 +460,7 @@ func (o *observer) looksAt(m *member) {
 	}
 	o.ran(m)
 	o.looksWithin(m)
-	if at.Index > 20 && at.Index%8 != 0 && !o.w.calm {
+	if at.Index > 20 && at.Index%32 != 0 && !o.w.calm {
 		return // what differs once differs for ever
 	}
 	o.sameState(m)
