@@ -422,6 +422,23 @@ func TestWaitingBlocksEndWhereTheyEnd(t *testing.T) {
 	}
 }
 
+// TestNothingIsLeftOfATruncatedBlock: pieces of large blocks go with them, or the disk would fill.
+func TestNothingIsLeftOfATruncatedBlock(t *testing.T) {
+	s, tip := begun(t, 1)
+	keep, large := tip, extend(t, s, tip, 2*partBytes)
+	extend(t, s, large, 1)
+	require.NoError(t, s.Save(&bftraft.Ready{
+		Truncated: true, Truncate: keep.Index, MustSync: true,
+	}))
+	for kind, want := range map[byte]int{keyBlock: 1, keyPart: 0} {
+		n := 0
+		require.NoError(t, s.view(func(txn *badger.Txn) error {
+			return s.eachKey(txn, kind, 0, func(*badger.Item) error { n++; return nil })
+		}))
+		require.Equal(t, want, n, "records of kind %c", kind)
+	}
+}
+
 // TestPendingIsFullByItemsOrBytes: what waits in memory is bounded.
 func TestPendingIsFullByItemsOrBytes(t *testing.T) {
 	for _, fill := range []func(p *pending, n int){

@@ -58,6 +58,7 @@ func Run(t *testing.T, newDisk func(*testing.T) Disk) {
 		{"CrashAtEverySaveLosesOnlyUnsynced", crashAtEverySave},
 		{"TruncationReplacesBlocks", truncationReplacesBlocks},
 		{"UnlinkedReadyIsRefused", unlinkedReadyIsRefused},
+		{"CommitsAreFoundInWhateverOrderTheyCame", commitsOfAnyOrder},
 		{"LockMayLoseItsEntries", lockMayLoseItsEntries},
 		{"StoreBehindGuardMustNotSign", storeBehindGuardMustNotSign},
 		{"OneDamagedGuardSlotIsHarmless", oneDamagedGuardSlotIsHarmless},
@@ -264,6 +265,51 @@ func unlinkedReadyIsRefused(t *testing.T, d Disk) {
 		after.Check(t, s, restored)
 		require.NoError(t, s.Close())
 	}
+}
+
+// commitsOfAnyOrder saves certificates of lower indexes after those of higher ones, and a second
+// one of an index: the lowest at or above an index is found, whether it waits or is written.
+func commitsOfAnyOrder(t *testing.T, d Disk) {
+	s, r := open(t, d)
+	tip := grow(t, s, r.Tip, "a", "b", "c", "d", "e")
+	save := func(sync bool, i bftraft.Index, term bftraft.Term) {
+		c := &quorumcert.Commit{Term: term, Index: i, Signatures: NewGenerator(1).signatures()}
+		b, ok := s.Block(i)
+		require.True(t, ok)
+		c.Hash, c.Acks = b.Hash(), make([]quorumcert.AckedAt, len(c.Sigs))
+		require.NoError(t, s.Save(&bftraft.Ready{
+			Commits: []*quorumcert.Commit{c}, MustSync: sync,
+		}))
+	}
+	finds := func(want ...bftraft.Index) { // at or above 1, 2, 3, 4, 5, 6; 0 for none
+		for i, index := range want {
+			c, ok := s.Commit(bftraft.Index(i + 1))
+			require.Equal(t, index != 0, ok, "at or above %d", i+1)
+			if ok {
+				require.Equal(t, index, c.Index, "at or above %d", i+1)
+			}
+		}
+	}
+	save(true, 4, 1)
+	finds(4, 4, 4, 4, 0, 0)
+	save(false, 2, 1)
+	finds(2, 2, 4, 4, 0, 0)
+	save(false, 5, 1)
+	save(false, 3, 1)
+	finds(2, 2, 3, 4, 5, 0)
+	save(false, 5, 2)
+	c, ok := s.Commit(5)
+	require.True(t, ok)
+	require.Equal(t, bftraft.Term(2), c.Term, "the newer one of an index")
+	save(true, 1, 1)
+	finds(1, 2, 3, 4, 5, 0)
+	require.NoError(t, s.Close())
+	s, r = open(t, d)
+	require.Equal(t, tip, r.Tip)
+	require.Equal(t, bftraft.Index(5), r.Commit.Index)
+	require.Equal(t, bftraft.Term(2), r.Commit.Term)
+	finds(1, 2, 3, 4, 5, 0)
+	require.NoError(t, s.Close())
 }
 
 // lockMayLoseItsEntries is what catch-up does to a node that alone learned of a certificate: the
