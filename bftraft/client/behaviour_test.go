@@ -211,3 +211,31 @@ func TestReadThatIsSettledIsNotExhausted(t *testing.T) {
 	require.Equal(t, quorumcert.SetOf(1, 2, 3), by)
 	require.False(t, tally.Exhausted())
 }
+
+// TestEchoOfWhatWasAcceptedNeedsNoSignature saves verifying what nothing depends on; what differs
+// is still looked at.
+func TestEchoOfWhatWasAcceptedNeedsNoSignature(t *testing.T) {
+	play(t, 4, nil, func(s *scene) {
+		var kept []byte
+		s.node(4).bends(func(frame []byte) [][]byte {
+			if frame[0] == bftraft.FrameReply {
+				kept = frame
+				return nil
+			}
+			return [][]byte{frame}
+		})
+		s.put("a", "1")
+		s.pass(100 * time.Millisecond)
+		require.NotNil(t, kept)
+		r, err := bftraft.DecodeBlockReply(kept)
+		require.NoError(t, err)
+		r.Sig[0] ^= 1
+		s.client.Frame(4, r.Encode())
+		require.Empty(t, s.dissents())
+		s.client.Frame(3, r.Encode())
+		require.Equal(t, []Dissent{{Node: 3, Kind: DissentInvalid}}, s.dissents(), "not its own")
+		r.Results[0] = []byte("lie")
+		s.client.Frame(4, r.Encode())
+		require.Equal(t, Dissent{Node: 4, Kind: DissentInvalid}, s.dissents()[1])
+	})
+}

@@ -57,6 +57,9 @@ func (c *Client) takeReply(from bftraft.NodeID, frame []byte) bool {
 	if r.Client != c.cfg.Key.Public() || !c.awaits(id) {
 		return true // another process under the same key waits for it, or nobody any more
 	}
+	if r.Signer == from && c.echoes(id, r) {
+		return true
+	}
 	if !c.judge.reply(from, r) {
 		return false
 	}
@@ -65,6 +68,21 @@ func (c *Client) takeReply(from bftraft.NodeID, frame []byte) bool {
 		c.report(dissent)
 	}
 	return ok
+}
+
+// echoes says whether a reply repeats what has been accepted. Nothing depends on who else says so,
+// so its signature is not looked at.
+func (c *Client) echoes(id RequestID, r *bftraft.BlockReply) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, tally := c.find(id)
+	if tally == nil || !tally.echo(r) {
+		return false
+	}
+	if n := c.stats.node(r.Signer); n != nil {
+		n.Replies++
+	}
+	return true
 }
 
 // awaits says whether a request is in flight or settled lately.
@@ -225,7 +243,7 @@ func (c *Client) queryOf(nonce bftraft.Digest) ([]byte, bool) {
 type NodeStats struct {
 	ID       bftraft.NodeID
 	Up       bool   // it can be reached now
-	Replies  uint64 // verified replies and answers
+	Replies  uint64 // verified replies and answers, and echoes of what was accepted
 	Refusals uint64
 	Dissents uint64 // replies and reads that differ from what f+1 others vouch for
 	Invalid  uint64 // frames that are malformed or do not verify

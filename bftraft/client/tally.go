@@ -101,6 +101,11 @@ func (t *Tally) Add(r *bftraft.BlockReply) (Verdict, *Answer) {
 	return t.count(r, key)
 }
 
+// echo says whether a reply that nobody has verified says what has been accepted.
+func (t *Tally) echo(r *bftraft.BlockReply) bool {
+	return t.settled && t.accepted == replyKey{statement: r.Reply, leaf: r.Leaf()}
+}
+
 // late judges a reply to a request that has its result.
 func (t *Tally) late(signer bftraft.NodeID, key replyKey) Verdict {
 	switch {
