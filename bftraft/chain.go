@@ -134,8 +134,12 @@ func (c *chain) trim(commit Index) {
 		}
 		from--
 	}
+	gone := 0
+	for _, b := range c.tail[:from] {
+		gone += len(b.raw)
+	}
 	// Shift only once a whole stretch can go, so that the cost is spread over many blocks.
-	if from >= keepBlocks || from > 0 && bytes > 2*keepBytes {
+	if from >= keepBlocks || gone >= keepBytes {
 		c.tail = append([]*Block(nil), c.tail[from:]...)
 	}
 }
