@@ -295,9 +295,6 @@ func (c *Core) setLock(l Lock, qc *quorumcert.QC) {
 		panic("bftraft: a lock without its entries")
 	}
 	c.lock, c.lockQC, c.dirty = l, qc, true
-	if c.pending != nil && !c.pending.Lock.Higher(l) {
-		c.pending = nil
-	}
 }
 
 // replaceSuffix makes the chain end with blocks, the first of which follows a position on the
@@ -325,8 +322,7 @@ func (c *Core) takeCommitted(blocks []*Block, t Term) Drop {
 		return MissingBlocks
 	case at.Index < c.commit.Index:
 		return Conflict
-	case at.Index < c.lock.Index && (c.lock.Term >= t || mutant.On(mutant.M127)) &&
-		!c.lockLacksEntries():
+	case at.Index < c.lock.Index && (c.lock.Term >= t || mutant.On(mutant.M127)):
 		c.halt() // a certificate that contradicts a commit of no later term (A5)
 		return Conflict
 	}

@@ -314,6 +314,10 @@ func (h *harness) work(m *member) {
 
 // persist does step 1 of a Ready.
 func (h *harness) persist(m *member, r *Ready) {
+	for _, cc := range r.Commits {
+		at := h.gate.Configurations().For(cc.Index)
+		require.NoError(h.t, cc.Verify(h.cluster, at), "what node %d gives others as proof", m.id)
+	}
 	m.disk.apply(r)
 	m.unsynced = append(m.unsynced, *r)
 	if !r.MustSync {

@@ -115,7 +115,7 @@ func (c *Core) repair(to NodeID) {
 		if proof.EC != nil {
 			proof.TC = nil // the election alone leads there
 		}
-	} else if s.Leader == 0 && c.election != nil {
+	} else if s.Leader == 0 {
 		proof.EC, proof.BaseQC = c.election, c.baseQC
 	}
 	if c.lock.Term == c.term && (s.Behind || s.Term < c.term) && c.lock.Higher(s.Lock) {

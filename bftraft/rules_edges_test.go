@@ -84,7 +84,7 @@ func TestN2EachBlockIsAckedThoughSeveralComeAtOnce(t *testing.T) {
 	l, a := led(t, "a")
 	b := l.block(a.End(), "b")
 	c := l.block(b.End(), "c")
-	for _, x := range []*Block{b, c, b} {
+	for _, x := range []*Block{b, c, c, b} {
 		l.hand(frame{from: 2, to: 1, raw: Encode(l.proposal(2, 1, x.End(), x))})
 	}
 	l.work(l.m)
@@ -239,9 +239,15 @@ func TestN6CatchUpBeyondOneAnswerIsBridged(t *testing.T) {
 	require.Equal(t, Accepted, newLab(t, 2).say(1, answers[0]))
 }
 
-// TestAnswersHoldNoMoreThanFits asks for blocks of which one fits into an answer and two do not.
+// TestAnswersHoldNoMoreThanFits asks for blocks of which two do not fit into an answer: nor does
+// one, the second time.
 func TestAnswersHoldNoMoreThanFits(t *testing.T) {
-	big := string(make([]byte, maxAnswerBytes*2/3))
+	for _, size := range []int{maxAnswerBytes * 2 / 3, maxAnswerBytes} {
+		answersOneOf(t, string(make([]byte, size)))
+	}
+}
+
+func answersOneOf(t *testing.T, big string) {
 	l, a := commitOne(t, big)
 	b := l.block(a.End(), big)
 	require.Equal(t, Accepted,
