@@ -400,3 +400,55 @@ func TestNodeThatIsShownAHigherLockSaysThatItIsBehind(t *testing.T) {
 		Acked: 1})
 	require.True(t, behind())
 }
+
+// TestA2BaseOfTheElectionBecomesTheLockOfWhoHasItsEntries proposes the log as it is.
+func TestA2BaseOfTheElectionBecomesTheLockOfWhoHasItsEntries(t *testing.T) {
+	l, a := led(t, "a")
+	require.Equal(t, Accepted, l.elect(3, 2, lockAt(1, a), l.qc(1, a.End())))
+	require.Equal(t, Accepted, l.say(3, l.proposal(3, 2, a.End())))
+	require.Equal(t, lockAt(1, a), l.m.core.State().Lock)
+	require.Equal(t, lockAt(1, a), l.m.disk.hard.Lock)
+}
+
+func TestLogOfEarlierTermsHoweverLongCountsAsOneOnItsWay(t *testing.T) {
+	l, a := led(t, "a")
+	at := a.End()
+	for range 4 {
+		b := l.block(at, "b")
+		require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, b.End(), b)))
+		at = b.End()
+	}
+	l.say(3, &Proof{TermProof: TermProof{TC: l.tc(1)}})
+	l.stand()
+	for _, id := range []NodeID{2, 3} {
+		require.Equal(t, Accepted, l.say(id, l.vote(id, 2, 1, l.genesisLock())))
+	}
+	require.True(t, l.propose(1, "c"))
+	require.False(t, l.propose(1, "d"))
+}
+
+func TestE1bNobodyStarvesAClientWhereNobodyLeads(t *testing.T) {
+	l := newLab(t, 1)
+	l.m.core.SetStarving(true)
+	l.wait(5)
+	require.Equal(t, CauseNone, l.m.core.State().Suspects)
+	require.Equal(t, Accepted, l.elect(2, 1, l.genesisLock(), nil))
+	l.wait(1)
+	require.Equal(t, CauseStarvation, l.m.core.State().Suspects)
+}
+
+// TestE6BackOffStaysWhileNobodyLeadsOrALeaderIsSuspected waits for many timeouts.
+func TestE6BackOffStaysWhileNobodyLeadsOrALeaderIsSuspected(t *testing.T) {
+	for _, led := range []bool{false, true} {
+		l := newLab(t, 1)
+		l.say(3, &Proof{TermProof: TermProof{TC: l.tc(1)}})
+		require.Equal(t, 1, l.m.core.State().Backoff)
+		if led {
+			require.Equal(t, Accepted, l.elect(2, 2, l.genesisLock(), nil))
+			require.Equal(t, Accepted, l.say(2, &Resign{Term: 2}))
+		}
+		l.wait(10 * int(l.m.core.timeout()))
+		require.Equal(t, 1, l.m.core.State().Backoff)
+		require.Equal(t, Term(2), l.m.core.Term())
+	}
+}

@@ -232,3 +232,114 @@ func TestReplyToANodeIsBelievedOnlyWithItsSignature(t *testing.T) {
 		require.Nil(t, r, name)
 	}
 }
+
+// In the meantime another has been elected: a lock of an earlier term is for candidates only.
+func TestN3CertificateShownToACandidateIsNoLockOnceAnotherLeads(t *testing.T) {
+	l, a := locked(t, "a")
+	l.say(3, &Proof{TermProof: TermProof{TC: l.tc(1)}})
+	l.stand()
+	b := l.block(a.End(), "b")
+	l.say(4, &Proof{TermProof: TermProof{QC: l.qc(1, b.End())}})
+	require.NotNil(t, l.m.core.pending)
+	require.Equal(t, Accepted, l.elect(3, 2, lockAt(1, a), l.qc(1, a.End())))
+	require.Equal(t, Accepted, l.say(3, l.proposal(3, 2, b.End(), b)))
+	require.Equal(t, b.End(), l.m.core.log.tip)
+	require.Equal(t, lockAt(1, a), l.m.core.State().Lock)
+}
+
+func TestN3LockThatHasItsEntriesIsNotChangedByCatchUp(t *testing.T) {
+	l, a := locked(t, "a")
+	l.say(3, &Proof{TermProof: TermProof{TC: l.tc(2)}})
+	b := l.block(a.End(), "b")
+	m := &Committed{Blocks: []*Block{b}, Commit: l.commit(2, b.End()), LockQC: l.qc(2, b.End())}
+	require.Equal(t, Accepted, l.say(3, m))
+	require.Equal(t, lockAt(1, a), l.m.core.State().Lock)
+}
+
+func TestN6RestartedNodeRepeatsItsAckToWhoIsBehind(t *testing.T) {
+	l, a := led(t, "a")
+	l.restart()
+	l.take()
+	l.wait(1)
+	l.say(3, &Status{Term: 1, Leader: 2, Tip: l.origin(), Lock: l.genesisLock(), Behind: true})
+	acks := l.acks(3)
+	require.Len(t, acks, 1)
+	require.Equal(t, a.End(), Position{acks[0].Index, acks[0].Hash})
+}
+
+func TestNodeIsToldThatItIsAccusedThoughThereIsNothingElseToDo(t *testing.T) {
+	l := newLab(t, 1)
+	proof := quorumcert.Evidence{Votes: &quorumcert.VoteConflict{
+		A: l.vote(1, 1, 2, l.genesisLock()).Vote, B: l.vote(1, 1, 3, l.genesisLock()).Vote}}
+	core, err := NewCore(l.m.cfg, Restored{Evidence: []quorumcert.Evidence{proof}}, reader{l.m})
+	require.NoError(t, err)
+	r, some := core.Ready()
+	require.True(t, some)
+	require.True(t, r.Accused)
+	require.Zero(t, core.faulty, "it does not distrust itself")
+}
+
+// TestProposalOfWhatIsBeingFetchedIsAckedWhenItIsHere has an ack of another come first.
+func TestProposalOfWhatIsBeingFetchedIsAckedWhenItIsHere(t *testing.T) {
+	l, a := led(t, "a")
+	b := l.block(a.End(), "b")
+	c := l.block(b.End(), "c")
+	l.say(3, l.response(3, 1, c.End(), 0))
+	l.wait(l.m.cfg.HeartbeatTicks)
+	require.NotNil(t, l.m.core.gather)
+	require.Equal(t, MissingBlocks, l.say(2, l.proposal(2, 1, c.End())))
+	l.take()
+	require.Equal(t, Accepted, l.say(3, &Chain{Blocks: []*Block{b, c}}))
+	acks := l.acks(4)
+	require.NotEmpty(t, acks)
+	require.Equal(t, c.End(), Position{acks[0].Index, acks[0].Hash})
+}
+
+func TestFetchThatIsAnsweredIsNotGivenUp(t *testing.T) {
+	l := newLab(t, 1)
+	require.Equal(t, Accepted, l.elect(2, 1, l.genesisLock(), nil))
+	var blocks []*Block
+	at := l.origin()
+	for range 2 * maxGatherTries {
+		b := l.block(at, "a")
+		blocks, at = append(blocks, b), b.End()
+	}
+	last := len(blocks) - 1
+	l.say(2, l.proposal(2, 1, at, blocks[last]))
+	for k := last - 1; k >= 0; k-- {
+		l.say(2, &Status{Term: 1, Leader: 2, Tip: at, Lock: l.genesisLock()})
+		l.wait(l.m.cfg.HeartbeatTicks)
+		require.Equal(t, Accepted, l.say(3, &Chain{Blocks: blocks[k : k+1]}), "block %d", k)
+	}
+	require.Equal(t, at, l.m.core.log.tip)
+	require.Equal(t, Term(1), l.m.core.Term())
+}
+
+// TestBridgeOfACommitMustLinkUp breaks a header in one part, and has the commit name what it says.
+func TestBridgeOfACommitMustLinkUp(t *testing.T) {
+	l := newLab(t, 1)
+	a := l.block(l.origin(), "a")
+	for name, c := range map[string]struct {
+		change func(h *quorumcert.Header)
+		drop   Drop
+	}{
+		"sound": {func(*quorumcert.Header) {}, Accepted},
+		"prev":  {func(h *quorumcert.Header) { h.Prev[0]++ }, BrokenChain},
+		"gap":   {func(h *quorumcert.Header) { h.First++ }, BrokenChain},
+		"again": {func(h *quorumcert.Header) { h.First-- }, BrokenChain},
+		"empty": {func(h *quorumcert.Header) { h.Last = h.First - 1 }, BrokenChain},
+	} {
+		h := l.block(a.End(), "b", "c").Header()
+		c.change(&h)
+		end := Position{h.Last, h.Hash()}
+		m := &Committed{Blocks: []*Block{a}, Bridge: []quorumcert.Header{h},
+			Commit: l.commit(1, end)}
+		SignMessage(fakeSigner{3}, l.cluster, m)
+		_, drop := l.gate.Verify(3, Encode(m))
+		require.Equal(t, c.drop, drop, name)
+		m.Commit = l.commit(1, Position{end.Index, Digest{1}})
+		SignMessage(fakeSigner{3}, l.cluster, m)
+		_, drop = l.gate.Verify(3, Encode(m))
+		require.Equal(t, BrokenChain, drop, "%s: the commit is of something else", name)
+	}
+}

@@ -35,7 +35,7 @@ type outstanding struct {
 	// watched is the lowest admissible request and since when it has been that, in this term.
 	watchedSession, watchedSequence uint64
 	since                           uint64
-	asked                           uint64 // when others were last asked about it, 0 for never
+	asked                           uint64 // when others were last asked about such a request
 }
 
 type pending struct {
@@ -288,12 +288,10 @@ func (r *Replica) watchLeader() {
 	r.term, r.leader = term, leader
 	for _, o := range r.pool.clients {
 		if newTerm {
-			o.since, o.asked = r.now, 0
+			o.since = r.now
 		}
-		if leader != 0 && leader != r.id {
-			for _, p := range o.requests {
-				r.forward(p.Request, quorumcert.SetOf(leader))
-			}
+		for _, p := range o.requests {
+			r.forward(p.Request, quorumcert.SetOf(leader))
 		}
 	}
 	if leader == r.id {
@@ -338,8 +336,7 @@ func (r *Replica) tickPool() {
 			continue
 		}
 		if p.Session != o.watchedSession || p.Sequence != o.watchedSequence {
-			o.watchedSession, o.watchedSequence = p.Session, p.Sequence
-			o.since, o.asked = r.now, 0
+			o.watchedSession, o.watchedSequence, o.since = p.Session, p.Sequence, r.now
 		}
 		if r.now-max(o.since, o.asked) >= r.patience()/2 {
 			// Perhaps this node is behind; perhaps the leader never got it (E5). What asks may be

@@ -179,15 +179,15 @@ func TestOutstandingRequestsGoToEachNewLeaderAndTimersStartInEachTerm(t *testing
 		core.term, core.leader = c.term, c.leader
 		clear(sent)
 		r.now += 10
-		o.since, o.asked = 1, 2
+		o.since = 1
 		r.evidence.offered = quorumcert.SetOf(2)
 		r.watchLeader()
 		require.Equal(t, c.told, sent, "term %d", c.term)
 		if c.anew {
-			require.Equal(t, [2]uint64{r.now, 0}, [2]uint64{o.since, o.asked}, "term %d", c.term)
+			require.Equal(t, r.now, o.since, "term %d", c.term)
 			require.Zero(t, r.evidence.offered)
 		} else {
-			require.Equal(t, [2]uint64{1, 2}, [2]uint64{o.since, o.asked}, "term %d", c.term)
+			require.Equal(t, uint64(1), o.since, "term %d", c.term)
 			require.NotZero(t, r.evidence.offered)
 		}
 		require.Equal(t, c.term, r.term)
@@ -282,4 +282,105 @@ func TestRequestsAreOrderedInTurnUntilTheBlockIsFull(t *testing.T) {
 	}
 	require.Equal(t, 20, place)
 	require.Len(t, core.blocks, 7)
+}
+
+func TestLargeRequestHasABlockOfItsOwn(t *testing.T) {
+	r, core := leadingReplica(t, 9)
+	r.cfg.BlockBytes = 100
+	for s := range uint64(3) {
+		r.Request(ClientID{}, 0, ask(s+1, 1, 1000))
+	}
+	r.proposeNext()
+	require.Equal(t, []uint64{1, 2, 3}, core.sessions(t))
+	require.Len(t, core.blocks, 3)
+}
+
+func TestPoolForgetsAClientWithTheLastOfItsRequests(t *testing.T) {
+	p := newPool()
+	for q := range uint64(3) {
+		p.add(ask(1, q+1, 1), 0, false, 0)
+	}
+	p.executed(ask(1, 2, 1))
+	require.Len(t, p.clients, 1)
+	p.executed(ask(1, 3, 1))
+	require.Empty(t, p.clients)
+}
+
+// told keeps what clients are told.
+type told struct {
+	sentFrames
+	frames [][]byte
+}
+
+func (o *told) Reply(_ ClientID, frame []byte) { o.frames = append(o.frames, frame) }
+
+func TestRefusalNamesItsRequestAndHowFarItsSessionIs(t *testing.T) {
+	out := &told{sentFrames: sentFrames{}}
+	r := follower(t, &stuckCore{}, out)
+	r.cfg.CheckOp = func(op []byte) error {
+		if len(op) == 7 {
+			return bftraft.ErrConfig
+		}
+		return nil
+	}
+	executedUpTo(r, 3, 5)
+	for _, c := range []struct {
+		sequence uint64
+		size     int
+		code     bftraft.RefusalCode
+	}{
+		{6, 6, 0}, {7, 7, bftraft.RefusedMalformed}, {6 + Window, 8, bftraft.RefusedWindow},
+		{5, 1, bftraft.RefusedExpired},
+	} {
+		out.frames = nil
+		r.Request(ClientID{}, 0, ask(3, c.sequence, c.size))
+		if c.code == 0 {
+			require.Empty(t, out.frames)
+			continue
+		}
+		require.Len(t, out.frames, 1)
+		refusal, err := bftraft.DecodeRefusal(out.frames[0])
+		require.NoError(t, err)
+		require.Equal(t, &bftraft.Refusal{Session: 3, Sequence: c.sequence, Code: c.code,
+			Executed: 5}, refusal)
+	}
+	require.Equal(t, [][2]uint64{{3, 6}}, held(r))
+	two := bftraft.SignRequest(crypto.Digest{}, crypto.KeyFromSeed([32]byte{9}), 3, 7,
+		[][]byte{make([]byte, 6), make([]byte, 7)})
+	r.Request(ClientID{}, 0, two)
+	require.Len(t, held(r), 1, "one bad operation is enough")
+}
+
+func TestReplyAboutWhatIsNotAskedIsUnasked(t *testing.T) {
+	r := follower(t, &stuckCore{}, sentFrames{})
+	r.Request(ClientID{}, 0, ask(1, 3, 1))
+	for _, sequence := range []uint64{1, 2, 4} {
+		for from := range bftraft.NodeID(3) {
+			require.Equal(t, bftraft.Unasked, r.StepReply(from+2, &bftraft.BlockReply{
+				Client: ask(1, 1, 1).Client, Session: 1, Sequence: sequence,
+			}))
+		}
+	}
+	require.Equal(t, bftraft.Unasked, r.StepReply(2, &bftraft.BlockReply{Session: 1, Sequence: 3}))
+	require.Equal(t, [][2]uint64{{1, 3}}, held(r))
+}
+
+func TestPruneLeavesTheNextOfEverySession(t *testing.T) {
+	r := follower(t, &stuckCore{}, sentFrames{})
+	for s := range uint64(3) {
+		r.pool.add(ask(s+1, 1, 1), 0, false, 0)
+	}
+	r.now = 100 * abandonedTimeouts * r.core.Timeout()
+	r.prune()
+	require.Len(t, held(r), 3)
+}
+
+func TestNothingIsFoundOfSessionsThatNeverWere(t *testing.T) {
+	s := newSessions()
+	key := ask(1, 1, 1).Client
+	_, ok := s.find(key, 1, 1)
+	require.False(t, ok, "no client")
+	s.open(key, 2)
+	_, ok = s.find(key, 1, 1)
+	require.False(t, ok, "no session")
 }

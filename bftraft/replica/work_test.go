@@ -205,6 +205,40 @@ func TestStatusOfANodeSaysWhatItKnowsOfOthers(t *testing.T) {
 	}, m)
 }
 
+// places is a state machine that writes down at which index it is told what.
+type places struct {
+	tape
+	at []uint64
+}
+
+func (m *places) Apply(index uint64, op []byte) []byte {
+	m.at = append(m.at, index)
+	return m.tape.Apply(index, op)
+}
+
+// TestEntriesAreExecutedAtTheirIndexAndOnlyThere has a proof between two requests.
+func TestEntriesAreExecutedAtTheirIndexAndOnlyThere(t *testing.T) {
+	r, _, _, _ := working(t)
+	machine := &places{}
+	r.cfg.Machine, r.executed = machine, bftraft.Position{Index: 10}
+	proof := twoVotes(crypto.Digest{1}, 3, 1)
+	b := bftraft.NewBlock(r.executed, []bftraft.Entry{
+		ask(1, 1, 1).Entry(), bftraft.EvidenceEntry(&proof), ask(1, 2, 2).Entry(),
+	})
+	require.Len(t, r.execute(b), 2)
+	require.Equal(t, []uint64{11, 13}, machine.at)
+	require.Equal(t, []bftraft.Conviction{{Index: 12, Evidence: proof}}, r.Convictions())
+	require.Panics(t, func() { r.execute(b) }, "each block once")
+	require.Panics(t, func() {
+		r.execute(bftraft.NewBlock(r.executed, []bftraft.Entry{{Kind: bftraft.EntryCommit}}))
+	})
+	require.Panics(t, func() {
+		r.execute(bftraft.NewBlock(r.executed, []bftraft.Entry{
+			{Kind: bftraft.EntryCommit, Data: ask(1, 3, 1).Raw()},
+		}))
+	})
+}
+
 // startWith starts a cluster of one on a disk that was tampered with.
 func startWith(t *testing.T, tamper func(*alone, *Config)) error {
 	a := newAlone(t)
@@ -249,6 +283,13 @@ func TestReplicaStartsOnlyWithALogThatItCanReplay(t *testing.T) {
 	require.ErrorIs(t, startWith(t, func(a *alone, c *Config) {
 		c.Storage = &gappy{disk: a.disk, loads: bad}
 	}), bad)
+	a := newAlone(t)
+	cfg := a.r.cfg
+	cfg.Storage = &gappy{disk: a.disk, proofs: make([]quorumcert.Evidence, 1)}
+	cfg.Storage.(*gappy).proofs[0] = twoVotes(a.verifier.Cluster(), 1, 1)
+	r, err := New(cfg)
+	require.NoError(t, err)
+	require.Len(t, r.Convictions(), 1, "proofs are restored")
 }
 
 // gappy is a disk that lacks the block at an index, or holds another one instead.
@@ -257,10 +298,12 @@ type gappy struct {
 	without bftraft.Index
 	instead *bftraft.Block
 	loads   error
+	proofs  []quorumcert.Evidence
 }
 
 func (g *gappy) Load() (bftraft.Restored, error) {
 	r, _ := g.disk.Load()
+	r.Evidence = g.proofs
 	return r, g.loads
 }
 
