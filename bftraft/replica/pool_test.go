@@ -384,3 +384,19 @@ func TestNothingIsFoundOfSessionsThatNeverWere(t *testing.T) {
 	_, ok = s.find(key, 1, 1)
 	require.False(t, ok, "no session")
 }
+
+func TestBlockHoldsNoMoreEntriesThanItMay(t *testing.T) {
+	r, core := leadingReplica(t, 2)
+	one := ask(1, 1, 1)
+	o := &outstanding{key: one.Client}
+	for k := range uint64(bftraft.MaxBlockEntries + 10) {
+		req := *one
+		req.Sequence = k + 1
+		o.requests = append(o.requests, &pending{Request: &req})
+	}
+	r.pool.clients = append(r.pool.clients, o)
+	r.proposeNext()
+	require.Len(t, core.blocks, 2)
+	require.Len(t, core.blocks[0], bftraft.MaxBlockEntries)
+	require.Len(t, core.blocks[1], 10)
+}
