@@ -13,11 +13,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"tangaroa/internal/notdone"
-
 	"tangaroa/bftraft"
 	"tangaroa/bftraft/store"
 	"tangaroa/bftraft/store/storetest"
+	"tangaroa/internal/notdone"
 	"tangaroa/quorumcert"
 )
 
