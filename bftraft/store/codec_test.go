@@ -101,3 +101,29 @@ func judgeOlderStates(t *testing.T, candidate bftraft.NodeID) {
 		require.ErrorIs(t, p.judge(&older, crypto.Digest{}), ErrBehindGuard, name)
 	}
 }
+
+// TestRecordsKeepTheirLayout: who changes one changes formatVersion with it, and says here what it
+// is now, or nodes would read their old stores as damaged.
+func TestRecordsKeepTheirLayout(t *testing.T) {
+	st := genesisState(crypto.Digest{1})
+	st.seq, st.tip.Index, st.hard.Term = 5, 6, 7
+	st.hard.Vote = bftraft.VoteRecord{Candidate: 2, Lock: quorumcert.Lock{Term: 3, Index: 4}}
+	st.hard.Lock = quorumcert.Lock{Term: 8, Index: 9, Hash: crypto.Digest{10}}
+	st.hard.Mark = quorumcert.Lock{Term: 11, Index: 12, Hash: crypto.Digest{13}}
+	st.hard.LockQC = &quorumcert.QC{Lock: st.hard.Lock}
+	st.hard.Proof.TC = &quorumcert.TC{Term: 14}
+	m := meta{identity: Identity{crypto.Digest{15}, 16, crypto.PublicKey{17}}, instance: instance{18}}
+	p := promiseOf(m, &st, st.encode())
+	k := key(keyPart, 19, 20, 21)
+	var all []byte
+	for _, record := range [][]byte{
+		m.encode(), st.encode(), p.encode(), k, m.instance.seal(k, []byte("value")),
+		blockHeader{first: 22, hash: crypto.Digest{23}, parts: 24}.encode(m.instance, k),
+		{keyMeta, keyState, keyTrim, keyBlock, keyPart, keyCommit, keyEvidence},
+	} {
+		all = append(all, record...)
+	}
+	require.Equal(t, 1, formatVersion)
+	require.Equal(t, "c4b499a687382d17db04b5ab662c1f52838d4a8d3ba9878296d6c803b409a937",
+		crypto.Hash(crypto.DomainState, all).String())
+}

@@ -134,3 +134,54 @@ func TestMemoryImagesDoNotShareWhatGrows(t *testing.T) {
 	load(m.Crash(0))
 	require.Equal(t, "3", at(3))
 }
+
+// TestMemoryClosesOnlyWhatWentWell: neither a disk that lies nor one that has failed becomes honest
+// by being closed.
+func TestMemoryClosesOnlyWhatWentWell(t *testing.T) {
+	for name, spoil := range map[string]func(m *store.Memory){
+		"":      func(*store.Memory) {},
+		"lies":  func(m *store.Memory) { m.Lie(true) },
+		"fails": func(m *store.Memory) { m.FailNext(errors.New("input/output error"), false) },
+	} {
+		m := store.NewMemory(storetest.Identity)
+		r, err := m.Load()
+		require.NoError(t, err)
+		b := block(r.Tip, "a")
+		require.NoError(t, m.Save(&bftraft.Ready{Blocks: []*bftraft.Block{b}}))
+		spoil(m)
+		_ = m.Save(&bftraft.Ready{MustSync: true})
+		require.NoError(t, m.Close())
+		r, err = m.Crash(0).Load()
+		require.NoError(t, err)
+		require.Equal(t, name == "", r.Tip == b.End(), name)
+	}
+}
+
+// TestMemoryCrashCutsOnlyWhatWasCut keeps Saves that were not synced: of a hard state alone, of a
+// truncation alone, and of one with blocks.
+func TestMemoryCrashCutsOnlyWhatWasCut(t *testing.T) {
+	m := store.NewMemory(storetest.Identity)
+	r, err := m.Load()
+	require.NoError(t, err)
+	a := block(r.Tip, "a")
+	b := block(a.End(), "b")
+	c := block(a.End(), "c")
+	hard := r.HardState
+	hard.Term++
+	require.NoError(t, m.Save(&bftraft.Ready{Blocks: []*bftraft.Block{a, b}, MustSync: true}))
+	require.NoError(t, m.Save(&bftraft.Ready{HardState: &hard}))
+	require.NoError(t, m.Save(&bftraft.Ready{Truncated: true, Truncate: 1}))
+	require.NoError(t, m.Save(&bftraft.Ready{Blocks: []*bftraft.Block{c}}))
+	image := m.Image()
+	for kept, want := range []bftraft.Position{b.End(), b.End(), a.End(), c.End()} {
+		next := m.Crash(kept)
+		require.Equal(t, image, m.Image())
+		r, err := next.Load()
+		require.NoError(t, err)
+		require.Equal(t, want, r.Tip, "%d Saves kept", kept)
+		require.Equal(t, kept > 0, r.HardState.Term == hard.Term)
+		last, ok := next.Block(want.Index)
+		require.True(t, ok)
+		require.Equal(t, want, last.End())
+	}
+}

@@ -439,6 +439,34 @@ func TestNothingIsLeftOfATruncatedBlock(t *testing.T) {
 	}
 }
 
+// TestWhatIsPackedFits goes over the edge of what Badger takes in one transaction, by count and by
+// bytes: a group that it refuses would end the node.
+func TestWhatIsPackedFits(t *testing.T) {
+	s, _ := begun(t, 0)
+	commits := func(ops []op) {
+		packed := 0
+		for _, group := range s.pack(ops) {
+			require.NoError(t, s.commit(group), "%d of %d", len(group), len(ops))
+			packed += len(group)
+		}
+		require.Equal(t, len(ops), packed)
+	}
+	most := int(s.db.MaxBatchCount())
+	ops := make([]op, most+3)
+	for i := range ops {
+		ops[i] = op{key(keyPart, 1, 1, uint64(i)), []byte{1}}
+	}
+	for n := most - 4; n <= len(ops); n++ {
+		commits(ops[:n])
+	}
+	half := int(s.db.MaxBatchSize()) / 2
+	for n := half - 160; n <= half+20; n += 12 {
+		commits([]op{
+			{key(keyPart, 1, 1, 1), make([]byte, half)}, {key(keyPart, 1, 1, 2), make([]byte, n)},
+		})
+	}
+}
+
 // TestPendingIsFullByItemsOrBytes: what waits in memory is bounded.
 func TestPendingIsFullByItemsOrBytes(t *testing.T) {
 	for _, fill := range []func(p *pending, n int){
