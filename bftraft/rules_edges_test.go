@@ -237,6 +237,8 @@ func TestN6CatchUpBeyondOneAnswerIsBridged(t *testing.T) {
 	require.Len(t, answers[0].Blocks, maxAnswerBlocks)
 	require.Len(t, answers[0].Bridge, 50)
 	require.Equal(t, Accepted, newLab(t, 2).say(1, answers[0]))
+	require.Equal(t, Accepted, l.say(3, &FetchChain{Target: at}))
+	require.Len(t, messagesOf[*Chain](l, 3)[0].Blocks, maxAnswerBlocks)
 }
 
 // TestAnswersHoldNoMoreThanFits asks for blocks of which two do not fit into an answer: nor does

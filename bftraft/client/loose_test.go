@@ -281,3 +281,16 @@ func TestFramesThatNobodyWaitsForAreNoLieAndMalformedOnesAre(t *testing.T) {
 		}
 	})
 }
+
+// What the other request asked for is nothing that this client could know.
+func TestReplyToAnotherRequestMayHaveAnyNumberOfResults(t *testing.T) {
+	c := newCluster(t, 4)
+	_, list := replies(t, c, put(t, "a", "1"), put(t, "b", "2"))
+	mine := bftraft.SignRequest(c.id, clientKey(), 5, 1, [][]byte{put(t, "c", "3")})
+	tally := newTally(c, mine)
+	verdict, _ := tally.Add(list[0])
+	require.Equal(t, Counted, verdict)
+	verdict, answer := tally.Add(list[1])
+	require.Equal(t, Settled, verdict)
+	require.False(t, answer.Mine)
+}

@@ -456,14 +456,12 @@ func (r *Replica) nextUnproposed(o *outstanding) *pending {
 		}
 		switch {
 		case p.Sequence != next:
-			session, next = 0, 0 // a gap: the rest of this session must wait
-			continue
+			continue // a gap: the rest of this session must wait
 		case p.proposed != r.term:
 			if first == nil || p.since < first.since {
 				first = p
 			}
-			session, next = 0, 0 // the rest of this session comes after it
-			continue
+			continue // the rest of this session comes after it
 		}
 		next++
 	}

@@ -400,3 +400,25 @@ func TestBlockHoldsNoMoreEntriesThanItMay(t *testing.T) {
 	require.Len(t, core.blocks[0], bftraft.MaxBlockEntries)
 	require.Len(t, core.blocks[1], 10)
 }
+
+// One session goes on and on, and each of its requests is executed in good time.
+func TestTimerStartsAgainWithEachRequestOfASession(t *testing.T) {
+	core := &stuckCore{}
+	r := follower(t, core, sentFrames{})
+	r.cfg.Core.HeartbeatTicks = 1000 // so that no wait is slack
+	for q := range uint64(10) {
+		r.Request(ClientID{}, 0, ask(1, q+1, 1))
+	}
+	for q := range uint64(9) {
+		for range r.patience() / 2 {
+			r.Tick()
+		}
+		executedUpTo(r, 1, q+1)
+		r.pool.executed(ask(1, q+1, 1))
+		require.False(t, core.starving, "request %d", q+1)
+	}
+	for range r.patience() + 1 {
+		r.Tick()
+	}
+	require.True(t, core.starving)
+}
