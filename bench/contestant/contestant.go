@@ -17,6 +17,8 @@ type Options struct {
 	// Outstanding is how many operations the client must be able to have under way.
 	Outstanding int `json:"outstanding"`
 	ValueBytes  int `json:"value_bytes"`
+	// KillsLeader says that the leader will be killed while operations are under way.
+	KillsLeader bool `json:"kills_leader,omitempty"`
 	// Adversary is an attack for one of the nodes, "" for none: attacks of the package adversary
 	// with a plus between them for ours, the name of a Fault for plain Raft.
 	Adversary string `json:"adversary,omitempty"`
@@ -35,6 +37,9 @@ const (
 	Verified = "verified" // signatures verified, by nodes
 	Flushes  = "flushes"  // times that a node waited for its disk
 	Blocks   = "blocks"   // what was agreed on at once, counted on one node
+	Repeats  = "repeats"  // requests that the client sent again
+	Refusals = "refusals" // requests that a node refused
+	Slowed   = "slowed"   // times that a node let another wait because it sent much of no use
 )
 
 // Cluster is a running contestant.

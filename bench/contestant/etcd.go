@@ -28,10 +28,11 @@ type etcdMember struct {
 type etcdCluster struct {
 	members []*etcdMember
 	client  *clientv3.Client
+	kills   bool // its leader will be killed
 }
 
 func startEtcd(ctx context.Context, o Options) (Cluster, error) {
-	c := &etcdCluster{}
+	c := &etcdCluster{kills: o.KillsLeader}
 	err := c.start(ctx, o)
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
@@ -109,10 +110,14 @@ func freeURLs(n int) ([]url.URL, error) {
 	return out, errors.Join(errs...)
 }
 
-// Put implements load.Store.
+// Put implements load.Store. Where a server dies, its client leaves it to the caller to try again.
 func (c *etcdCluster) Put(ctx context.Context, key, value []byte) error {
-	_, err := c.client.Put(ctx, string(key), string(value))
-	return err
+	for {
+		_, err := c.client.Put(ctx, string(key), string(value))
+		if err == nil || !c.kills || ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 // Get implements load.Store; reads of etcd are linearizable unless told otherwise.

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"net/http"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -128,25 +127,11 @@ func (c *cluster) Traces() attack.Traces {
 
 // dropsOf sums what a node has refused of another, as its page tells.
 func (m *member) dropsOf(peer crypto.NodeID) int {
-	response, err := http.Get("http://" + m.node.HTTPAddr() + "/metrics")
+	page, err := m.page()
 	if err != nil {
 		return 0
 	}
-	defer response.Body.Close()
-	page, err := io.ReadAll(response.Body)
-	if err != nil {
-		return 0
-	}
-	sum := 0
-	prefix := `bft_drops_total{peer="` + strconv.Itoa(int(peer)) + `"`
-	for line := range strings.Lines(string(page)) {
-		if words := strings.Fields(line); len(words) == 2 && strings.HasPrefix(line, prefix) {
-			if v, err := strconv.ParseFloat(words[1], 64); err == nil {
-				sum += int(v)
-			}
-		}
-	}
-	return sum
+	return int(sumOf(page, `bft_drops_total{peer="`+strconv.Itoa(int(peer))+`"`))
 }
 
 // plainLie returns the lie of a name for one node of plain Raft, nil for none.

@@ -36,12 +36,14 @@ type hashiMember struct {
 	log       *countingLog
 	transport *raft.NetworkTransport
 	dead      bool
+	killed    chan struct{} // closed when it is dead
 }
 
 // hashiCluster is hashicorp/raft as it is embedded: Apply is called in the leader's process.
 type hashiCluster struct {
 	members []*hashiMember
 	leader  atomic.Pointer[hashiMember]
+	kills   bool // its leader will be killed
 }
 
 func startBolt(ctx context.Context, o Options) (Cluster, error) {
@@ -61,7 +63,7 @@ func startWAL(ctx context.Context, o Options) (Cluster, error) {
 func startHashicorp(
 	ctx context.Context, o Options, open func(dir string) (logAndStable, error),
 ) (Cluster, error) {
-	c := &hashiCluster{}
+	c := &hashiCluster{kills: o.KillsLeader}
 	var servers []raft.Server
 	err := func() error {
 		for i := range o.Nodes {
@@ -106,7 +108,7 @@ func startHashiMember(
 	}
 	m := &hashiMember{
 		fsm: &hashiMap{values: map[string][]byte{}}, transport: transport,
-		log: &countingLog{logAndStable: disk},
+		log: &countingLog{logAndStable: disk}, killed: make(chan struct{}),
 	}
 	cfg := raft.DefaultConfig()
 	cfg.LocalID, cfg.Logger = id, quiet
@@ -135,7 +137,7 @@ func (c *hashiCluster) Put(ctx context.Context, key, value []byte) error {
 	op = append(append(op, key...), value...)
 	return c.asLeader(ctx, func(m *hashiMember) error {
 		future := m.raft.Apply(op, 10*time.Second)
-		if err := future.Error(); err != nil {
+		if err := c.await(future, m); err != nil {
 			return err
 		}
 		if err, ok := future.Response().(error); ok {
@@ -143,6 +145,21 @@ func (c *hashiCluster) Put(ctx context.Context, key, value []byte) error {
 		}
 		return nil
 	})
+}
+
+// await waits for a future. Those that a leader has not looked at when it is shut down never end.
+func (c *hashiCluster) await(f raft.ApplyFuture, m *hashiMember) error {
+	if !c.kills {
+		return f.Error()
+	}
+	done := make(chan error, 1)
+	go func() { done <- f.Error() }()
+	select {
+	case err := <-done:
+		return err
+	case <-m.killed:
+		return raft.ErrRaftShutdown
+	}
 }
 
 // Get implements load.Store: the leader makes sure that it leads, then reads its own state.
@@ -202,7 +219,9 @@ func (c *hashiCluster) KillLeader() error { return c.leader.Load().kill() }
 // kill closes the sockets first, so that nothing is handed over.
 func (m *hashiMember) kill() error {
 	m.dead = true
-	return errors.Join(m.transport.Close(), m.raft.Shutdown().Error(), m.log.Close())
+	err := errors.Join(m.transport.Close(), m.raft.Shutdown().Error(), m.log.Close())
+	close(m.killed)
+	return err
 }
 
 // Sound implements Cluster.

@@ -1,6 +1,11 @@
 package contestant
 
 import (
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
 	"tangaroa/bftraft"
 	"tangaroa/bftraft/replica"
 	"tangaroa/crypto"
@@ -76,17 +81,46 @@ func (c *cluster) Counts() (Counts, error) {
 		sum[Messages] += float64(m.counts.frames.Load())
 		sum[Bytes] += float64(m.counts.bytes.Load())
 		sum[Blocks] = max(sum[Blocks], float64(m.counts.blocks.Load()))
-		verified, err := m.scrape("bft_signatures_verified_total")
+		page, err := m.page()
 		if err != nil {
 			return nil, err
 		}
-		sum[Verified] += verified
+		sum[Verified] += sumOf(page, "bft_signatures_verified_total")
+		sum[Refusals] += sumOf(page, "bft_client_refusals_total")
+		sum[Slowed] += sumOf(page, "bft_peer_slowed_total")
 	}
 	for _, cl := range c.clients {
 		s := cl.Stats()
 		sum[Signed] += float64(s.Requests)
+		sum[Repeats] += float64(s.Repeated + s.Busy)
 	}
 	return sum, nil
+}
+
+// page returns a node's page of metrics.
+func (m *member) page() (string, error) {
+	response, err := http.Get("http://" + m.node.HTTPAddr() + "/metrics")
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	page, err := io.ReadAll(response.Body)
+	return string(page), err
+}
+
+// sumOf adds up the counters of a page whose names, labels included, begin so.
+func sumOf(page, prefix string) float64 {
+	sum := 0.0
+	for line := range strings.Lines(page) {
+		words := strings.Fields(line)
+		if len(words) < 2 || !strings.HasPrefix(line, prefix) {
+			continue
+		}
+		if v, err := strconv.ParseFloat(words[len(words)-1], 64); err == nil {
+			sum += v
+		}
+	}
+	return sum
 }
 
 // kill ends the node without letting it hand over.

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"tangaroa/adversary"
 	"tangaroa/bench/attack"
@@ -98,7 +98,7 @@ func startOurs(
 		c.firstTerm = c.members[0].node.Status().Term
 	}
 	if err == nil && o.AsLeader && o.Adversary != "" {
-		err = c.crown(ctx)
+		c.crown(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
@@ -254,9 +254,14 @@ func (c *cluster) ready(ctx context.Context) error {
 	})
 }
 
+// crownTimeout is how long the liar may take to lead, if it can: some lies keep it from that.
+const crownTimeout = 2 * time.Second
+
 // crown waits until the liar leads. It is the first in line.
-func (c *cluster) crown(ctx context.Context) error {
-	return poll(ctx, func() error {
+func (c *cluster) crown(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, crownTimeout)
+	defer cancel()
+	_ = poll(ctx, func() error {
 		for _, m := range c.members {
 			if !m.liar && m.node.Status().Leader == firstLeader {
 				return nil
@@ -434,23 +439,4 @@ func (c *cluster) sameState(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// scrape returns a metric without labels from a node's page.
-func (m *member) scrape(name string) (float64, error) {
-	response, err := http.Get("http://" + m.node.HTTPAddr() + "/metrics")
-	if err != nil {
-		return 0, err
-	}
-	defer response.Body.Close()
-	page, err := io.ReadAll(response.Body)
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(page)) {
-		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+" "); ok {
-			return strconv.ParseFloat(value, 64)
-		}
-	}
-	return 0, fmt.Errorf("node %d has no metric %s", m.id, name)
 }

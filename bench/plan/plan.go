@@ -63,8 +63,14 @@ type Times struct {
 // operationTimeout is when an operation counts as failed, a new leader's election included.
 const operationTimeout = 20 * time.Second
 
+// leaderChange is long enough for any contestant to find a new leader and go on.
+const leaderChange = 6 * time.Second
+
 // Job returns the run of a contestant under the workload.
 func (w Workload) Job(name string, t Times) run.Job {
+	if w.KillLeader {
+		t.Measure = max(t.Measure, leaderChange)
+	}
 	return run.Job{
 		Contestant: name,
 		Options: contestant.Options{

@@ -77,6 +77,7 @@ func start(ctx context.Context, job *Job) (contestant.Cluster, error) {
 	}
 	job.Options.Outstanding = job.Workload.Outstanding
 	job.Options.ValueBytes = job.Workload.ValueBytes
+	job.Options.KillsLeader = job.KillLeader
 	cluster, err := c.Start(ctx, job.Options)
 	if err != nil {
 		return nil, err

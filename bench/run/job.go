@@ -50,6 +50,16 @@ const (
 	soundTimeout = 30 * time.Second
 )
 
+// limit is when a run is given up: something in it waits for ever.
+func (j *Job) limit() time.Duration {
+	w := &j.Workload
+	d := startTimeout + w.WarmUp + w.Measure + 2*w.Timeout + soundTimeout + closing
+	if a := j.Attack; a != nil {
+		d += a.Calm + a.Lying + a.Timeout + a.Settle
+	}
+	return d
+}
+
 // Outcome is what a run came to.
 type Outcome struct {
 	Result load.Result `json:"result"`

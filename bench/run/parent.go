@@ -36,8 +36,11 @@ func Start(ctx context.Context, data string, job Job) (*Outcome, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write the job: %w", err)
 	}
+	limit := job.limit()
+	within, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	var out, said bytes.Buffer
-	child := exec.CommandContext(ctx, self, ChildCommand)
+	child := exec.CommandContext(within, self, ChildCommand)
 	// An interrupt from the terminal is for the parent alone.
 	child.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	child.Stdout, child.Stderr = &out, &said
@@ -55,6 +58,10 @@ func Start(ctx context.Context, data string, job Job) (*Outcome, error) {
 		return nil, context.Cause(ctx)
 	}
 	outcome := &Outcome{}
+	if within.Err() != nil {
+		outcome.Void = fmt.Sprintf("it was not done after %v", limit)
+		return outcome, nil
+	}
 	if err == nil {
 		err = json.Unmarshal(out.Bytes(), outcome)
 	}
