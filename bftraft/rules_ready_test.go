@@ -142,3 +142,47 @@ func TestE2TermIsEnteredWithItsProof(t *testing.T) {
 		require.Equal(t, p.QC, shown[0].QC, name)
 	}
 }
+
+func TestE4VotesForOthersMakeNobodyElseALeader(t *testing.T) {
+	l := newLab(t, 1)
+	l.stand()
+	for _, id := range []NodeID{2, 3} {
+		l.say(id, l.vote(id, 1, 4, l.genesisLock()))
+	}
+	require.Equal(t, Accepted, l.say(4, l.vote(4, 1, 1, l.genesisLock())))
+	require.False(t, l.m.core.leading(), "two votes of four")
+}
+
+func TestE1eLeaderSaysAgainThatItResigns(t *testing.T) {
+	l, _ := leads(t)
+	l.m.core.Resign()
+	l.work(l.m)
+	l.take()
+	l.wait(2 * l.m.cfg.HeartbeatTicks)
+	require.Len(t, messagesOf[*Resign](l, 3), 2)
+}
+
+func TestN6CommittedBlocksThatDoNotConnectChangeNothing(t *testing.T) {
+	l, a := led(t, "a")
+	b := l.block(a.End(), "b")
+	c := l.block(b.End(), "c")
+	m := &Committed{Blocks: []*Block{c}, Commit: l.commit(1, c.End())}
+	require.Equal(t, MissingBlocks, l.say(3, m))
+	require.Zero(t, l.m.core.Commit().Index)
+	require.Equal(t, a.End(), l.m.core.log.tip)
+}
+
+func TestN6CatchUpComesWithTheLock(t *testing.T) {
+	l, a := commitOne(t, "a")
+	l.take()
+	require.Equal(t, Accepted, l.say(4, &FetchCommitted{After: l.origin()}))
+	answers := messagesOf[*Committed](l, 4)
+	require.Len(t, answers, 1)
+	require.NotNil(t, answers[0].LockQC)
+	require.Equal(t, lockAt(1, a), answers[0].LockQC.Lock)
+}
+
+func TestNodeDoesNotHearItself(t *testing.T) {
+	l := newLab(t, 1)
+	require.Equal(t, UnknownSender, l.say(1, &FetchCommitted{After: l.origin()}))
+}
