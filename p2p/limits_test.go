@@ -1,7 +1,9 @@
 package p2p
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"testing"
@@ -186,4 +188,24 @@ func TestSilenceIsNoViolationButAFrameThatStandsStillIs(t *testing.T) {
 		require.ErrorIs(t, err, c.want, c.what)
 		require.Equal(t, c.want == errSlowFrame, isViolation(err))
 	}
+}
+
+// TestAccountOfAQueueComesOutEven writes a batch that is taken off in parts: what is taken off
+// twice would let the queue grow beyond its limit.
+func TestAccountOfAQueueComesOutEven(t *testing.T) {
+	h := &Host{cfg: testConfig(1), closed: true}
+	l := &link{host: h, sendLimit: growBytes}
+	o := newOutbox(l, Bulk, &counters{})
+	l.out[Bulk] = o
+	const frames, each = 7, growBytes / 2
+	for range frames {
+		require.True(t, o.push(make([]byte, each)))
+	}
+	require.NoError(t, o.writeBatch(bufio.NewWriter(io.Discard), o.take(nil)))
+	require.Zero(t, o.frames)
+	require.Zero(t, o.bytes)
+	require.EqualValues(t, frames, o.count.framesOut.Load())
+	require.EqualValues(t, frames*each, o.count.bytesOut.Load())
+	require.False(t, h.reply(l, []byte("a class that it does not carry")))
+	require.EqualValues(t, 1, h.clients.classes[Client].dropped.Load())
 }
