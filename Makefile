@@ -128,6 +128,10 @@ bench: ## compare with plain Raft and etcd, 40 minutes; BENCHFLAGS="--help" tell
 bench-quick: ## the heart of it, in two minutes
 	cd bench && go run . --quick $(BENCHFLAGS)
 
+.PHONY: bench-test
+bench-test: ## the tests of the comparison itself
+	cd bench && go test -timeout 10m ./...
+
 .PHONY: bench-attack
 bench-attack: ## what a leaky or disruptive member and a bad boss cost plain Raft, and us
 	cd bench && go run . attack --out results $(BENCHFLAGS)
