@@ -32,6 +32,7 @@ type settings struct {
 	out     string
 	profile string
 	cost    bool
+	syncs   bool
 }
 
 // list is a flag of several values with commas.
@@ -97,6 +98,7 @@ func parseSettings(args []string) (*settings, error) {
 	f.StringVar(&s.out, "out", "", "write JSON, CSV, charts into `DIR`")
 	f.StringVar(&s.profile, "profile", "", "write CPU profiles of all runs into `DIR`")
 	f.BoolVar(&s.cost, "cost", false, "profile one more run of each, and divide the cost")
+	f.BoolVar(&s.syncs, "syncs", false, "count flushes in one more run of each, with strace")
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return nil, errHelp
@@ -202,11 +204,15 @@ func compare(ctx context.Context, args []string) error {
 	if len(todo) == 0 {
 		return errors.New("none of the contestants can do that")
 	}
+	for i := range todo {
+		todo[i].Cost = todo[i].Cost || s.cost
+		todo[i].Syncs = todo[i].Syncs || s.syncs
+	}
 	r := &report.Report{
 		Began: time.Now().UTC().Truncate(time.Second), Machine: report.ThisMachine(),
 		Commit: report.Commit(), Command: strings.Join(append([]string{"bench"}, args...), " "),
 	}
-	bar := newProgress(todo, s.cost)
+	bar := newProgress(todo)
 	defer bar.end()
 	for _, c := range todo {
 		g, err := s.group(ctx, c, bar)
@@ -252,10 +258,30 @@ func (s *settings) group(
 			bar.done()
 		}
 	}
-	if c.Cost || s.cost {
-		return g, s.addCost(ctx, g, bar)
+	var err error
+	if c.Syncs && run.CanCountSyncs() {
+		err = s.addSyncs(ctx, g, bar)
 	}
-	return g, nil
+	if err == nil && c.Cost {
+		err = s.addCost(ctx, g, bar)
+	}
+	return g, err
+}
+
+// addSyncs counts flushes in one more run of each contestant.
+func (s *settings) addSyncs(ctx context.Context, g *report.Group, bar *progress) error {
+	for i := range g.Rows {
+		job := g.Workload.Job(g.Rows[i].Contestant, s.times)
+		job.Syncs = true
+		bar.describe(job.String() + " counted")
+		o, err := run.Start(ctx, s.data, job)
+		if err != nil {
+			return err
+		}
+		bar.done()
+		g.Rows[i].CountSyncs(g.Workload, o)
+	}
+	return nil
 }
 
 // addCost profiles one more run of each contestant.

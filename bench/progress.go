@@ -15,13 +15,10 @@ import (
 // progress is the bar on the terminal, if standard error is one.
 type progress struct{ bar *progressbar.ProgressBar }
 
-func newProgress(todo []plan.Comparison, cost bool) *progress {
+func newProgress(todo []plan.Comparison) *progress {
 	runs := 0
 	for _, c := range todo {
-		runs += c.Rounds * len(c.Contestants)
-		if c.Cost || cost {
-			runs += len(c.Contestants)
-		}
+		runs += (c.Rounds + c.Extra()) * len(c.Contestants)
 	}
 	info, err := os.Stderr.Stat()
 	visible := err == nil && info.Mode()&os.ModeCharDevice != 0

@@ -36,6 +36,7 @@ const (
 	Signed   = "signed"   // signatures made, by nodes and client
 	Verified = "verified" // signatures verified, by nodes
 	Flushes  = "flushes"  // times that a node waited for its disk
+	Syncs    = "syncs"    // flushes that the kernel was asked for; of a run made for counting
 	Blocks   = "blocks"   // what was agreed on at once, counted on one node
 	Repeats  = "repeats"  // requests that the client sent again
 	Refusals = "refusals" // requests that a node refused

@@ -137,7 +137,8 @@ func TestLeakIsReadFromItsHex(t *testing.T) {
 	_, err = plainLie("kindness", on, io.Discard)
 	require.Error(t, err)
 	c := &cluster{}
-	_, err = fmt.Fprintf(hexEar{&c.ear}, "from 1 %x\n", append([]byte("secret:"), make([]byte, 12)...))
+	frame := append([]byte("secret:"), make([]byte, 12)...)
+	_, err = fmt.Fprintf(hexEar{&c.ear}, "from 1 %x\n", frame)
 	require.NoError(t, err)
 	require.Equal(t, 1, c.ear.Count())
 }

@@ -65,6 +65,9 @@ type Result struct {
 	Latency   Latency `json:"latency_ms"`
 	LongestMS float64 `json:"longest_pause_ms"` // the longest time in which no operation ended
 	Usage     Usage   `json:"usage"`
+	// Began and Ended are when the measured time did.
+	Began time.Time `json:"began"`
+	Ended time.Time `json:"ended"`
 }
 
 // Latency is in milliseconds.
@@ -192,7 +195,9 @@ func (d *driver) measure(ctx context.Context, h Hooks) (Result, error) {
 		return Result{}, err
 	}
 	d.note(time.Now())
-	return d.result(took, before, after), nil
+	r := d.result(took, before, after)
+	r.Began, r.Ended = start, start.Add(took)
+	return r, nil
 }
 
 func (d *driver) result(took time.Duration, before, after Usage) Result {

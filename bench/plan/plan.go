@@ -91,6 +91,19 @@ type Comparison struct {
 	Rounds      int
 	// Cost asks for one more run of each, which is profiled.
 	Cost bool
+	// Syncs asks for one more run of each, in which flushes are counted.
+	Syncs bool
+}
+
+// Extra is how many more runs than rounds each contestant has.
+func (c *Comparison) Extra() int {
+	n := 0
+	for _, more := range []bool{c.Cost, c.Syncs} {
+		if more {
+			n++
+		}
+	}
+	return n
 }
 
 // minByzantine is how many nodes bear one liar.

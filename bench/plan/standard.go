@@ -8,11 +8,12 @@ import (
 func Full(names []string, rounds int) []Comparison {
 	var out []Comparison
 	busy := Workload{Nodes: 4, ValueBytes: 128, Outstanding: 1024}
-	profiled := busy
+	lonely := Workload{Nodes: 4, ValueBytes: 128, Outstanding: 1}
 	add := func(rounds int, w ...Workload) {
 		for _, one := range w {
 			c := one.Among(names, rounds)
-			c.Cost = one == profiled
+			c.Cost = one == busy
+			c.Syncs = one == busy || one == lonely
 			if len(c.Contestants) > 0 {
 				out = append(out, c)
 			}
@@ -45,7 +46,20 @@ func Full(names []string, rounds int) []Comparison {
 
 // Quick is the heart of it.
 func Quick(names []string, rounds int) []Comparison {
-	return Axes{
+	out := Axes{
 		Nodes: []int{4}, Sizes: []int{128}, Outstanding: []int{1, 64, 1024}, Reads: []float64{0},
 	}.Product(names, rounds)
+	if len(out) > 0 {
+		out[0].Syncs = true
+	}
+	more := []Workload{
+		{Nodes: 4, ValueBytes: 1024, Outstanding: 1024},
+		{Nodes: 4, ValueBytes: 128, Outstanding: 1024, Reads: 1},
+	}
+	for _, w := range more {
+		if c := w.Among(names, rounds); len(c.Contestants) > 0 {
+			out = append(out, c)
+		}
+	}
+	return out
 }

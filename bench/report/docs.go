@@ -66,7 +66,8 @@ const intro = `Figures are medians of the rounds, "±" half the distance between
 and etcd, taken round by round. All nodes and the client share the machine and one process;
 everything is on disk at a quorum before it is acknowledged; runs of one workload alternate.
 "pause" is the longest time in which no operation ended. "disk" is what the kernel was handed,
-"flush" how often a node waited for it. Repeat it with ` + "`make bench`" + `.
+"flush" how often a node waited for it, "sync" how often the kernel was asked to flush, in a run of
+its own under strace. Repeat it with ` + "`make bench`" + `.
 
 `
 

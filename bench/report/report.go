@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -35,6 +36,9 @@ type Row struct {
 	// Cost is processor time in microseconds per operation by part (see Parts), of one run that
 	// was profiled and is not among the outcomes; nil if none was.
 	Cost map[string]float64 `json:"cost,omitempty"`
+	// Syncs is how many flushes the kernel was asked for per operation, in one run made for
+	// counting that is not among the outcomes; nil if there was none.
+	Syncs *float64 `json:"syncs,omitempty"`
 }
 
 // Valid returns the outcomes that count.
@@ -47,6 +51,28 @@ func (r *Row) Valid() []*run.Outcome {
 	}
 	return out
 }
+
+// CountSyncs takes over what a run that was made for counting came to. A contestant that flushes
+// less than a quorum must, with one operation at a time, is not durable: none of its rounds counts.
+func (r *Row) CountSyncs(w plan.Workload, o *run.Outcome) {
+	n, ok := o.Counts[contestant.Syncs]
+	if !o.Valid() || !ok {
+		return
+	}
+	each := n / float64(o.Result.Ops)
+	r.Syncs = &each
+	quorum := float64(w.Nodes/2 + 1)
+	if w.Outstanding > 1 || w.Reads > 0 || each >= quorum*almost {
+		return
+	}
+	for _, o := range r.Outcomes {
+		o.Void = fmt.Sprintf("%.2f flushes per operation, where a quorum has %.0f disks: "+
+			"durability is off", each, quorum)
+	}
+}
+
+// almost leaves room for operations at the edges of the measured time.
+const almost = 0.9
 
 // Trouble says why the row has outcomes that do not count, "" if all do.
 func (r *Row) Trouble() string {

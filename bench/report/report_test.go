@@ -147,3 +147,26 @@ func TestAttacksSayWhatWasLost(t *testing.T) {
 	require.NoError(t, err)
 	require.Nil(t, none)
 }
+
+func TestContestantThatDoesNotFlushIsVoid(t *testing.T) {
+	lonely := plan.Workload{Nodes: 4, ValueBytes: 128, Outstanding: 1}
+	counted := func(each float64) *run.Outcome {
+		o := outcome(100)
+		o.Counts[contestant.Syncs] = 100 * each
+		return o
+	}
+	sound := &Row{Outcomes: []*run.Outcome{outcome(100)}}
+	sound.CountSyncs(lonely, counted(2.9))
+	require.InDelta(t, 2.9, *sound.Syncs, 1e-9)
+	require.Len(t, sound.Valid(), 1)
+
+	lazy := &Row{Outcomes: []*run.Outcome{outcome(100)}}
+	lazy.CountSyncs(lonely, counted(1))
+	require.Empty(t, lazy.Valid())
+	require.Contains(t, lazy.Trouble(), "durability is off")
+
+	unknown := &Row{Outcomes: []*run.Outcome{outcome(100)}}
+	unknown.CountSyncs(lonely, outcome(100))
+	require.Nil(t, unknown.Syncs)
+	require.Len(t, unknown.Valid(), 1)
+}

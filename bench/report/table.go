@@ -37,6 +37,12 @@ func columns() []column {
 		{"cpu µs/op", figure(CPU)},
 		{"disk B/op", figure(Written)},
 		{"flush/op", figure(Count(contestant.Flushes))},
+		{"sync/op", func(_ *Group, r *Row) string {
+			if r.Syncs == nil {
+				return ""
+			}
+			return number(*r.Syncs)
+		}},
 		{"msg/op", figure(Count(contestant.Messages))},
 		{"sign/op", figure(Count(contestant.Signed))},
 		{"verify/op", figure(Count(contestant.Verified))},

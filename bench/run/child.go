@@ -28,6 +28,7 @@ func Child(in io.Reader, out io.Writer) error {
 	if err := decoder.Decode(&job); err != nil {
 		return fmt.Errorf("read the job: %w", err)
 	}
+	// The parent does the same, unless it is killed.
 	defer func() { _ = os.RemoveAll(job.Options.Dir) }()
 	go func() {
 		_, _ = io.Copy(io.Discard, in)

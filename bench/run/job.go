@@ -21,6 +21,9 @@ type Job struct {
 	KillLeader bool `json:"kill_leader"`
 	// Attack, if set, takes the place of the workload: what is lost is counted.
 	Attack *attack.Load `json:"attack,omitempty"`
+	// Syncs counts what the process asks the kernel to flush, by strace, which slows it. It is
+	// for counting: the times of such a run say nothing.
+	Syncs bool `json:"syncs"`
 	// CPUProfile, if set, is a file for a profile of the measured time.
 	CPUProfile string `json:"cpu_profile,omitempty"`
 }

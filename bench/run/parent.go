@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -27,7 +28,10 @@ func Start(ctx context.Context, data string, job Job) (*Outcome, error) {
 		return nil, fmt.Errorf("make a directory for the run: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	job.Options.Dir = dir
+	job.Options.Dir = filepath.Join(dir, "nodes")
+	if err := os.Mkdir(job.Options.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make a directory for the run: %w", err)
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
@@ -40,7 +44,11 @@ func Start(ctx context.Context, data string, job Job) (*Outcome, error) {
 	within, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var out, said bytes.Buffer
-	child := exec.CommandContext(within, self, ChildCommand)
+	command := []string{self, ChildCommand}
+	if job.Syncs {
+		command = append(tracer(dir), command...)
+	}
+	child := exec.CommandContext(within, command[0], command[1:]...)
 	// An interrupt from the terminal is for the parent alone.
 	child.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	child.Stdout, child.Stderr = &out, &said
@@ -68,6 +76,9 @@ func Start(ctx context.Context, data string, job Job) (*Outcome, error) {
 	if err != nil {
 		// It fell over: that is a void run and not the end of the comparison.
 		outcome.Void = fmt.Sprintf("the process fell over: %v: %s", err, opening(said.String()))
+	}
+	if job.Syncs && outcome.Valid() {
+		return outcome, countSyncs(dir, outcome)
 	}
 	return outcome, nil
 }

@@ -112,3 +112,20 @@ func TestReadOfWhatNobodyWroteIsAnError(t *testing.T) {
 	require.Positive(t, r.Errors)
 	require.Zero(t, r.Ops)
 }
+
+func TestFlushesOfTheMeasuredTimeAreCountedOnce(t *testing.T) {
+	dir := t.TempDir()
+	log := `7 1700000000.500000 fdatasync(3 <unfinished ...>
+8 1700000001.000000 fsync(4) = 0
+7 1700000001.100000 <... fdatasync resumed>) = 0
+8 1700000001.500000 msync(0x7f00, 4096, MS_SYNC) = 0
+8 1700000001.600000 futex(0x7f00, FUTEX_WAIT) = 0
+8 1700000002.000000 fsync(4) = 0
+8 1700000003.000000 +++ exited with 0 +++
+`
+	require.NoError(t, os.WriteFile(filepath.Join(dir, traceFile), []byte(log), 0o600))
+	o := &Outcome{Counts: contestant.Counts{}}
+	o.Result.Began, o.Result.Ended = time.Unix(1700000001, 0), time.Unix(1700000002, 0)
+	require.NoError(t, countSyncs(dir, o))
+	require.InDelta(t, 2, o.Counts[contestant.Syncs], 0)
+}
