@@ -87,7 +87,7 @@ func (b *broken) Counts() (contestant.Counts, error)          { return contestan
 func TestRunsThatDoNotCountAreVoid(t *testing.T) {
 	j := job(t, "ours")
 	o := &Outcome{}
-	o.Result = load.Result{Ops: 10, Writes: 10, Usage: load.Usage{Written: 1 << 20}}
+	o.Result = load.Result{Ops: 20, Writes: 20, Usage: load.Usage{Written: 1 << 20}}
 	ctx := context.Background()
 	require.NoError(t, judge(ctx, j, &broken{}, o))
 
