@@ -176,7 +176,7 @@ type pace struct {
 func TestNoAttackHoldsTheClusterUnderHalfItsPace(t *testing.T) {
 	attacks, sizes, length := append(attackNames(), hardest...), []int{4}, 12_000
 	if *paceWhole {
-		attacks, sizes, length = allVariants(), []int{4, 7}, 60_000
+		attacks, sizes, length = allVariants(), []int{4, 7}, 24_000
 	}
 	whole := make(map[int]int)
 	for _, n := range sizes {
