@@ -95,7 +95,7 @@ func newPlot(title, y string) *plot.Plot {
 
 // label names the bars, and leaves room beside them and for a legend above.
 func label(p *plot.Plot, names []string) {
-	const headroom = 1.5
+	const headroom = 1.8
 	p.NominalX(names...)
 	p.X.Min, p.X.Max = -0.5, float64(len(names))-0.5
 	p.Y.Max *= headroom

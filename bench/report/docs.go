@@ -9,6 +9,7 @@ import (
 
 	"tangaroa/bench/contestant"
 	"tangaroa/bench/plan"
+	"tangaroa/bench/run"
 )
 
 // The lines between which the generated part of a document lies.
@@ -46,7 +47,7 @@ func (r *Report) Markdown() string {
 	m := r.Machine
 	fmt.Fprintf(&b, "\n## Side by side\n\n")
 	fmt.Fprintf(&b, "Commit %s, %s, `%s`: %.0f minutes on %s, %d cores, %.0f GiB, %s, %s, load "+
-		"before %.1f.\n", r.Commit, r.Began.Format("2006-01-02 15:04 MST"), r.Command, r.Took/60,
+		"before %.1f.\n\n", r.Commit, r.Began.Format("2006-01-02 15:04 MST"), r.Command, r.Took/60,
 		m.Processor, m.Cores, m.MemoryGiB, m.System, m.Go, m.Load)
 	b.WriteString(intro)
 	for _, c := range contestant.All() {
@@ -54,8 +55,11 @@ func (r *Report) Markdown() string {
 	}
 	r.markdownBars(&b)
 	for i := range r.Groups {
-		markdownGroup(&b, &r.Groups[i])
+		if r.Groups[i].Workload.Adversary == "" {
+			markdownGroup(&b, &r.Groups[i])
+		}
 	}
+	r.markdownLiars(&b)
 	r.markdownCost(&b)
 	r.markdownMissing(&b)
 	return b.String()
@@ -66,8 +70,9 @@ const intro = `Figures are medians of the rounds, "±" half the distance between
 and etcd, taken round by round. All nodes and the client share the machine and one process;
 everything is on disk at a quorum before it is acknowledged; runs of one workload alternate.
 "pause" is the longest time in which no operation ended. "disk" is what the kernel was handed,
-"flush" how often a node waited for it, "sync" how often the kernel was asked to flush, in a run of
-its own under strace. Repeat it with ` + "`make bench`" + `.
+files made beforehand included (raft-wal makes some of 64 MiB), "flush" how often a node waited for
+it, "sync" how often the kernel was asked to flush, in a run of its own under strace. Repeat it with
+` + "`make bench`" + `.
 
 `
 
@@ -105,6 +110,36 @@ func markdownGroup(b *bytes.Buffer, g *Group) {
 	for i := range g.Rows {
 		if why := g.Rows[i].Trouble(); why != "" {
 			fmt.Fprintf(b, "\n`%s` %s.\n", g.Rows[i].Contestant, oneLine(why))
+		}
+	}
+}
+
+// markdownLiars says what each lie leaves of the speed without one.
+func (r *Report) markdownLiars(b *bytes.Buffer) {
+	begun := false
+	for i := range r.Groups {
+		g := &r.Groups[i]
+		if g.Workload.Adversary == "" {
+			continue
+		}
+		if !begun {
+			begun = true
+			b.WriteString("\n### One of the nodes lies\n\n| contestant | workload | ops/s | of what it " +
+				"does without | p99 ms | pause ms |\n|---|---|---|---|---|---|\n")
+		}
+		calm := g.Workload
+		calm.Adversary, calm.AsLeader = "", false
+		for k := range g.Rows {
+			row := &g.Rows[k]
+			if len(row.Valid()) == 0 {
+				fmt.Fprintf(b, "| %s | %s | %s |\n", row.Contestant, g.Workload, oneLine(row.Trouble()))
+				continue
+			}
+			fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", row.Contestant, g.Workload,
+				number(row.Of(Rate).Median),
+				percent(r.between(g.Workload, row.Contestant, calm, row.Contestant, Rate)),
+				number(row.Of(func(o *run.Outcome) float64 { return o.Result.Latency.P99 }).Median),
+				number(row.Of(func(o *run.Outcome) float64 { return o.Result.LongestMS }).Median))
 		}
 	}
 }
