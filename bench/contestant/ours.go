@@ -25,13 +25,10 @@ import (
 	"tangaroa/quorumcert"
 )
 
-// The most that one session, and one client key, may have outstanding with one operation under
-// each signature: nodes remember so many results of a session, and hold so many requests of a key.
-const (
-	singleWindow     = 32
-	singlePerKey     = 64
-	sessionsOfOneKey = singlePerKey / singleWindow
-)
+// singleWindow is the most that one session may have outstanding with one operation under each
+// signature: nodes remember so many results of a session. They hold twice as many requests of a
+// client key, executed ones that are not answered yet among them, so each session has its own key.
+const singleWindow = 32
 
 // firstLeader leads the first term that has a leader.
 const firstLeader crypto.NodeID = 2
@@ -80,16 +77,16 @@ func startSingle(ctx context.Context, o Options) (Cluster, error) {
 	})
 }
 
-// startOurs starts nodes and so many sessions, of as many client keys as they need.
+// startOurs starts nodes and so many sessions, each of a client of its own.
 func startOurs(
 	ctx context.Context, o Options, sessions int, adapt func(*client.Config),
 ) (Cluster, error) {
 	p2p.LibraryLog(slog.DiscardHandler)
 	c := &cluster{}
-	nodeKeys, clientKeys := c.enrol(o.Nodes, (sessions+sessionsOfOneKey-1)/sessionsOfOneKey)
+	nodeKeys, clientKeys := c.enrol(o.Nodes, sessions)
 	err := c.startMembers(o, nodeKeys)
 	if err == nil {
-		err = c.connect(o, clientKeys, sessions, adapt)
+		err = c.connect(o, clientKeys, adapt)
 	}
 	if err == nil {
 		err = c.ready(ctx)
@@ -215,12 +212,12 @@ func (c *cluster) peers() []p2p.Peer {
 }
 
 func (c *cluster) connect(
-	o Options, keys []crypto.PrivateKey, sessions int, adapt func(*client.Config),
+	o Options, keys []crypto.PrivateKey, adapt func(*client.Config),
 ) error {
 	peers := c.peers()
-	for i := range sessions {
+	for i, key := range keys {
 		cfg := client.DefaultConfig()
-		cfg.Genesis, cfg.Key, cfg.Peers = c.genesis, keys[i/sessionsOfOneKey], peers
+		cfg.Genesis, cfg.Key, cfg.Peers = c.genesis, key, peers
 		cfg.Session = uint64(i + 1)
 		cfg.QueueOps = max(cfg.QueueOps, o.Outstanding)
 		cfg.QueueBytes = max(cfg.QueueBytes, o.Outstanding*(o.ValueBytes+64))
