@@ -58,6 +58,10 @@ func TestEveryContestantOutlivesItsLeader(t *testing.T) {
 			after, err := cluster.Counts()
 			require.NoError(t, err)
 			require.Positive(t, before[Flushes], "it is durable")
+			if c.Name != "etcd" {
+				require.GreaterOrEqual(t, before[Messages], 20*3.0, "a write goes to all others")
+				require.Greater(t, before[Bytes], 20*3*128.0)
+			}
 			require.Greater(t, after[Flushes], 0.0)
 		})
 	}

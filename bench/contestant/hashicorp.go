@@ -35,6 +35,7 @@ type hashiMember struct {
 	fsm       *hashiMap
 	log       *countingLog
 	transport *raft.NetworkTransport
+	stream    *countingStream
 	dead      bool
 	killed    chan struct{} // closed when it is dead
 }
@@ -102,12 +103,14 @@ func startHashiMember(
 	if err != nil {
 		return nil, errors.Join(err, disk.Close())
 	}
-	transport, err := raft.NewTCPTransportWithLogger("127.0.0.1:0", nil, 3, 10*time.Second, quiet)
+	stream, err := listenCounting()
 	if err != nil {
 		return nil, errors.Join(err, disk.Close())
 	}
+	transport := raft.NewNetworkTransportWithLogger(stream, 3, 10*time.Second, quiet)
 	m := &hashiMember{
-		fsm: &hashiMap{values: map[string][]byte{}}, transport: transport,
+		stream: stream,
+		fsm:    &hashiMap{values: map[string][]byte{}}, transport: transport,
 		log: &countingLog{logAndStable: disk}, killed: make(chan struct{}),
 	}
 	cfg := raft.DefaultConfig()
@@ -198,6 +201,8 @@ func (c *hashiCluster) Counts() (Counts, error) {
 	sum := Counts{Signed: 0, Verified: 0}
 	for _, m := range c.members {
 		sum[Flushes] += float64(m.log.flushes.Load())
+		sum[Messages] += float64(m.stream.messages.Load())
+		sum[Bytes] += float64(m.stream.bytes.Load())
 		sum[Blocks] = max(sum[Blocks], float64(m.fsm.batches.Load()))
 	}
 	return sum, nil

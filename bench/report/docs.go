@@ -204,7 +204,8 @@ func (r *Report) markdownMissing(b *bytes.Buffer) {
 
 const never = `- A network: all is on loopback, so a round trip takes no time but the processor's.
 - A machine for each node: here every node's work slows all others.
-- Messages and bytes between nodes of hashicorp/raft and etcd.
+- Messages and bytes between nodes of etcd; those of hashicorp/raft are writes to its sockets, and
+  its client is in the leader's process.
 - Signatures that the client verifies: "verify" is of the nodes alone.
 - Runs of more than seconds: log compaction, snapshots, a full cache.
 - Power loss: that flushes reach the disk is taken from the kernel.
