@@ -70,7 +70,7 @@ func TestBlockRootProvesEachEntry(t *testing.T) {
 		leaves = append(leaves, e.Digest())
 	}
 	for i, leaf := range leaves {
-		branch := crypto.MerkleBranch(leaves, i)
+		branch := crypto.NewMerkleTree(leaves).Branch(i)
 		require.True(t, crypto.VerifyBranch(b.Header().Root, leaf, i, len(leaves), branch))
 	}
 }

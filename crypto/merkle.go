@@ -16,24 +16,46 @@ func MerkleRoot(leaves []Digest) Digest {
 	}
 	level := leafHashes(leaves)
 	for len(level) > 1 {
-		level = parents(level)
+		level = parents(level[:0], level)
 	}
 	return merkleTop(len(leaves), level[0][:])
 }
 
-// MerkleBranch returns the siblings on the way from leaf i (from zero) up to the
-// root, lowest first. It panics when there is no such leaf.
-func MerkleBranch(leaves []Digest, i int) []Digest {
-	if i < 0 || i >= len(leaves) {
-		panic(fmt.Sprintf("crypto: branch of leaf %d of %d", i, len(leaves)))
+// MerkleTree is the tree of MerkleRoot with all its nodes, for who wants many branches of it.
+type MerkleTree struct {
+	leaves int
+	levels [][]Digest // from the hashes of the leaves up to the topmost node
+}
+
+// NewMerkleTree returns the tree over the leaves.
+func NewMerkleTree(leaves []Digest) *MerkleTree {
+	t := &MerkleTree{leaves: len(leaves), levels: [][]Digest{leafHashes(leaves)}}
+	for level := t.levels[0]; len(level) > 1; {
+		level = parents(make([]Digest, 0, (len(level)+1)/2), level)
+		t.levels = append(t.levels, level)
 	}
-	var branch []Digest
-	level := leafHashes(leaves)
-	for len(level) > 1 {
+	return t
+}
+
+// Root returns what MerkleRoot returns for the leaves.
+func (t *MerkleTree) Root() Digest {
+	if t.leaves == 0 {
+		return merkleTop(0, nil)
+	}
+	return merkleTop(t.leaves, t.levels[len(t.levels)-1][0][:])
+}
+
+// Branch returns the siblings on the way from leaf i (from zero) up to the root, lowest first. It
+// panics when there is no such leaf.
+func (t *MerkleTree) Branch(i int) []Digest {
+	if i < 0 || i >= t.leaves {
+		panic(fmt.Sprintf("crypto: branch of leaf %d of %d", i, t.leaves))
+	}
+	branch := make([]Digest, 0, len(t.levels)-1)
+	for _, level := range t.levels {
 		if sibling := i ^ 1; sibling < len(level) {
 			branch = append(branch, level[sibling])
 		}
-		level = parents(level)
 		i /= 2
 	}
 	return branch
@@ -79,10 +101,9 @@ func leafHashes(leaves []Digest) []Digest {
 	return level
 }
 
-// parents replaces a level by the one above it, in place. A last node without a
-// sibling moves up as it is; that is what gives the shape of RFC 6962.
-func parents(level []Digest) []Digest {
-	up := level[:0]
+// parents appends the level above a level to up, which may begin where the level does. A last node
+// without a sibling moves up as it is; that is what gives the shape of RFC 6962.
+func parents(up, level []Digest) []Digest {
 	for i := 0; i < len(level); i += 2 {
 		if i+1 == len(level) {
 			up = append(up, level[i])

@@ -66,8 +66,9 @@ func TestMerkleTreeHasTheShapeOfRFC6962(t *testing.T) {
 		node := top(leaves)
 		root := MerkleRoot(leaves)
 		require.Equal(t, merkleTop(n, node[:]), root)
+		require.Equal(t, root, NewMerkleTree(leaves).Root())
 		for i := range leaves {
-			branch := MerkleBranch(leaves, i)
+			branch := NewMerkleTree(leaves).Branch(i)
 			require.LessOrEqual(t, len(branch), 8)
 			require.True(t, VerifyBranch(root, leaves[i], i, n, branch), "%d of %d", i, n)
 		}
@@ -79,7 +80,7 @@ func TestBranchProvesOneLeafAtOnePlaceOfOneTree(t *testing.T) {
 		leaves := goldenLeaves(n)
 		root := MerkleRoot(leaves)
 		for i := range leaves {
-			branch := MerkleBranch(leaves, i)
+			branch := NewMerkleTree(leaves).Branch(i)
 			for m := -1; m <= 2*n+2; m++ {
 				for j := -1; j <= 2*n+2; j++ {
 					require.Equal(t, i == j && m == n, VerifyBranch(root, leaves[i], j, m, branch),
@@ -95,7 +96,7 @@ func TestTamperedBranchIsRefused(t *testing.T) {
 		leaves := goldenLeaves(n)
 		root := MerkleRoot(leaves)
 		for i, leaf := range leaves {
-			branch := MerkleBranch(leaves, i)
+			branch := NewMerkleTree(leaves).Branch(i)
 			for b := range len(leaf) {
 				for _, target := range append([]*Digest{&root, &leaf}, pointers(branch)...) {
 					target[b] ^= 1 << (b % 8)
@@ -127,14 +128,15 @@ func TestInnerNodeIsNoLeaf(t *testing.T) {
 	leaves := goldenLeaves(4)
 	level := leafHashes(leaves)
 	node := Hash(DomainMerkleNode, level[0][:], level[1][:])
-	branch := MerkleBranch(leaves, 0)
+	branch := NewMerkleTree(leaves).Branch(0)
 	require.False(t, VerifyBranch(MerkleRoot(leaves), node, 0, 2, branch[1:]))
 	require.False(t, VerifyBranch(MerkleRoot(leaves), node, 0, 4, branch))
 }
 
 func TestBranchOfMissingLeafIsOurMistake(t *testing.T) {
-	require.Panics(t, func() { MerkleBranch(nil, 0) })
-	require.Panics(t, func() { MerkleBranch(goldenLeaves(3), 3) })
-	require.Panics(t, func() { MerkleBranch(goldenLeaves(3), -1) })
+	require.Panics(t, func() { NewMerkleTree(nil).Branch(0) })
+	require.Panics(t, func() { NewMerkleTree(goldenLeaves(3)).Branch(3) })
+	require.Panics(t, func() { NewMerkleTree(goldenLeaves(3)).Branch(-1) })
 	require.False(t, VerifyBranch(MerkleRoot(nil), Digest{}, 0, 0, nil))
+	require.Equal(t, MerkleRoot(nil), NewMerkleTree(nil).Root())
 }

@@ -298,7 +298,7 @@ func (n *node) apply(block []*bftraft.Request) []*bftraft.BlockReply {
 		Results: crypto.MerkleRoot(leaves),
 	}
 	for i, r := range replies {
-		r.Reply, r.Branch = statement, crypto.MerkleBranch(leaves, i)
+		r.Reply, r.Branch = statement, crypto.NewMerkleTree(leaves).Branch(i)
 		r.Sig = quorumcert.Sign(n.signer, statement)
 	}
 	return replies

@@ -59,14 +59,15 @@ func (r *Replica) execute(b *bftraft.Block) []executedRequest {
 		}
 		leaves[i] = bftraft.ResultLeaf(digest, outcome, results)
 	}
+	tree := crypto.NewMerkleTree(leaves)
 	reply := quorumcert.Reply{
 		Cluster: r.cluster, Configuration: r.configs.For(b.Last()).Entry(),
-		Index: b.Last(), Hash: b.Hash(), Results: crypto.MerkleRoot(leaves),
+		Index: b.Last(), Hash: b.Hash(), Results: tree.Root(),
 	}
 	for i := range done {
 		res := &done[i].result
 		res.reply, res.leaves = reply, uint32(len(leaves))
-		res.branch = crypto.MerkleBranch(leaves, int(res.place))
+		res.branch = tree.Branch(int(res.place))
 		r.sessions.remember(done[i].request, *res)
 	}
 	r.executed = b.End()
