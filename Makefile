@@ -44,6 +44,7 @@ test: lint
 	go test $(TAGS) -timeout 20m ./...
 	$(MAKE) --no-print-directory killers
 	tools/fuzz.sh $(FUZZSLICE) $(TAGS)
+	$(MAKE) --no-print-directory bench-gate
 	@if [ -s $(TANGAROA_NOT_DONE) ]; then \
 		echo "NOT DONE here, and so neither passed nor failed:"; sed 's/^/    /' $(TANGAROA_NOT_DONE); \
 	else echo "all tests were done"; fi

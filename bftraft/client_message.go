@@ -278,6 +278,15 @@ func (r *ReadReply) Sign(s crypto.Signer, cluster Digest, query []byte) {
 
 // Verify says whether the signature over query's answer is the signer's and the lock is certified.
 func (r *ReadReply) Verify(cluster Digest, cs *quorumcert.Configurations, query []byte) error {
+	if err := r.VerifyLock(cluster, cs); err != nil {
+		return err
+	}
+	return r.VerifyStatement(cluster, cs, query)
+}
+
+// VerifyLock is the part of Verify that judges the lock by its certificate. Many answers carry the
+// same.
+func (r *ReadReply) VerifyLock(cluster Digest, cs *quorumcert.Configurations) error {
 	if r.LockQC == nil && r.Lock != (Lock{Hash: cluster}) {
 		return ErrClientMessage
 	}
@@ -285,6 +294,13 @@ func (r *ReadReply) Verify(cluster Digest, cs *quorumcert.Configurations, query 
 		r.LockQC.Verify(cluster, cs.For(r.LockQC.Index)) != nil) {
 		return ErrClientMessage
 	}
+	return nil
+}
+
+// VerifyStatement is the part of Verify that judges the signature.
+func (r *ReadReply) VerifyStatement(
+	cluster Digest, cs *quorumcert.Configurations, query []byte,
+) error {
 	ring := cs.Latest().Keyring()
 	if ring.Verify(r.Signer, crypto.DomainReadReply, r.statement(cluster, query), r.Sig) != nil {
 		return ErrClientMessage

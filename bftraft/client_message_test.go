@@ -23,7 +23,8 @@ func (c *wireCluster) clientFrames() map[byte][]byte {
 	}
 	reply := &BlockReply{
 		Client: request.Client, Session: 1, Sequence: 1, Request: request.Digest(c.id),
-		Results: results, Signer: 2, Place: 1, Leaves: 3, Branch: crypto.NewMerkleTree(leaves).Branch(1),
+		Results: results, Signer: 2, Place: 1, Leaves: 3,
+		Branch: crypto.NewMerkleTree(leaves).Branch(1),
 		Reply: quorumcert.Reply{
 			Cluster: c.id, Index: c.b1.Last(), Hash: c.b1.Hash(),
 			Results: crypto.MerkleRoot(leaves),

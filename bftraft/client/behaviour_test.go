@@ -1,6 +1,7 @@
 package client
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -89,6 +90,35 @@ func TestLiarAmongThoseThatDecideAReadIsReported(t *testing.T) {
 		require.Equal(t, []Dissent{{Node: 4, Kind: DissentRead}}, s.dissents())
 		require.Equal(t, uint64(1), s.client.Stats().Nodes[3].Dissents)
 	})
+}
+
+// TestProvenLockVouchesForNoOther: a certificate is judged once for each node, and any other anew.
+func TestProvenLockVouchesForNoOther(t *testing.T) {
+	for name, bend := range map[string]func(*bftraft.ReadReply){
+		"signature": func(r *bftraft.ReadReply) { r.LockQC.Sigs[0][0] ^= 1 },
+		"index":     func(r *bftraft.ReadReply) { r.Lock.Index++; r.LockQC.Index++ },
+		"lock":      func(r *bftraft.ReadReply) { r.Lock.Index++ },
+		"none":      func(r *bftraft.ReadReply) { r.LockQC = nil },
+	} {
+		play(t, 4, nil, func(s *scene) {
+			query := get(t, "k")
+			s.put("k", "v")
+			for range 2 {
+				require.Equal(t, "v", s.read("k"))
+				s.pass(100 * time.Millisecond)
+			}
+			require.Empty(t, s.dissents())
+			s.node(4).bendReads(query, func(r *bftraft.ReadReply) {
+				qc := *r.LockQC
+				qc.Sigs = slices.Clone(qc.Sigs)
+				r.LockQC = &qc
+				bend(r)
+			})
+			require.Equal(t, "v", s.read("k"))
+			s.pass(100 * time.Millisecond)
+			require.Contains(t, s.dissents(), Dissent{Node: 4, Kind: DissentInvalid}, name)
+		})
+	}
 }
 
 func TestFramesOfStrangersAreNobodysLie(t *testing.T) {

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"sync"
 
 	"tangaroa/bftraft"
@@ -17,6 +18,14 @@ type judge struct {
 	cluster bftraft.Digest
 	configs *quorumcert.Configurations
 	nodes   [quorumcert.MaxVoters + 1]recentStatements
+	locks   [quorumcert.MaxVoters + 1]recentLock
+}
+
+// recentLock remembers the newest lock that a node has proven, with its certificate, bytes for
+// bytes.
+type recentLock struct {
+	mu     sync.Mutex
+	proven []byte
 }
 
 // recentStatements remembers the newest statements of a node that were found valid, bytes for
@@ -59,5 +68,27 @@ func (k *recentStatements) verify(
 	}
 	k.list[k.next] = s
 	k.next = (k.next + 1) % len(k.list)
+	return true
+}
+
+// read says whether the answer to a read is the word of the node, and its lock is proven.
+func (j *judge) read(from bftraft.NodeID, r *bftraft.ReadReply, query []byte) bool {
+	return j.locks[from].verify(j, r) && r.VerifyStatement(j.cluster, j.configs, query) == nil
+}
+
+func (k *recentLock) verify(j *judge, r *bftraft.ReadReply) bool {
+	if r.LockQC == nil {
+		return r.VerifyLock(j.cluster, j.configs) == nil
+	}
+	shown := r.LockQC.AppendTo(r.Lock.AppendTo(nil))
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if bytes.Equal(shown, k.proven) {
+		return true
+	}
+	if r.VerifyLock(j.cluster, j.configs) != nil {
+		return false
+	}
+	k.proven = shown
 	return true
 }

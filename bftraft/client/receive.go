@@ -215,7 +215,7 @@ func (c *Client) takeReadReply(from bftraft.NodeID, frame []byte) bool {
 	if !ok {
 		return true // nobody waits for it any more
 	}
-	if r.Signer != from || r.Verify(c.cluster, c.configs, query) != nil {
+	if r.Signer != from || !c.judge.read(from, r, query) {
 		return false
 	}
 	c.mu.Lock()
