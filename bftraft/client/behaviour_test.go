@@ -94,31 +94,38 @@ func TestLiarAmongThoseThatDecideAReadIsReported(t *testing.T) {
 
 // TestProvenLockVouchesForNoOther: a certificate is judged once for each node, and any other anew.
 func TestProvenLockVouchesForNoOther(t *testing.T) {
-	for name, bend := range map[string]func(*bftraft.ReadReply){
-		"signature": func(r *bftraft.ReadReply) { r.LockQC.Sigs[0][0] ^= 1 },
-		"index":     func(r *bftraft.ReadReply) { r.Lock.Index++; r.LockQC.Index++ },
-		"lock":      func(r *bftraft.ReadReply) { r.Lock.Index++ },
-		"none":      func(r *bftraft.ReadReply) { r.LockQC = nil },
-	} {
-		play(t, 4, nil, func(s *scene) {
-			query := get(t, "k")
-			s.put("k", "v")
-			for range 2 {
-				require.Equal(t, "v", s.read("k"))
-				s.pass(100 * time.Millisecond)
-			}
-			require.Empty(t, s.dissents())
-			s.node(4).bendReads(query, func(r *bftraft.ReadReply) {
-				qc := *r.LockQC
-				qc.Sigs = slices.Clone(qc.Sigs)
-				r.LockQC = &qc
-				bend(r)
-			})
-			require.Equal(t, "v", s.read("k"))
-			s.pass(100 * time.Millisecond)
-			require.Contains(t, s.dissents(), Dissent{Node: 4, Kind: DissentInvalid}, name)
-		})
-	}
+	play(t, 4, nil, func(s *scene) {
+		s.put("k", "v")
+		query, qc, signer := get(t, "k"), s.certify(1, 1), s.node(4).signer
+		shows := func(lock bftraft.Lock, qc *quorumcert.QC) bool {
+			r := &bftraft.ReadReply{Lock: lock, LockQC: qc}
+			r.Sign(signer, s.id, query)
+			return s.client.judge.read(4, r, query)
+		}
+		bent := func(change func(*quorumcert.QC)) *quorumcert.QC {
+			c := *qc
+			c.Sigs = slices.Clone(c.Sigs)
+			change(&c)
+			return &c
+		}
+		for range 2 {
+			require.True(t, shows(qc.Lock, qc))
+			require.True(t, shows(bftraft.Lock{Hash: s.id}, nil), "nothing is locked yet")
+			forged := bent(func(c *quorumcert.QC) { c.Sigs[0][0] ^= 1 })
+			require.False(t, shows(qc.Lock, forged))
+			higher := bent(func(c *quorumcert.QC) { c.Index++ })
+			require.False(t, shows(higher.Lock, higher))
+			require.False(t, shows(higher.Lock, qc))
+			require.False(t, shows(qc.Lock, nil))
+			r := &bftraft.ReadReply{Lock: qc.Lock, LockQC: qc}
+			r.Sign(s.node(3).signer, s.id, query)
+			r.Signer = 4
+			require.False(t, s.client.judge.read(4, r, query), "another's signature")
+		}
+		another := s.certify(1, 2)
+		require.True(t, shows(another.Lock, another))
+		require.True(t, shows(qc.Lock, qc))
+	})
 }
 
 func TestFramesOfStrangersAreNobodysLie(t *testing.T) {

@@ -199,20 +199,23 @@ func (c *cluster) refuses() bool {
 // order gives a request its place if the leader can hear of it.
 func (c *cluster) order(at bftraft.NodeID, req *bftraft.Request) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	leader := c.nodes[c.leader-1]
-	if at != c.leader {
-		leader.mu.Lock()
-		deaf := leader.deaf
-		leader.mu.Unlock()
-		if deaf {
-			return
-		}
+	c.mu.Unlock()
+	if at != leader.id && leader.isDeaf() { // not under c.mu: who executes takes it after its own
+		return
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.waiting = append(c.waiting, req)
 	if !c.hold {
 		c.drain()
 	}
+}
+
+func (n *node) isDeaf() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.deaf
 }
 
 // drain puts what can be executed into one block.
