@@ -6,10 +6,11 @@ import (
 	"fmt"
 
 	"github.com/dgraph-io/badger/v4"
-	"github.com/dgraph-io/badger/v4/options"
 	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
+
+	"tangaroa/bftraft/store"
 )
 
 // disk keeps hard state and entries in Badger, with the settings of our own store.
@@ -23,35 +24,11 @@ type disk struct {
 // hardKey is where the hard state lies; entries lie at their index.
 var hardKey = []byte("hard")
 
-// Badger's tables in memory, the size from which values go elsewhere, and what an operation takes
-// in a transaction beyond its value, and more.
-const (
-	memtableBytes  = 8 << 20
-	valueThreshold = 1 << 20
-	opOverhead     = 64
-)
+// opOverhead is what an operation takes in a transaction beyond its value, and more.
+const opOverhead = 64
 
 func openDisk(dir string) (*disk, error) {
-	b := badger.DefaultOptions(dir)
-	b.TableSizeMultiplier = 1
-	db, err := badger.Open(b.
-		WithSyncWrites(true).
-		WithChecksumVerificationMode(options.OnTableRead).
-		WithNumVersionsToKeep(1).
-		WithDetectConflicts(false).
-		WithCompression(options.None).
-		WithBlockCacheSize(0).
-		WithIndexCacheSize(0).
-		WithBlockSize(1 << 20).
-		WithBaseTableSize(8 << 20).
-		WithMemTableSize(memtableBytes).
-		WithNumMemtables(2).
-		WithNumCompactors(2).
-		WithNumGoroutines(2).
-		WithValueThreshold(valueThreshold).
-		WithValueLogFileSize(1 << 20).
-		WithMetricsEnabled(false).
-		WithLogger(nil))
+	db, err := badger.Open(store.BadgerOptions(dir, store.Options{}))
 	if err != nil {
 		return nil, fmt.Errorf("open badger: %w", err)
 	}
@@ -73,7 +50,7 @@ func (d *disk) save(rd *raft.Ready) error {
 		if err != nil {
 			return err
 		}
-		if len(value) >= valueThreshold-opOverhead {
+		if int64(len(value)) >= d.db.Opts().ValueThreshold-opOverhead {
 			return errors.New("an entry would go to the value log")
 		}
 		err = txn.Set(key, value)

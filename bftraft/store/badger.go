@@ -89,7 +89,7 @@ func fill(dir string, id Identity) error {
 	}
 	st := genesisState(id.Cluster)
 	record := st.encode()
-	db, err := badger.Open(badgerOptions(filepath.Join(dir, storeDir), Options{}.withDefaults()))
+	db, err := badger.Open(BadgerOptions(filepath.Join(dir, storeDir), Options{}))
 	if err != nil {
 		return err
 	}
@@ -106,11 +106,13 @@ func fill(dir string, id Identity) error {
 	return errors.Join(err, syncDirectory(filepath.Join(dir, storeDir)), syncDirectory(dir))
 }
 
-// badgerOptions is the small profile: no caches, as nothing is compressed and the chain keeps its
-// newest blocks in memory itself; no metrics; tables of one size on all levels, as Badger sets
-// aside twice a table's size to build one; blocks in them no smaller than a value, as it doubles
-// those it outgrows. Tables are verified when they are opened.
-func badgerOptions(dir string, o Options) badger.Options {
+// BadgerOptions returns the settings with which a store opens Badger in dir, for who compares
+// another use of Badger with it. It is the small profile: no caches, as nothing is compressed and
+// the chain keeps its newest blocks in memory itself; no metrics; tables of one size on all levels,
+// as Badger sets aside twice a table's size to build one; blocks in them no smaller than a value,
+// as it doubles those it outgrows. Tables are verified when they are opened.
+func BadgerOptions(dir string, o Options) badger.Options {
+	o = o.withDefaults()
 	b := badger.DefaultOptions(dir)
 	b.TableSizeMultiplier = 1
 	return b.
@@ -209,7 +211,7 @@ func present(path string) error {
 func (s *Badger) openBadger(path string) (err error) {
 	defer recoverDamage(&err)
 	if err = checkTables(path); err == nil {
-		if s.db, err = badger.Open(badgerOptions(path, s.options)); err == nil {
+		if s.db, err = badger.Open(BadgerOptions(path, s.options)); err == nil {
 			return nil
 		}
 	}
