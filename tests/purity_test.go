@@ -17,7 +17,7 @@ import (
 var pure = []string{
 	"internal/chance", "internal/mutant",
 	"adversary", "adversary/rogue",
-	"bftraft", "bftraft/kv", "bftraft/replica", "crypto", "quorumcert",
+	"bftraft", "bftraft/client/judge", "bftraft/kv", "bftraft/replica", "crypto", "quorumcert",
 }
 
 // impure are the imports a pure package may not have, each standing for all below

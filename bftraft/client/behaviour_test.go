@@ -100,7 +100,7 @@ func TestProvenLockVouchesForNoOther(t *testing.T) {
 		shows := func(lock bftraft.Lock, qc *quorumcert.QC) bool {
 			r := &bftraft.ReadReply{Lock: lock, LockQC: qc}
 			r.Sign(signer, s.id, query)
-			return s.client.judge.read(4, r, query)
+			return s.client.judges.read(4, r, query)
 		}
 		bent := func(change func(*quorumcert.QC)) *quorumcert.QC {
 			c := *qc
@@ -120,7 +120,7 @@ func TestProvenLockVouchesForNoOther(t *testing.T) {
 			r := &bftraft.ReadReply{Lock: qc.Lock, LockQC: qc}
 			r.Sign(s.node(3).signer, s.id, query)
 			r.Signer = 4
-			require.False(t, s.client.judge.read(4, r, query), "another's signature")
+			require.False(t, s.client.judges.read(4, r, query), "another's signature")
 		}
 		another := s.certify(1, 2)
 		require.True(t, shows(another.Lock, another))

@@ -22,7 +22,7 @@ type Client struct {
 	cluster bftraft.Digest
 	configs *quorumcert.Configurations
 	config  *quorumcert.Configuration // the newest of them
-	judge   judge
+	judges  judges
 	link    Link
 	wake    chan struct{} // something waits to be sent; holds one
 	stop    context.Context
@@ -78,7 +78,7 @@ func NewWithLink(cfg Config, dial Dial) (*Client, error) {
 	if c.session == 0 {
 		c.session = uint64(time.Now().UnixNano())
 	}
-	c.judge.cluster, c.judge.configs = c.cluster, c.configs
+	c.judges.init(c.cluster, c.configs)
 	c.stats.Nodes = make([]NodeStats, len(config.Voters()))
 	for i, v := range config.Voters() {
 		c.stats.Nodes[i].ID = v.ID

@@ -19,7 +19,7 @@
 //
 // # Threads
 //
-// Tally, ReadTally and Receipt are plain values of one owner: no clock, no goroutine. A Client may
-// be used by any number of goroutines. It has one goroutine of its own, which signs and sends, and
-// those of its link, which verify and count. Close ends them all.
+// What is believed is decided in package judge, without clock and goroutine. A Client may be used
+// by any number of goroutines. It has one goroutine of its own, which signs and sends, and those of
+// its link, which verify and count. Close ends them all.
 package client

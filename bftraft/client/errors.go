@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"tangaroa/bftraft"
+	"tangaroa/bftraft/client/judge"
 )
 
 // The errors of this package. Compare with errors.Is.
@@ -45,9 +46,9 @@ var (
 	ErrReadUnsettled = errors.New("what is read keeps changing; read it through the log")
 	// ErrNewerConfiguration is returned when the cluster has a newer configuration than the one
 	// this client knows, or a receipt names one that the genesis does not prove.
-	ErrNewerConfiguration = errors.New("configuration is newer than the one known here")
+	ErrNewerConfiguration = judge.ErrNewerConfiguration
 	// ErrReceipt is returned when a receipt is malformed or proves nothing; the text says why.
-	ErrReceipt = errors.New("receipt does not verify")
+	ErrReceipt = judge.ErrReceipt
 	// ErrRequestID is returned when a text is no request id.
 	ErrRequestID = errors.New(`request id is not of the form "SESSION-SEQUENCE"`)
 )

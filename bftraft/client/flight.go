@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"tangaroa/bftraft"
+	"tangaroa/bftraft/client/judge"
 	"tangaroa/quorumcert"
 )
 
@@ -84,7 +85,7 @@ func (f *flight) fail(err error) {
 
 // settle ends all operations of the flight with their results.
 func (f *flight) settle(a *Answer) {
-	receipt := newReceipt(f.request, a)
+	receipt := judge.NewReceipt(f.request, a)
 	for i, future := range f.futures {
 		future.result = Result{
 			ID: f.id, Place: i, Value: a.Reply.Results[i], Index: a.Reply.Reply.Index,

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tangaroa/bftraft"
+	"tangaroa/bftraft/client/judge"
 	"tangaroa/crypto"
 	"tangaroa/quorumcert"
 )
@@ -147,7 +148,7 @@ func TestWhoOwesAnAnswer(t *testing.T) {
 	w := &wire{}
 	c := &Client{link: w}
 	all := quorumcert.SetOf(1, 2, 3, 4)
-	r := &reading{tally: newReadTally(t, 4), asks: all}
+	r := &reading{Question: judge.Question{Tally: newReadTally(t, 4)}, asks: all}
 	c.ask(r, quorumcert.SetOf(1, 2))
 	require.Equal(t, []bftraft.NodeID{1, 2}, w.sent)
 	require.Equal(t, all, r.asks, "all but those that have answered")
@@ -244,17 +245,6 @@ func TestNodeCannotChangeItsWordAboutAState(t *testing.T) {
 	require.Equal(t, Counted, tally.Add(readReply(3, 5, 5, "c")))
 	require.Equal(t, Counted, tally.Add(readReply(1, 6, 6, "d")), "it has executed more")
 	require.Equal(t, Settled, tally.Add(readReply(4, 5, 5, "b")))
-}
-
-func TestSettledTallyHoldsNoReplies(t *testing.T) {
-	c := newCluster(t, 4)
-	req, list := replies(t, c, put(t, "a", "1"))
-	tally := newTally(c, req)
-	tally.Add(list[0])
-	verdict, _ := tally.Add(list[1])
-	require.Equal(t, Settled, verdict)
-	require.Empty(t, tally.voices)
-	require.Equal(t, quorumcert.SetOf(1, 2), tally.Heard())
 }
 
 // TestFramesThatNobodyWaitsForAreNoLieAndMalformedOnesAre sends one of each kind.

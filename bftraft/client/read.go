@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tangaroa/bftraft"
+	"tangaroa/bftraft/client/judge"
 	"tangaroa/quorumcert"
 )
 
@@ -24,33 +25,20 @@ var errAskAnew = errors.New("ask anew")
 
 // reading is a question that waits for answers. The client's mutex guards it.
 type reading struct {
-	nonce bftraft.Digest
-	query []byte
-	least bftraft.Index      // that a node asked for the first time must have executed
-	tally *ReadTally         // nil: the first answer is taken as it is
-	first *bftraft.ReadReply // that answer
+	judge.Question
+	first *bftraft.ReadReply // the first answer, if there is no tally
 	asks  quorumcert.Set     // nodes that owe an answer, now or once they can be reached
-	again quorumcert.Set     // nodes that were asked to catch up with the read index
 	news  chan struct{}      // holds one
-}
-
-// frame returns the question for a node, to be answered once it has executed far enough.
-func (r *reading) frame(id bftraft.NodeID) []byte {
-	q := bftraft.ReadRequest{Nonce: r.nonce, MinIndex: r.least, Query: r.query}
-	if r.again.Has(id) {
-		q.MinIndex, _ = r.tally.ReadIndex()
-	}
-	return q.Encode()
 }
 
 // take counts a verified answer.
 func (r *reading) take(reply *bftraft.ReadReply) {
-	if r.tally == nil {
+	if r.Tally == nil {
 		if r.first == nil {
 			r.first = reply
 		}
 	} else {
-		r.tally.Add(reply)
+		r.Tally.Add(reply)
 	}
 	r.asks = r.asks.Without(reply.Signer)
 	select {
@@ -93,23 +81,23 @@ func pause(ctx context.Context, d time.Duration) bool {
 // begin registers a question under a fresh nonce; nodes that come up are asked.
 func (c *Client) begin(r *reading) *reading {
 	r.news = make(chan struct{}, 1)
-	rand.Read(r.nonce[:])
+	rand.Read(r.Nonce[:])
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.reads[r.nonce] = r
+	c.reads[r.Nonce] = r
 	return r
 }
 
 func (c *Client) end(r *reading) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.reads, r.nonce)
+	delete(c.reads, r.Nonce)
 }
 
 // ask sends a question to nodes. The one answer that a stale read needs is asked of one at a time.
 func (c *Client) ask(r *reading, to quorumcert.Set) {
 	for id := to.Next(0); id != 0; id = to.Next(id) {
-		if c.link.Send(id, r.frame(id)) && r.tally == nil {
+		if c.link.Send(id, r.Frame(id)) && r.Tally == nil {
 			r.asks = quorumcert.SetOf(id)
 		}
 	}
@@ -118,7 +106,8 @@ func (c *Client) ask(r *reading, to quorumcert.Set) {
 // readOnce asks all nodes under one nonce until a result stands.
 func (c *Client) readOnce(ctx context.Context, query []byte) (ReadResult, error) {
 	r := c.begin(&reading{
-		query: query, tally: NewReadTally(c.config), asks: c.config.Members(),
+		Question: judge.Question{Query: query, Tally: judge.NewReadTally(c.config)},
+		asks:     c.config.Members(),
 	})
 	defer c.end(r)
 	c.mu.Lock()
@@ -157,33 +146,31 @@ func (c *Client) readOnce(ctx context.Context, query []byte) (ReadResult, error)
 func (c *Client) repeatRead(r *reading) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ask(r, r.tally.Unheard()&c.up)
+	c.ask(r, r.Tally.Unheard()&c.up)
 }
 
 // stuck says that the read index is known and still nobody agrees: a lock may have been given up.
 func (c *Client) stuck(r *reading) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, fixed := r.tally.ReadIndex()
-	return fixed
+	return r.Stuck()
 }
 
 // advance looks at what a read has come to, and asks those again that were behind.
 func (c *Client) advance(r *reading) (result ReadResult, done bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if value, at, by, ok := r.tally.Result(); ok {
-		c.blameReaders(r.tally.Dissenters())
+	switch r.Outcome() {
+	case judge.Answered:
+		value, at, by, _ := r.Tally.Result()
+		c.blameReaders(r.Tally.Dissenters())
 		return ReadResult{Value: value, Index: at, Nodes: by}, true, nil
-	}
-	switch {
-	case r.tally.Superseded():
+	case judge.Superseded:
 		return result, true, ErrNewerConfiguration
-	case r.tally.Exhausted():
+	case judge.Unsettled:
 		return result, true, errAskAnew
 	}
-	if behind := r.tally.Behind() &^ r.again; behind != 0 {
-		r.again |= behind
+	if behind := r.Behind(); behind != 0 {
 		r.asks |= behind
 		c.ask(r, behind)
 	}
@@ -208,7 +195,8 @@ func (c *Client) blameReaders(nodes quorumcert.Set) {
 // one after the other until one answers.
 func (c *Client) ReadStale(ctx context.Context, query []byte) (ReadResult, error) {
 	var asked quorumcert.Set
-	return c.readOne(ctx, &reading{query: query, asks: c.config.Members()}, c.cfg.Late,
+	r := &reading{Question: judge.Question{Query: query}, asks: c.config.Members()}
+	return c.readOne(ctx, r, c.cfg.Late,
 		func(r *reading) {
 			fresh := c.up &^ asked
 			if fresh == 0 {
@@ -230,7 +218,8 @@ func (c *Client) ReadFrom(
 	ctx context.Context, node bftraft.NodeID, least bftraft.Index, query []byte,
 ) (ReadResult, error) {
 	only := quorumcert.SetOf(node)
-	return c.readOne(ctx, &reading{query: query, least: least, asks: only}, longPoll,
+	r := &reading{Question: judge.Question{Query: query, Least: least}, asks: only}
+	return c.readOne(ctx, r, longPoll,
 		func(r *reading) { c.ask(r, only&c.up) })
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tangaroa/bftraft"
+	"tangaroa/bftraft/client/judge"
 	"tangaroa/crypto"
 	"tangaroa/quorumcert"
 )
@@ -26,7 +27,7 @@ func fullReceipt(t *testing.T) (*cluster, *Receipt) {
 		n.executed = 5
 		reply := n.apply(block)[4]
 		if n.id == 1 {
-			r = newReceipt(block[4], &Answer{
+			r = judge.NewReceipt(block[4], &Answer{
 				Reply: reply, Proof: quorumcert.Receipt{Reply: reply.Reply},
 			})
 		}

@@ -60,7 +60,7 @@ func (c *Client) takeReply(from bftraft.NodeID, frame []byte) bool {
 	if r.Signer == from && c.echoes(id, r) {
 		return true
 	}
-	if !c.judge.reply(from, r) {
+	if !c.judges.reply(from, r) {
 		return false
 	}
 	dissent, ok := c.countReply(id, r)
@@ -76,7 +76,7 @@ func (c *Client) echoes(id RequestID, r *bftraft.BlockReply) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	_, tally := c.find(id)
-	if tally == nil || !tally.echo(r) {
+	if tally == nil || !tally.Echoes(r) {
 		return false
 	}
 	if n := c.stats.node(r.Signer); n != nil {
@@ -101,7 +101,7 @@ func (c *Client) find(id RequestID) (*flight, *Tally) {
 		}
 	}
 	for _, t := range c.settled {
-		if t != nil && t.id == id {
+		if t != nil && t.Names(id.Session, id.Sequence) {
 			return nil, t
 		}
 	}
@@ -215,7 +215,7 @@ func (c *Client) takeReadReply(from bftraft.NodeID, frame []byte) bool {
 	if !ok {
 		return true // nobody waits for it any more
 	}
-	if r.Signer != from || !c.judge.read(from, r, query) {
+	if !c.judges.read(from, r, query) {
 		return false
 	}
 	c.mu.Lock()
@@ -236,7 +236,7 @@ func (c *Client) queryOf(nonce bftraft.Digest) ([]byte, bool) {
 	if r == nil {
 		return nil, false
 	}
-	return r.query, true
+	return r.Query, true
 }
 
 // NodeStats is what one node has said.

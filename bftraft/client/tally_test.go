@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tangaroa/bftraft"
+	"tangaroa/bftraft/client/judge"
 	"tangaroa/bftraft/kv"
 	"tangaroa/crypto"
 	"tangaroa/quorumcert"
@@ -142,7 +143,8 @@ func TestNobodyCanBeBlamedForWhatAnotherSent(t *testing.T) {
 func TestJudgeRemembersOnlyWhatWasValid(t *testing.T) {
 	c := newCluster(t, 4)
 	_, rs := replies(t, c, put(t, "k", "v"))
-	j := &judge{cluster: c.id, configs: c.gate.Configurations()}
+	j := &judges{}
+	j.init(c.id, c.gate.Configurations())
 	bad := *rs[0]
 	bad.Sig[5] ^= 1
 	for range 3 {
@@ -319,7 +321,7 @@ func receiptOf(
 	tally.Add(rs[0])
 	verdict, answer := tally.Add(rs[1])
 	require.Equal(t, Settled, verdict)
-	return newReceipt(req, answer)
+	return judge.NewReceipt(req, answer)
 }
 
 func TestReceiptWithAnythingChangedProvesNothing(t *testing.T) {
@@ -375,7 +377,7 @@ func TestReceiptHasAResultForEachOperation(t *testing.T) {
 	resign(c.nodes[0], rs[0])
 	proof := quorumcert.Receipt{Reply: rs[0].Reply}
 	proof.Signers, proof.Sigs = quorumcert.SetOf(1), []crypto.Signature{rs[0].Sig}
-	r := newReceipt(req, &Answer{Reply: rs[0], Proof: proof})
+	r := judge.NewReceipt(req, &Answer{Reply: rs[0], Proof: proof})
 	_, err := r.Verify(c.genesis)
 	require.ErrorContains(t, err, "1 results for 2 operations")
 }

@@ -1,4 +1,4 @@
-package client
+package judge
 
 import (
 	"bytes"

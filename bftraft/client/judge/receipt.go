@@ -1,4 +1,4 @@
-package client
+package judge
 
 import (
 	"bytes"
@@ -41,8 +41,8 @@ type Proven struct {
 	Signers quorumcert.Set
 }
 
-// newReceipt returns the receipt of a settled request.
-func newReceipt(req *bftraft.Request, a *Answer) *Receipt {
+// NewReceipt returns the receipt of a settled request.
+func NewReceipt(req *bftraft.Request, a *Answer) *Receipt {
 	return &Receipt{
 		Request: req.Raw(), Results: a.Reply.Results, Place: a.Reply.Place,
 		Leaves: a.Reply.Leaves, Branch: a.Reply.Branch, Proof: a.Proof,
@@ -57,6 +57,21 @@ func (r *Receipt) Verify(g *bftraft.Genesis) (*Proven, error) {
 	if err != nil {
 		return nil, err
 	}
+	proven, err := r.VerifyBy(v)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range g.Clients {
+		if c.Key == proven.Request.Client {
+			proven.Client = c.Name
+		}
+	}
+	return proven, nil
+}
+
+// VerifyBy is Verify for whoever has a verifier of the cluster already. The name of the client is
+// left to the caller.
+func (r *Receipt) VerifyBy(v *bftraft.Verifier) (*Proven, error) {
 	if r.Proof.Cluster != v.Cluster() {
 		return nil, fmt.Errorf("%w: it is of another cluster", ErrReceipt)
 	}
@@ -79,16 +94,10 @@ func (r *Receipt) Verify(g *bftraft.Genesis) (*Proven, error) {
 	if err := r.Proof.Verify(v.Cluster(), cfg); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrReceipt, err)
 	}
-	proven := &Proven{
+	return &Proven{
 		Request: req, Results: r.Results, Signers: r.Proof.Signers,
 		Block: bftraft.Position{Index: r.Proof.Index, Hash: r.Proof.Hash},
-	}
-	for _, c := range g.Clients {
-		if c.Key == req.Client {
-			proven.Client = c.Name
-		}
-	}
-	return proven, nil
+	}, nil
 }
 
 // Encode returns the text of a receipt: one PEM block. There is exactly one text for a receipt.

@@ -1,4 +1,4 @@
-package client
+package judge
 
 import (
 	"tangaroa/bftraft"
@@ -41,7 +41,8 @@ type replyKey struct {
 type Tally struct {
 	configs  *quorumcert.Configurations
 	client   crypto.PublicKey
-	id       RequestID
+	session  uint64
+	sequence uint64
 	request  bftraft.Digest
 	ops      int
 	voices   []voice // in the order of their arrival
@@ -56,7 +57,7 @@ func NewTally(
 	cluster bftraft.Digest, configs *quorumcert.Configurations, r *bftraft.Request,
 ) *Tally {
 	return &Tally{
-		configs: configs, client: r.Client, id: RequestID{r.Session, r.Sequence},
+		configs: configs, client: r.Client, session: r.Session, sequence: r.Sequence,
 		request: r.Digest(cluster), ops: len(r.Ops),
 	}
 }
@@ -78,8 +79,7 @@ type Answer struct {
 // a statement is about the block and not about us; that is why every voter speaks for itself, over
 // its own link.
 func (t *Tally) Add(r *bftraft.BlockReply) (Verdict, *Answer) {
-	if (r.Client != t.client || r.Session != t.id.Session || r.Sequence != t.id.Sequence) &&
-		!mutant.On(mutant.M31) {
+	if (r.Client != t.client || !t.Names(r.Session, r.Sequence)) && !mutant.On(mutant.M31) {
 		return Alien, nil
 	}
 	if r.Request == t.request && len(r.Results) != t.ops {
@@ -101,8 +101,13 @@ func (t *Tally) Add(r *bftraft.BlockReply) (Verdict, *Answer) {
 	return t.count(r, key)
 }
 
-// echo says whether a reply that nobody has verified says what has been accepted.
-func (t *Tally) echo(r *bftraft.BlockReply) bool {
+// Names says whether the request has this id.
+func (t *Tally) Names(session, sequence uint64) bool {
+	return t.session == session && t.sequence == sequence
+}
+
+// Echoes says whether a reply that nobody has verified says what has been accepted.
+func (t *Tally) Echoes(r *bftraft.BlockReply) bool {
 	return t.settled && t.accepted == replyKey{statement: r.Reply, leaf: r.Leaf()}
 }
 

@@ -1,0 +1,83 @@
+package judge
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tangaroa/bftraft"
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
+
+// configuration returns that of four voters.
+func configuration(t *testing.T) *quorumcert.Configuration {
+	t.Helper()
+	g := &bftraft.Genesis{Name: "judge", Testnet: true, Nonce: bftraft.Digest{1}}
+	for id := crypto.NodeID(1); id <= 4; id++ {
+		key := crypto.KeyFromSeed(crypto.Hash(crypto.DomainMessage, []byte{byte(id)}))
+		g.Voters = append(g.Voters, quorumcert.Voter{ID: id, Key: key.Public()})
+	}
+	cfg, err := g.Configuration(crypto.ZIP215())
+	require.NoError(t, err)
+	return cfg
+}
+
+func TestSettledTallyHoldsNoReplies(t *testing.T) {
+	key := crypto.KeyFromSeed(crypto.Hash(crypto.DomainMessage, []byte("client")))
+	req := bftraft.SignRequest(bftraft.Digest{}, key, 1, 1, [][]byte{{1}})
+	tally := NewTally(bftraft.Digest{}, quorumcert.NewConfigurations(configuration(t)), req)
+	reply := func(id bftraft.NodeID) *bftraft.BlockReply {
+		return &bftraft.BlockReply{
+			Client: req.Client, Session: 1, Sequence: 1, Request: req.Digest(bftraft.Digest{}),
+			Results: [][]byte{{2}}, Signer: id,
+		}
+	}
+	verdict, _ := tally.Add(reply(1))
+	require.Equal(t, Counted, verdict)
+	require.Len(t, tally.voices, 1)
+	verdict, _ = tally.Add(reply(2))
+	require.Equal(t, Settled, verdict)
+	require.Empty(t, tally.voices)
+	require.Equal(t, quorumcert.SetOf(1, 2), tally.Heard())
+}
+
+func TestQuestionAsksWhoIsBehindOnceForTheReadIndex(t *testing.T) {
+	q := &Question{Least: 2, Tally: NewReadTally(configuration(t))}
+	answer := func(id bftraft.NodeID, lock, executed bftraft.Index, result string) {
+		q.Tally.Add(&bftraft.ReadReply{
+			Signer: id, Lock: quorumcert.Lock{Index: lock}, Executed: executed,
+			Result: []byte(result),
+		})
+	}
+	asks := func(id bftraft.NodeID) bftraft.Index {
+		r, err := bftraft.DecodeReadRequest(q.Frame(id))
+		require.NoError(t, err)
+		return r.MinIndex
+	}
+	answer(1, 5, 5, "a")
+	answer(2, 4, 4, "b")
+	require.Zero(t, q.Behind())
+	require.False(t, q.Stuck())
+	require.Equal(t, Waiting, q.Outcome())
+	answer(3, 7, 7, "c")
+	require.True(t, q.Stuck(), "the read index is known")
+	require.Equal(t, quorumcert.SetOf(1, 2), q.Behind())
+	require.Zero(t, q.Behind(), "once")
+	require.Equal(t, bftraft.Index(7), asks(1))
+	require.Equal(t, bftraft.Index(2), asks(3))
+	answer(1, 7, 7, "d")
+	require.Equal(t, Waiting, q.Outcome())
+	answer(2, 7, 8, "e")
+	require.Equal(t, Unsettled, q.Outcome())
+	answer(4, 7, 8, "e")
+	require.Equal(t, Answered, q.Outcome())
+}
+
+func TestQuestionIsSupersededByAnHonestWord(t *testing.T) {
+	q := &Question{Tally: NewReadTally(configuration(t))}
+	q.Tally.Add(&bftraft.ReadReply{Signer: 1, Configuration: 9})
+	require.Equal(t, Waiting, q.Outcome())
+	q.Tally.Add(&bftraft.ReadReply{Signer: 2, Configuration: 9})
+	require.Equal(t, Superseded, q.Outcome())
+}
