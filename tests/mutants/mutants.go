@@ -81,6 +81,7 @@ func (m *Mutant) world() string {
 var controls = map[string]string{
 	"B1": "`TestTwoLiarsOfFourBreakAgreement`",
 	"B2": "`TestTwoLiarsOfFourBreakAgreement`",
+	"L5": "`TestClusterThatDoesNotComeBackIsSeen`",
 	"S1": "`TestTwoLiarsOfFourBreakAgreement`",
 }
 

@@ -395,7 +395,7 @@ var table = []Mutant{
 	{ID: mutant.M125, Rules: []string{"N6"},
 		Breaks:  "a leader with nothing to say says nothing",
 		Package: "bftraft", Test: "TestN6SlowHelperDoesNotHoldAFetch",
-		Invariants: []string{"L1", "L7"}, Seeds: 400},
+		Invariants: []string{"L1", "L3", "L5", "L7"}, Seeds: 400},
 	{ID: mutant.M126, Rules: []string{"A4"},
 		Breaks:  "a leader goes back to where a follower is",
 		Package: "bftraft", Test: "TestLeaderRepeatsAProposalOnceInAnInterval",

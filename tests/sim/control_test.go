@@ -114,6 +114,29 @@ func TestDisksThatLieLoseWrites(t *testing.T) {
 	}, "B2", "B14", "S5")
 }
 
+// TestClusterThatDoesNotComeBackIsSeen is the control of L5: when all nodes are restarted and more
+// than f of them stay away, the others serve nobody, and it is seen; without f they serve.
+func TestClusterThatDoesNotComeBackIsSeen(t *testing.T) {
+	run := func(away int) error {
+		o := quiet(uint64(away + 1))
+		o.Again = true
+		w := NewWorld(o)
+		w.later(o.Chaos+1, func() {
+			for _, m := range w.nodes[:away] {
+				m.dead = true // it runs until it is restarted
+			}
+		})
+		err := w.Run()
+		require.True(t, w.again)
+		return err
+	}
+	require.NoError(t, run(0))
+	require.NoError(t, run(1))
+	var v *Violation
+	require.ErrorAs(t, run(2), &v)
+	require.Equal(t, "L5", v.Invariant)
+}
+
 // TestNothingCommitsWithoutAQuorum is L8: with one node less than a quorum nothing is committed,
 // however long it takes, and clients are told nothing; with it, all is served.
 func TestNothingCommitsWithoutAQuorum(t *testing.T) {

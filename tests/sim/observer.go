@@ -58,9 +58,11 @@ type observer struct {
 	results  int
 	reads    int
 	healedAt int
-	healTerm bftraft.Term // the highest honest term at the healing
-	restTerm bftraft.Term // and when all had come to rest
-	worst    int          // the longest a request waited that was served after the healing
+	healTerm bftraft.Term  // the highest honest term at the healing
+	restTerm bftraft.Term  // and when all had come to rest
+	fellAt   int           // when all nodes were restarted, once all was at rest
+	fallen   bftraft.Index // what was committed then
+	worst    int           // the longest a request waited that was served after the healing
 	drops    map[string]int
 	refused  map[bftraft.Drop]int // what liars sent and honest nodes refused
 	injected map[Kind]int
@@ -460,7 +462,7 @@ func (o *observer) looksAt(m *member) {
 	}
 	o.ran(m)
 	o.looksWithin(m)
-	if at.Index > 20 && at.Index%32 != 0 {
+	if at.Index > 20 && at.Index%32 != 0 && at.Index != o.fallen {
 		return // what differs once differs for ever, and all is compared in the end
 	}
 	o.sameState(m)

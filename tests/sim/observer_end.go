@@ -16,6 +16,14 @@ const (
 	termsUnderWay = 4
 )
 
+// recoveryMillis is how long, for each of the f+2 terms that may be needed, a cluster whose nodes
+// have all been restarted may take until each is back: an election timeout with its jitter, the
+// windows of f+1 ranks, and the time that others wait before they suspect who leads (L5).
+const recoveryMillis = 5000
+
+// recovery is the bound of L5 in milliseconds.
+func (o *observer) recovery() int { return (o.size.F + 2) * recoveryMillis }
+
 func (o *observer) healed() { o.healedAt, o.healTerm = o.w.now, o.highTerm }
 
 // termsAfterHealing returns how many terms began since the network healed.
@@ -64,16 +72,52 @@ func (o *observer) restedUntil() {
 	}
 }
 
-// restartsAll notes how far each node was, before all are restarted.
+// restartsAll notes where all nodes are, before they are restarted.
 func (o *observer) restartsAll() {
+	o.fellAt, o.fallen, o.healTerm = o.w.now, o.highest, o.highTerm
+	for _, m := range o.w.nodes {
+		if !m.liar && m.proc != nil {
+			o.sameState(m)
+		}
+	}
 	for _, c := range o.w.clients {
 		c.final = 0 // each asks for a few writes more
 	}
 }
 
-// atEnd is L1, L3 and L5: after the healing every request is served and every node has caught up;
-// and the state is the one that a naive replay of the log gives.
+// comesBack is L5: within the bound of a restart of all nodes each honest one has executed what was
+// committed before and after, the clients have been served, and few terms have begun. That the
+// state is the one it had is S5, which restartsAll and looksAt see to.
+func (o *observer) comesBack() {
+	for _, m := range o.w.nodes {
+		switch {
+		case m.liar || m.dead:
+		case m.proc == nil:
+			o.fail("L5", "node %d is down %d ms after all were restarted", m.id, o.w.now-o.fellAt)
+		case m.proc.Executed().Index < o.highest:
+			o.fail("L5", "node %d has executed %d of %d entries, %d of them older than the restart "+
+				"of all %d ms ago", m.id, m.proc.Executed().Index, o.highest, o.fallen,
+				o.w.now-o.fellAt)
+		}
+	}
+	for _, c := range o.w.clients {
+		if len(c.writes) > 0 || c.read != nil || c.final < 3 {
+			o.fail("L5", "client %d is not served %d ms after all were restarted", c.index,
+				o.w.now-o.fellAt)
+		}
+	}
+	if n := o.termsAfterHealing(); n > o.size.F+2+termsUnderWay {
+		o.fail("L5", "%d terms began after the restart of all", n)
+	}
+}
+
+// atEnd is L1, L3 and, of nodes that were all restarted, L5: after the healing every request is
+// served and every node has caught up; and the state is the one that a naive replay of the log
+// gives.
 func (o *observer) atEnd() {
+	if o.w.again {
+		o.comesBack()
+	}
 	for _, c := range o.w.clients {
 		if len(c.writes) > 0 {
 			o.fail("L1", "client %d still waits for sequence %d since %d ms", c.index,
@@ -83,7 +127,7 @@ func (o *observer) atEnd() {
 			o.fail("L1", "client %d still waits for a read since %d ms", c.index, c.read.since)
 		}
 	}
-	if bound := o.size.F + 2 + termsUnderWay; !o.w.again && o.termsAfterHealing() > bound {
+	if bound := o.size.F + 2 + termsUnderWay; o.termsAfterHealing() > bound {
 		o.fail("L1", "%d terms began after the healing", o.termsAfterHealing())
 	}
 	want, sentences := o.replay(), o.sentences()

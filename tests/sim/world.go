@@ -181,7 +181,7 @@ func (w *World) finish(at int, end *int) bool {
 		return w.finish(at, end)
 	case w.opt.Again && !w.again:
 		w.again = true
-		*end = w.now + w.opt.Calm
+		*end = w.now + w.watch.recovery()
 		w.restartAll()
 		return false
 	}
