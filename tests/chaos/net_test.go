@@ -145,6 +145,9 @@ func TestPlanIsDecidedByItsSeedAndLeavesNoKindOut(t *testing.T) {
 			if r.Process == Kill || r.Process == Freeze {
 				require.NotEqual(t, p.Faulty, r.Victim)
 			}
+			if r.Process == Twin {
+				require.NotEqual(t, p.Faulty, r.At)
+			}
 			if r.Process == Liar || r.Process == Twin {
 				require.Equal(t, p.Faulty, r.Victim)
 			}
@@ -153,5 +156,6 @@ func TestPlanIsDecidedByItsSeedAndLeavesNoKindOut(t *testing.T) {
 			require.NotZero(t, seen[kind], "seed %d has no %s", seed, kind)
 		}
 		require.Less(t, sum, time.Minute+8*time.Second)
+		require.Less(t, p.first(Twin), p.first(Liar), "seed %d", seed)
 	}
 }

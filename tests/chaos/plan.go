@@ -3,6 +3,7 @@ package chaos
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"tangaroa/crypto"
@@ -69,7 +70,8 @@ type Plan struct {
 }
 
 // NewPlan draws a plan for nodes 1 to n that takes about so long. Kinds are dealt from decks, so
-// that no kind is left out while another comes three times.
+// that no kind is left out while another comes three times. The faulty node runs twice before it
+// runs an adversary: once its own log proves that it lied, its two processes end at once.
 func NewPlan(seed uint64, n int, duration time.Duration) Plan {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	node := func() crypto.NodeID { return crypto.NodeID(1 + rng.IntN(n)) }
@@ -90,6 +92,9 @@ func NewPlan(seed uint64, n int, duration time.Duration) Plan {
 		case Twin:
 			r.Victim = p.Faulty
 			r.Hold += twinTime
+			for r.At == p.Faulty { // a twin that reaches nobody is none
+				r.At = node()
+			}
 		case Kill, Freeze:
 			leader[r.Process] = !leader[r.Process]
 			r.Leader = leader[r.Process]
@@ -100,7 +105,16 @@ func NewPlan(seed uint64, n int, duration time.Duration) Plan {
 		p.Rounds = append(p.Rounds, r)
 		sum += r.Hold + r.Rest
 	}
+	liar, twin := p.first(Liar), p.first(Twin)
+	if 0 <= liar && liar < twin {
+		p.Rounds[liar], p.Rounds[twin] = p.Rounds[twin], p.Rounds[liar]
+	}
 	return p
+}
+
+// first returns the first round with that fault of processes, -1 if there is none.
+func (p *Plan) first(kind Kind) int {
+	return slices.IndexFunc(p.Rounds, func(r Round) bool { return r.Process == kind })
 }
 
 // dealt returns the cards, or a new deck when there are none left.
