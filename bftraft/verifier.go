@@ -23,11 +23,13 @@ func (v Verified) From() NodeID { return v.from }
 func (v Verified) Message() Message { return v.msg }
 
 // Verifier is the one gate from bytes to protocol. It is immutable; any number of goroutines may
-// use it at once. Its verdict depends on the bytes and the configurations alone.
+// use it at once, if they may use its memory. Its verdict depends on the bytes and the
+// configurations alone.
 type Verifier struct {
 	cluster Digest
 	configs *quorumcert.Configurations
 	clients []clientKey // ascending by key
+	memory  Memory      // nil: nothing is remembered
 }
 
 type clientKey struct {
@@ -51,6 +53,14 @@ func NewVerifier(s crypto.Scheme, g *Genesis) (*Verifier, error) {
 	}
 	sortClients(v.clients)
 	return v, nil
+}
+
+// Remembering returns a gate with the same verdicts that verifies no request which m knows, and
+// tells m of those that it finds valid.
+func (v *Verifier) Remembering(m Memory) *Verifier {
+	w := *v
+	w.memory = m
+	return &w
 }
 
 // Configurations returns the chain of configurations the gate judges by.
@@ -308,29 +318,23 @@ func (v *Verifier) CheckBlocks(blocks []*Block) {
 }
 
 func (v *Verifier) checkEntries(entries []Entry) checkState {
-	checks := make([]crypto.Check, 0, len(entries))
-	digests := make([]Digest, len(entries))
-	for i, e := range entries {
+	fresh := make([]signedRequest, 0, len(entries))
+	for _, e := range entries {
 		if e.Kind == EntryEvidence && v.provesFault(e.Data) {
 			continue
 		}
 		if e.Kind != EntryRequest {
 			return entriesInvalid
 		}
-		r, err := DecodeRequest(e.Data)
+		r, err := v.decodeRequest(e.Data)
 		if err != nil {
 			return entriesInvalid
 		}
-		key, ok := v.client(r.Client)
-		if !ok {
-			return entriesInvalid
+		if !v.knows(&r) {
+			fresh = append(fresh, r)
 		}
-		digests[i] = r.Digest(v.cluster)
-		checks = append(checks, crypto.Check{
-			Key: key, Domain: crypto.DomainRequest, Msg: digests[i][:], Sig: r.Sig,
-		})
 	}
-	if !v.configs.Latest().VerifyAll(checks) && !mutant.On(mutant.M33) {
+	if !v.holdAll(fresh) && !mutant.On(mutant.M33) {
 		return entriesInvalid
 	}
 	return entriesValid
@@ -342,21 +346,80 @@ func (v *Verifier) provesFault(data []byte) bool {
 	return ok && e.Verify(v.cluster, v.configs.Latest()) == nil
 }
 
-// VerifyRequest judges a client's request by the rule that also judges entries.
-func (v *Verifier) VerifyRequest(raw []byte) (*Request, error) {
+// signedRequest is a request of an enrolled client whose signature is still to be judged.
+type signedRequest struct {
+	request *Request
+	key     crypto.Verifier
+	signed  SignedDigest
+}
+
+func (v *Verifier) decodeRequest(raw []byte) (signedRequest, error) {
 	r, err := DecodeRequest(raw)
 	if err != nil {
-		return nil, err
+		return signedRequest{}, err
 	}
 	key, ok := v.client(r.Client)
 	if !ok {
-		return nil, ErrUnknownClient
+		return signedRequest{}, ErrUnknownClient
 	}
-	digest := r.Digest(v.cluster)
-	if !key.Verify(crypto.DomainRequest, digest[:], r.Sig) {
-		return nil, ErrRequestSignature
+	return signedRequest{r, key, SignedDigest{r.Digest(v.cluster), r.Sig}}, nil
+}
+
+func (v *Verifier) knows(r *signedRequest) bool {
+	return v.memory != nil && v.memory.Knows(r.signed)
+}
+
+// holdAll judges signatures at once and remembers them if all of them hold.
+func (v *Verifier) holdAll(list []signedRequest) bool {
+	checks := make([]crypto.Check, len(list))
+	for i := range list {
+		r := &list[i]
+		checks[i] = crypto.Check{
+			Key: r.key, Domain: crypto.DomainRequest, Msg: r.signed.Digest[:], Sig: r.signed.Sig,
+		}
 	}
-	return r, nil
+	if !v.configs.Latest().VerifyAll(checks) {
+		return false
+	}
+	if v.memory != nil {
+		for i := range list {
+			v.memory.Keep(list[i].signed)
+		}
+	}
+	return true
+}
+
+// VerifyRequest judges a client's request by the rule that also judges entries.
+func (v *Verifier) VerifyRequest(raw []byte) (*Request, error) {
+	requests, errs := v.VerifyRequests([][]byte{raw})
+	return requests[0], errs[0]
+}
+
+// VerifyRequests judges requests as VerifyRequest does each of them; for each either the request or
+// the error is nil. Many at once cost less than half of one by one, as long as all are valid.
+func (v *Verifier) VerifyRequests(raws [][]byte) ([]*Request, []error) {
+	requests, errs := make([]*Request, len(raws)), make([]error, len(raws))
+	fresh := make([]signedRequest, 0, len(raws))
+	places := make([]int, 0, len(raws))
+	for i, raw := range raws {
+		r, err := v.decodeRequest(raw)
+		if errs[i] = err; err != nil {
+			continue
+		}
+		requests[i] = r.request
+		if !v.knows(&r) {
+			fresh, places = append(fresh, r), append(places, i)
+		}
+	}
+	if v.holdAll(fresh) {
+		return requests, errs
+	}
+	for k, i := range places {
+		if len(fresh) == 1 || !v.holdAll(fresh[k:k+1]) {
+			requests[i], errs[i] = nil, ErrRequestSignature
+		}
+	}
+	return requests, errs
 }
 
 // VerifyReply judges a reply that another node sends about a request that this node asked about

@@ -81,14 +81,17 @@ func NewWorld(nodes, clients int) (*World, error) {
 	return w, w.until("a leader", func() bool { return w.leader() != nil })
 }
 
+// rememberedRequests is as many as a node remembers.
+const rememberedRequests = 16 << 10
+
 // join makes a member with a verifier of its own, because what one remembers is its own too.
 func (w *World) join(id crypto.NodeID) (*member, error) {
 	m := &member{world: w, id: id}
-	var err error
-	m.verifier, err = bftraft.NewVerifier(scheme{crypto.ZIP215(), &w.Counts}, w.genesis)
+	gate, err := bftraft.NewVerifier(scheme{crypto.ZIP215(), &w.Counts}, w.genesis)
 	if err != nil {
 		return nil, err
 	}
+	m.verifier = gate.Remembering(bftraft.NewRecent(rememberedRequests))
 	core := bftraft.DefaultConfig()
 	core.Cluster, core.Configurations = m.verifier.Cluster(), m.verifier.Configurations()
 	core.Signer, core.Seed = signer{crypto.NewSigner(id, seeded(byte(id))), &w.Counts}, uint64(id)

@@ -27,6 +27,7 @@ type inbound struct {
 	peers   [crypto.MaxNodeID + 1]*[peerClasses]*queue // nil for who is no voter; never changed
 	budgets [crypto.MaxNodeID + 1]budget
 	clients *fairQueue
+	forgers forgers
 	steps   chan step // to the owner
 	asks    chan ask  // to the owner
 	network Network   // set before anything arrives
@@ -196,10 +197,12 @@ func (in *inbound) verify(id crypto.NodeID, frame []byte) (step, bftraft.Drop) {
 	return step{from: id, msg: msg}, drop
 }
 
+// serveClients judges what clients sent. Requests that wait together are verified together.
 func (in *inbound) serveClients(ctx context.Context) {
+	var frames []clientFrame
 	for {
-		f, ok := in.clients.pop()
-		if !ok {
+		frames = in.clients.pop(frames, clientBatch)
+		if len(frames) == 0 {
 			select {
 			case <-in.clients.ready:
 				continue
@@ -207,57 +210,93 @@ func (in *inbound) serveClients(ctx context.Context) {
 				return
 			}
 		}
-		a, ok := in.judge(&f)
-		if !ok {
+		for _, a := range in.judge(frames) {
+			select {
+			case in.asks <- a:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// clientBatch is how many frames of clients are judged together at most: a batch of signatures
+// costs hardly less for each when it is longer.
+const clientBatch = 64
+
+// judge decodes and verifies what clients sent, and returns what is worth handing on, in order.
+func (in *inbound) judge(frames []clientFrame) []ask {
+	requests, errs := in.verifyRequests(frames)
+	asks := make([]ask, 0, len(frames))
+	for i := range frames {
+		f := &frames[i]
+		a := ask{
+			client: replica.ClientID{Key: f.source.key, Conn: uint64(f.conn)}, from: f.source.node,
+		}
+		var err error
+		switch {
+		case len(f.frame) == 0:
+			err = bftraft.ErrClientMessage
+		case f.frame[0] == bftraft.FrameRequest:
+			if a.request = in.admit(f, requests[i], errs[i]); a.request != nil {
+				asks = append(asks, a)
+			}
+			continue
+		case f.frame[0] == bftraft.FrameRead:
+			a.read, err = bftraft.DecodeReadRequest(f.frame)
+		case f.frame[0] == bftraft.FrameStatus && len(f.frame) == 1:
+			a.status = true
+		case f.frame[0] == bftraft.FrameEvidence && len(f.frame) == 1:
+			a.proofs = true
+		default:
+			err = bftraft.ErrClientMessage
+		}
+		if err != nil {
+			in.metrics.refused(bftraft.RefusedMalformed)
 			continue
 		}
-		select {
-		case in.asks <- a:
-		case <-ctx.Done():
-			return
+		asks = append(asks, a)
+	}
+	return asks
+}
+
+// verifyRequests verifies the requests among the frames, those together whose senders never sent a
+// forged one; who did makes nobody else's verification dearer.
+func (in *inbound) verifyRequests(frames []clientFrame) ([]*bftraft.Request, []error) {
+	requests, errs := make([]*bftraft.Request, len(frames)), make([]error, len(frames))
+	raws, places := make([][]byte, 0, len(frames)), make([]int, 0, len(frames))
+	for i := range frames {
+		f := &frames[i]
+		switch {
+		case len(f.frame) == 0 || f.frame[0] != bftraft.FrameRequest:
+		case in.forgers.has(f.source):
+			requests[i], errs[i] = in.verifier.VerifyRequest(f.frame[1:])
+		default:
+			raws, places = append(raws, f.frame[1:]), append(places, i)
 		}
 	}
+	verified, refused := in.verifier.VerifyRequests(raws)
+	for k, i := range places {
+		requests[i], errs[i] = verified[k], refused[k]
+		if errors.Is(errs[i], bftraft.ErrRequestSignature) {
+			in.forgers.add(frames[i].source)
+		}
+	}
+	return requests, errs
 }
 
-// judge decodes and verifies what a client sent.
-func (in *inbound) judge(f *clientFrame) (ask, bool) {
-	a := ask{
-		client: replica.ClientID{Key: f.source.key, Conn: uint64(f.conn)}, from: f.source.node,
-	}
-	var err error
-	switch {
-	case len(f.frame) == 0:
-		err = bftraft.ErrClientMessage
-	case f.frame[0] == bftraft.FrameRequest:
-		return in.judgeRequest(f, a)
-	case f.frame[0] == bftraft.FrameRead:
-		a.read, err = bftraft.DecodeReadRequest(f.frame)
-	case f.frame[0] == bftraft.FrameStatus && len(f.frame) == 1:
-		a.status = true
-	case f.frame[0] == bftraft.FrameEvidence && len(f.frame) == 1:
-		a.proofs = true
-	default:
-		err = bftraft.ErrClientMessage
-	}
-	if err != nil {
-		in.metrics.refused(bftraft.RefusedMalformed)
-		return ask{}, false
-	}
-	return a, true
-}
-
-func (in *inbound) judgeRequest(f *clientFrame, a ask) (ask, bool) {
-	r, err := in.verifier.VerifyRequest(f.frame[1:])
-	if err == nil && a.from == 0 && r.Client != f.source.key {
+// admit returns the verified request of a frame if its sender may send it; otherwise the sender is
+// told.
+func (in *inbound) admit(f *clientFrame, r *bftraft.Request, err error) *bftraft.Request {
+	if err == nil && f.source.node == 0 && r.Client != f.source.key {
 		err = bftraft.ErrUnknownClient // one client does not speak for another
 	}
 	if err == nil {
-		a.request = r
-		return a, true
+		return r
 	}
-	if a.from != 0 {
-		in.metrics.drop(a.from, dropOf(err))
-		return ask{}, false
+	if f.source.node != 0 {
+		in.metrics.drop(f.source.node, dropOf(err))
+		return nil
 	}
 	refusal := bftraft.Refusal{Code: codeOf(err)}
 	if r, err := bftraft.DecodeRequest(f.frame[1:]); err == nil {
@@ -265,7 +304,7 @@ func (in *inbound) judgeRequest(f *clientFrame, a ask) (ask, bool) {
 	}
 	in.metrics.refused(refusal.Code)
 	in.network.ReplyClient(f.conn, refusal.Encode())
-	return ask{}, false
+	return nil
 }
 
 // dropOf says in the words for peers why a request is not taken in.

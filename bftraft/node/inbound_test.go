@@ -199,10 +199,12 @@ func TestFairQueueServesSourcesInTurn(t *testing.T) {
 		require.True(t, q.push(clientFrame{source: b, frame: []byte("b")}))
 	}
 	order := ""
-	for range 6 {
-		f, ok := q.pop()
-		require.True(t, ok)
-		order += string(f.frame)
+	for _, n := range []int{1, 4, 1} {
+		frames := q.pop(make([]clientFrame, 0, 9), n)
+		require.Len(t, frames, n)
+		for _, f := range frames {
+			order += string(f.frame)
+		}
 	}
 	require.Equal(t, "ababaa", order, "a flood does not make others wait")
 	require.False(t, q.push(clientFrame{source: a, frame: make([]byte, 60)}), "a has its share")
@@ -212,12 +214,10 @@ func TestFairQueueServesSourcesInTurn(t *testing.T) {
 	require.True(t, q.push(clientFrame{source: c, frame: make([]byte, 100)}))
 	require.False(t, q.push(clientFrame{source: source{node: 3}, frame: make([]byte, 7)}),
 		"together they are bounded too")
-	for q.depth() > 0 {
-		_, ok := q.pop()
-		require.True(t, ok)
-	}
-	_, ok := q.pop()
-	require.False(t, ok)
+	waiting := q.depth()
+	require.Len(t, q.pop(nil, 1000), waiting)
+	require.Zero(t, q.depth())
+	require.Empty(t, q.pop(nil, 1))
 	require.Zero(t, q.bytes)
 	require.Empty(t, q.lines)
 }
@@ -247,5 +247,34 @@ func TestEachPeerAndClassIsVerifiedOnItsOwn(t *testing.T) {
 		synctest.Wait()
 		require.Zero(t, n.in.peers[2][0].depth(), "consensus is verified meanwhile")
 		require.Equal(t, stuck, n.in.peers[2][1].depth())
+	})
+}
+
+func TestForgedRequestHarmsOnlyItsSender(t *testing.T) {
+	onBoard(t, 4, func(t *testing.T, _ *switchboard, nodes []*running) {
+		in, cluster := nodes[0].in, nodes[0].verifier.Cluster()
+		good := func(seq uint64) []byte {
+			r := bftraft.SignRequest(cluster, clientKey(), 1, seq, [][]byte{{1}})
+			return bftraft.RequestFrame(r.Raw())
+		}
+		forged := good(9)
+		forged[len(forged)-1] ^= 1
+		client, two, three := source{key: clientKey().Public()}, source{node: 2}, source{node: 3}
+		asks := in.judge([]clientFrame{
+			{source: client, frame: good(1)}, {source: two, frame: forged},
+			{source: client, frame: []byte{bftraft.FrameStatus}}, {source: three, frame: good(2)},
+			{source: two, frame: good(3)}, {source: client, frame: nil},
+		})
+		require.Len(t, asks, 4, "in order, without what is worth nothing")
+		require.EqualValues(t, 1, asks[0].request.Sequence)
+		require.True(t, asks[1].status)
+		require.EqualValues(t, 2, asks[2].request.Sequence)
+		require.EqualValues(t, 3, asks[2].from)
+		require.EqualValues(t, 3, asks[3].request.Sequence, "its sender's others are judged")
+		require.Equal(t, 1, nodes[0].droppedOf(2, bftraft.BadSignature))
+		require.True(t, in.forgers.has(two))
+		require.False(t, in.forgers.has(client))
+		require.False(t, in.forgers.has(three))
+		require.Len(t, in.judge([]clientFrame{{source: two, frame: good(4)}}), 1)
 	})
 }

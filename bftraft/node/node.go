@@ -47,10 +47,12 @@ func New(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	m := newMetrics(&cfg)
-	verifier, err := bftraft.NewVerifier(m.scheme(crypto.ZIP215()), cfg.Genesis)
+	gate, err := bftraft.NewVerifier(m.scheme(crypto.ZIP215()), cfg.Genesis)
 	if err != nil {
 		return nil, err
 	}
+	memory := &requestMemory{recent: bftraft.NewRecent(rememberedRequests)}
+	verifier := gate.Remembering(memory)
 	n := &Node{
 		cfg: cfg, log: cfg.logger().With("node", cfg.ID), verifier: verifier, metrics: m,
 		in: newInbound(&cfg, verifier, m), started: make(chan struct{}),

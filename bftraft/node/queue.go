@@ -3,6 +3,7 @@ package node
 import (
 	"sync"
 
+	"tangaroa/bftraft"
 	"tangaroa/crypto"
 	"tangaroa/p2p"
 )
@@ -122,13 +123,24 @@ func (q *fairQueue) push(f clientFrame) bool {
 	return true
 }
 
-// pop returns one frame of the source whose turn it is.
-func (q *fairQueue) pop() (clientFrame, bool) {
+// pop returns up to limit frames, one of each source in turn. The caller gives back a slice that it
+// no longer needs.
+func (q *fairQueue) pop(spare []clientFrame, limit int) []clientFrame {
+	clear(spare)
+	frames := spare[:0]
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.turns) == 0 {
-		return clientFrame{}, false
+	for len(q.turns) > 0 && len(frames) < limit {
+		frames = append(frames, q.next())
 	}
+	if len(q.turns) > 0 {
+		signal(q.ready) // another worker may have work
+	}
+	return frames
+}
+
+// next takes a frame of the source whose turn it is. There is one.
+func (q *fairQueue) next() clientFrame {
 	l := q.turns[0]
 	q.turns[0] = nil
 	q.turns = q.turns[1:]
@@ -143,14 +155,57 @@ func (q *fairQueue) pop() (clientFrame, bool) {
 	} else {
 		delete(q.lines, l.source)
 	}
-	if len(q.turns) > 0 {
-		signal(q.ready) // another worker may have work
-	}
-	return f, true
+	return f
 }
 
 func (q *fairQueue) depth() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.frames
+}
+
+// forgers are the sources that have sent a request with a signature that does not hold. There are
+// no more of them than enrolled clients and nodes.
+type forgers struct {
+	mu   sync.Mutex
+	list map[source]struct{}
+}
+
+func (f *forgers) has(s source) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, ok := f.list[s]
+	return ok
+}
+
+func (f *forgers) add(s source) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.list == nil {
+		f.list = make(map[source]struct{})
+	}
+	f.list[s] = struct{}{}
+}
+
+// requestMemory is a memory of valid requests for several goroutines.
+type requestMemory struct {
+	mu     sync.Mutex
+	recent *bftraft.Recent
+}
+
+// rememberedRequests is how many: what a busy cluster orders within about a second.
+const rememberedRequests = 16 << 10
+
+// Knows reports whether the request is remembered as valid.
+func (m *requestMemory) Knows(d bftraft.SignedDigest) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.recent.Knows(d)
+}
+
+// Keep remembers a valid request.
+func (m *requestMemory) Keep(d bftraft.SignedDigest) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.recent.Keep(d)
 }

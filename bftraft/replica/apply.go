@@ -19,7 +19,7 @@ func (r *Replica) apply(b *bftraft.Block) {
 	if len(done) == 0 {
 		return
 	}
-	sig := quorumcert.Sign(r.cfg.Core.Signer, done[0].result.reply)
+	sig := r.signReply(done[0].result.reply)
 	for i := range done {
 		d := &done[i]
 		r.pool.executed(d.request)
@@ -113,5 +113,28 @@ func (r *Replica) answerAgain(req *bftraft.Request) []byte {
 	if !ok {
 		return nil
 	}
-	return r.blockReply(req, res, quorumcert.Sign(r.cfg.Core.Signer, res.reply)).Encode()
+	return r.blockReply(req, res, r.signReply(res.reply)).Encode()
+}
+
+// signedReplies is how many of the newest signatures under replies are kept: clients in a hurry
+// ask for what has just been executed.
+const signedReplies = 64
+
+// signedReply is a statement of this node's that it need not sign again.
+type signedReply struct {
+	reply quorumcert.Reply
+	sig   crypto.Signature
+}
+
+// signReply signs a statement, unless it has lately.
+func (r *Replica) signReply(reply quorumcert.Reply) crypto.Signature {
+	for i := range r.signed {
+		if s := &r.signed[i]; s.reply.Index == reply.Index && s.reply == reply {
+			return s.sig
+		}
+	}
+	sig := quorumcert.Sign(r.cfg.Core.Signer, reply)
+	r.signed[r.nextSigned] = signedReply{reply, sig}
+	r.nextSigned = (r.nextSigned + 1) % len(r.signed)
+	return sig
 }

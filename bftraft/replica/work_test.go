@@ -313,3 +313,32 @@ func (g *gappy) Block(i bftraft.Index) (*bftraft.Block, bool) {
 	}
 	return g.disk.Block(i)
 }
+
+// countedSigner counts signatures.
+type countedSigner struct {
+	crypto.Signer
+	made int
+}
+
+func (s *countedSigner) Sign(d crypto.Domain, msg []byte) crypto.Signature {
+	s.made++
+	return s.Signer.Sign(d, msg)
+}
+
+func TestReplyIsSignedOnceHoweverOftenItIsAskedFor(t *testing.T) {
+	a := newAlone(t)
+	var requests []*bftraft.Request
+	for i := range uint64(signedReplies + 1) {
+		requests = append(requests, a.request(1+i/MaxResults, 1+i%MaxResults, "x"))
+		require.Len(t, a.submit(requests[i]), 1)
+	}
+	signer := &countedSigner{Signer: a.r.cfg.Core.Signer}
+	a.r.cfg.Core.Signer = signer
+	for _, req := range requests[1:] {
+		a.reply(a.submit(req)[0])
+	}
+	require.Zero(t, signer.made, "the newest are remembered")
+	a.submit(requests[0])
+	a.submit(requests[0])
+	require.Equal(t, 1, signer.made, "the oldest was forgotten")
+}

@@ -17,6 +17,7 @@ type member struct {
 	signer  crypto.Signer
 	disk    *store.Memory
 	proc    *replica.Replica // nil while it is down
+	gate    *bftraft.Verifier
 	machine *kv.Machine
 	boots   int
 	booted  int // when its process was started
@@ -78,9 +79,13 @@ func (p *party) Write(b []byte) (int, error) {
 // errCrash ends a process in the middle of its work.
 var errCrash = errors.New("crash")
 
+// rememberedRequests is how many a node remembers as valid: few, so that it forgets some.
+const rememberedRequests = 64
+
 // boot starts a node's process on its disk.
 func (w *World) boot(m *member) {
 	m.machine = kv.New()
+	m.gate = w.verifier.Remembering(bftraft.NewRecent(rememberedRequests))
 	m.boots++
 	m.booted, m.busyUntil, m.failed, m.unreadable, m.trap = w.now, 0, false, false, trap{}
 	m.ops, m.ranAt, m.ranOps = m.ops[:0], 0, 0
@@ -296,15 +301,15 @@ func (w *World) flush(m *member) {
 func (w *World) deliver(m *member, from bftraft.NodeID, frame []byte) {
 	switch frame[0] {
 	case bftraft.FrameRequest:
-		if req, err := w.verifier.VerifyRequest(frame[1:]); err == nil {
+		if req, err := m.gate.VerifyRequest(frame[1:]); err == nil {
 			m.proc.Request(replica.ClientID{Key: req.Client}, from, req)
 		}
 	case bftraft.FrameReply:
-		if reply, drop := w.verifier.VerifyReply(from, frame); drop == bftraft.Accepted {
+		if reply, drop := m.gate.VerifyReply(from, frame); drop == bftraft.Accepted {
 			m.proc.StepReply(from, reply)
 		}
 	default:
-		v, drop := w.verifier.Verify(from, frame)
+		v, drop := m.gate.Verify(from, frame)
 		if drop == bftraft.Accepted {
 			w.watch.passes(m, v.Message())
 			drop = m.proc.Step(v)
@@ -320,7 +325,7 @@ func (w *World) fromClient(m *member, e *event) {
 	key := w.keyOfEnd(e.from)
 	switch e.frame[0] {
 	case bftraft.FrameRequest:
-		req, err := w.verifier.VerifyRequest(e.frame[1:])
+		req, err := m.gate.VerifyRequest(e.frame[1:])
 		if err == nil && req.Client == key {
 			m.proc.Request(replica.ClientID{Key: key, Conn: 1}, 0, req)
 		}
