@@ -53,7 +53,7 @@ func TestOptionsOfAttacksAreReadAndRefused(t *testing.T) {
 		"equivocate,split=third":         "one of half, one, rest, random",
 		"equivocate,split=one,split=one": "twice",
 		"equivocate,rate=3":              `no "rate", only split`,
-		"silent,rate=3":                  "only its name",
+		"idleboss,rate=3":                "only its name",
 		"flood,rate=0":                   "from 1 to 10000",
 		"flood,rate=many":                "from 1 to 10000",
 	} {

@@ -1,8 +1,10 @@
 // HiddenLock keeps its lock to itself: as candidate it asks for votes with the genesis lock, or,
-// elected, it proposes a block that follows the genesis, as if nothing had been certified since. A
-// protocol that does not bind a leader to the certificates of its voters lets it replace what is
-// committed. Voters with a lock refuse the candidate (Drop lower_lock), followers the proposal
-// (Drop conflict or bad_base).
+// elected, it proposes a block that follows the genesis, as if nothing had been certified since:
+// alone, or behind a good block in one message, as if it followed that (gap), or, where something
+// is certified that nobody has committed, what follows the last commit (fork). A protocol that does
+// not bind a leader to the certificates of its voters lets it replace what is committed. Voters
+// with a lock refuse the candidate (Drop lower_lock), followers the proposal (Drop conflict,
+// bad_base or broken_chain).
 
 package adversary
 
@@ -16,9 +18,11 @@ var hiddenLock = Attack{
 	Caught: "voters refuse a lower lock, followers a chain without the base of the election",
 	Drops: []bftraft.Drop{
 		bftraft.LowerLock, bftraft.Conflict, bftraft.BadBase,
+		bftraft.BrokenChain,
 	},
-	Options: []Option{word("as", "when it does so", "leader", "candidate")},
-	make:    func(v *values) Behaviour { return &hiding{as: v.word("as")} },
+	Options: []Option{word("as", "when it does so, and behind what",
+		"leader", "candidate", "gap", "fork")},
+	make: func(v *values) Behaviour { return &hiding{as: v.word("as")} },
 }
 
 type hiding struct {
@@ -37,7 +41,7 @@ func (h *hiding) Outbound(e *Env, honest []bftraft.Outbound) []bftraft.Outbound 
 				m.Msg = e.sign(&lie)
 			}
 		case *bftraft.AppendEntries:
-			if len(msg.Blocks) > 0 && h.as == "leader" && msg.Blocks[0].First() > 1 {
+			if len(msg.Blocks) > 0 && msg.Blocks[0].First() > 1 {
 				m.Msg = h.proposal(e, msg)
 			}
 		}
@@ -46,11 +50,21 @@ func (h *hiding) Outbound(e *Env, honest []bftraft.Outbound) []bftraft.Outbound 
 	return out
 }
 
-// proposal puts the entries of a block right behind the genesis.
-func (h *hiding) proposal(e *Env, m *bftraft.AppendEntries) *bftraft.AppendEntries {
-	b := bftraft.NewBlock(bftraft.Position{Hash: e.Cluster()}, m.Blocks[0].Entries())
+// proposal puts the entries of a block right behind the genesis, or behind what is committed.
+func (h *hiding) proposal(e *Env, m *bftraft.AppendEntries) bftraft.Message {
+	after, before := bftraft.Position{Hash: e.Cluster()}, []*bftraft.Block(nil)
+	switch h.as {
+	case "candidate":
+		return m
+	case "gap":
+		before = m.Blocks
+		after.Index = before[len(before)-1].Last()
+	case "fork":
+		after = e.Core.Commit()
+	}
+	b := bftraft.NewBlock(after, m.Blocks[0].Entries())
 	return &bftraft.AppendEntries{
-		Blocks: []*bftraft.Block{b}, Election: m.Election, BaseQC: m.BaseQC,
+		Blocks: append(before[:len(before):len(before)], b), Election: m.Election, BaseQC: m.BaseQC,
 		Ack: e.ack(quorumcert.Ack{
 			Cluster: e.Cluster(), Term: m.Ack.Term, Index: b.Last(), Hash: b.Hash(),
 		}),

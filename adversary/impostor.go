@@ -1,8 +1,10 @@
 // Impostor passes on what other members have said as if it were their link, and signs messages in
-// names that are not its own, among them some that no member has. A protocol that goes by the name
-// in a message, or by the link alone, counts it several times. Who signs must be who the link says
-// (Drop wrong_sender), and must be a member. A stranger without a member's key does not get as far
-// as this: the handshake refuses it.
+// names that are not its own, among them some that no member has. Or, as leader, it proposes blocks
+// of its own behind those of the leader, in its own name. A protocol that goes by the name in a
+// message, or by the link alone, counts it several times; one that follows whoever proposes has two
+// leaders. Who signs must be who the link says (Drop wrong_sender), must be a member, and whoever
+// proposes must have been elected (Drop not_leader). A stranger without a member's key does not get
+// as far as this: the handshake refuses it.
 
 package adversary
 
@@ -14,23 +16,55 @@ import (
 
 var impostor = Attack{
 	Name: "impostor", Does: "speaks in the names of others, members and not",
-	Caught: "who signs must be who the link says, and a member",
-	Drops:  []bftraft.Drop{bftraft.WrongSender, bftraft.BadSignature},
-	make:   func(*values) Behaviour { return &imposture{} },
+	Caught:  "who signs must be who the link says, and a member",
+	Drops:   []bftraft.Drop{bftraft.WrongSender, bftraft.BadSignature, bftraft.NotLeader},
+	Options: []Option{word("as", "whose part it takes", "others", "leader")},
+	make:    func(v *values) Behaviour { return &imposture{leads: v.word("as") == "leader"} },
 }
 
-type imposture struct{ Honest }
+type imposture struct {
+	Honest
+	leads bool
+}
 
-func (*imposture) Inbound(e *Env, v bftraft.Verified) bool {
+func (i *imposture) Inbound(e *Env, v bftraft.Verified) bool {
+	if i.leads {
+		if m, ok := v.Message().(*bftraft.AppendEntries); ok && len(m.Blocks) > 0 {
+			i.usurp(e, m)
+		}
+		return true
+	}
 	if e.Random.Below(4) == 0 {
 		e.Raw(e.Others(), bftraft.ClassConsensus, bftraft.Encode(v.Message()))
 	}
 	return true
 }
 
+// usurp proposes a block behind the one that the leader has just proposed.
+func (*imposture) usurp(e *Env, m *bftraft.AppendEntries) {
+	last := m.Blocks[len(m.Blocks)-1]
+	b := bftraft.NewBlock(last.End(), last.Entries())
+	e.Send(e.Others(), bftraft.ClassConsensus, &bftraft.AppendEntries{
+		Blocks: []*bftraft.Block{b}, Ack: e.ack(quorumcert.Ack{
+			Cluster: e.Cluster(), Term: m.Ack.Term, Index: b.Last(), Hash: b.Hash(),
+		}),
+	})
+}
+
+// Outbound keeps back the acks that would show what it is up to.
+func (i *imposture) Outbound(e *Env, honest []bftraft.Outbound) []bftraft.Outbound {
+	if !i.leads || e.leading() {
+		return honest
+	}
+	return without(honest, func(m bftraft.Message) bool {
+		_, ack := m.(*bftraft.AppendEntriesResponse)
+		return ack
+	})
+}
+
 // Tick says something in the name of each other member and of nobody.
-func (*imposture) Tick(e *Env) {
-	if e.Now%10 != 0 {
+func (i *imposture) Tick(e *Env) {
+	if e.Now%10 != 0 || i.leads {
 		return
 	}
 	t := e.Core.Term()
@@ -47,9 +81,20 @@ func (*imposture) Tick(e *Env) {
 			},
 		})
 	}
-	// In its own name, but not with its own key's signature.
+	// With its own key's signature, but not in its own name, and the other way round.
 	status := &bftraft.Status{Term: t, Tip: e.tip(), Commit: e.Core.Commit()}
+	bftraft.SignMessage(masked{e.Options.Core.Signer, victim}, e.Cluster(), status)
+	e.Raw(others, bftraft.ClassConsensus, bftraft.Encode(status))
 	frame := bftraft.Encode(e.sign(status))
 	frame[len(frame)-1] ^= 1
 	e.Raw(others, bftraft.ClassConsensus, frame)
 }
+
+// masked is a key that goes by another name.
+type masked struct {
+	crypto.Signer
+	name crypto.NodeID
+}
+
+// ID implements crypto.Signer.
+func (m masked) ID() crypto.NodeID { return m.name }

@@ -23,6 +23,8 @@ type Mutant struct {
 	Invariants []string
 	Seeds      int
 	Attack     string
+	// Keys says that under attack signatures are real; else they are those of a fake scheme.
+	Keys bool
 }
 
 // Table returns all mutants.
@@ -71,7 +73,11 @@ func (m *Mutant) world() string {
 		where = append(where, fmt.Sprint(m.Seeds, " seeds"))
 	}
 	if m.Attack != "" {
-		where = append(where, "`"+m.Attack+"`")
+		attack := "`" + m.Attack + "`"
+		if m.Keys {
+			attack += " with real keys"
+		}
+		where = append(where, attack)
 	}
 	return strings.Join(where, ", ")
 }

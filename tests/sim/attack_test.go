@@ -16,8 +16,13 @@ import (
 // attackWorld is a cluster of n of which f or more lie, on a network that loses nothing. Leaders
 // resign every second until the calm begins, so that everybody's turn comes.
 func attackWorld(n int, attack string, liars int) (*World, *reigns) {
+	return attackWorldOf(false, n, attack, liars)
+}
+
+// attackWorldOf is attackWorld with real keys or fake ones.
+func attackWorldOf(keys bool, n int, attack string, liars int) (*World, *reigns) {
 	o := quiet(uint64(n))
-	o.Nodes, o.Calm = n, 60_000
+	o.Nodes, o.Calm, o.RealKeys = n, 60_000, keys
 	for i := range liars {
 		o.Liars = append(o.Liars, Liar{i + 2, []string{attack}}) // node 2 has rank 0 in term 1
 	}
@@ -43,10 +48,18 @@ func (r *reigns) look(w *World) {
 	}
 }
 
+// isDeposed says whether a node does what costs it its office anyhow.
+func isDeposed(m *member) bool {
+	return slices.ContainsFunc(m.attacks, func(text string) bool {
+		a, err := adversary.Find(baseOf(text))
+		return err == nil && a.Deposed || text == "silent,to=one"
+	})
+}
+
 // turn ends the term, in order, so that the turn of others comes.
 func (r *reigns) turn(w *World) {
 	for _, m := range w.nodes {
-		if m.proc.Core().Leading && !m.lies("clinging") {
+		if m.proc.Core().Leading && !isDeposed(m) {
 			r.ended++
 			m.proc.Resign()
 			w.flush(m)

@@ -27,7 +27,7 @@ func TestMutantsAreKilled(t *testing.T) {
 		}
 		mutant.Set(m.ID)
 		if m.Attack != "" {
-			require.Contains(t, m.Invariants, underAttack(m.Attack), "%s under %s", m.ID, m.Attack)
+			require.Contains(t, m.Invariants, underAttack(m), "%s under %s", m.ID, m.Attack)
 		}
 		switch {
 		case m.Seeds == 0 || *quick && m.Seeds > batch:
@@ -42,8 +42,8 @@ func TestMutantsAreKilled(t *testing.T) {
 }
 
 // underAttack returns the invariant that breaks when one of four attacks.
-func underAttack(attack string) string {
-	w, _ := attackWorld(4, attack, 1)
+func underAttack(m mutants.Mutant) string {
+	w, _ := attackWorldOf(m.Keys, 4, m.Attack, 1)
 	var v *Violation
 	if errors.As(w.Run(), &v) {
 		return v.Invariant

@@ -131,6 +131,11 @@ func (n *naive) qc(qc *quorumcert.QC) bool {
 	if qc == nil || !n.fresh(3, qc.Signatures, uint64(qc.Term), uint64(qc.Index), word(qc.Hash)) {
 		return true
 	}
+	for _, certified := range qc.Certified {
+		if certified > qc.Index {
+			return false // a void ack
+		}
+	}
 	return len(qc.Certified) == qc.Signers.Len() &&
 		n.count(qc.Signatures, crypto.DomainAck, func(k int) []byte {
 			return n.ack(uint64(qc.Term), uint64(qc.Index), qc.Hash, uint64(qc.Certified[k]))
@@ -157,7 +162,7 @@ func (n *naive) commit(cc *quorumcert.Commit) bool {
 		return false
 	}
 	for _, a := range cc.Acks {
-		if _, ok := at[a.Index]; !ok || a.Certified < cc.Index {
+		if _, ok := at[a.Index]; !ok || a.Certified < cc.Index || a.Certified > a.Index {
 			return false
 		}
 	}

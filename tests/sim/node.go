@@ -9,6 +9,7 @@ import (
 	"tangaroa/bftraft/replica"
 	"tangaroa/bftraft/store"
 	"tangaroa/crypto"
+	"tangaroa/quorumcert"
 )
 
 // member is one node: its disk outlives its process.
@@ -42,7 +43,11 @@ type member struct {
 	saved      bftraft.HardState // an honest node's newest, and what a crash leaves of it
 	durable    bftraft.HardState
 	term       bftraft.Term
-	left       []byte           // the frame that left last
+	left       []byte         // the frame that left last
+	proven     quorumcert.Set // whom it holds proof against, and whom from the next Ready on
+	finding    quorumcert.Set
+	bowing     int // since when it follows one of them
+	heard      map[bftraft.NodeID]heard
 	committed  []*bftraft.Block // what its core has committed and it is about to execute
 	ops        []bftraft.Index  // where the operations stand that it has just executed
 	ranAt      bftraft.Index    // the entry it executed last
@@ -130,6 +135,10 @@ func (w *World) diskOf(m *member) replica.Storage {
 	}
 	if r, err := m.disk.Load(); err == nil {
 		m.saved, m.durable = r.HardState, r.HardState
+		m.proven, m.finding = 0, 0
+		for i := range r.Evidence {
+			m.proven = m.proven.With(r.Evidence[i].Culprit())
+		}
 	}
 	return &watchedDisk{m.disk, w, m}
 }
@@ -312,7 +321,9 @@ func (w *World) deliver(m *member, from bftraft.NodeID, frame []byte) {
 		v, drop := m.gate.Verify(from, frame)
 		if drop == bftraft.Accepted {
 			w.watch.passes(m, v.Message())
+			w.watch.names(m, from, v.Message())
 			drop = m.proc.Step(v)
+			w.watch.notices(m, from, v.Message(), drop)
 		}
 		w.watch.dropped(m, from, frame, drop)
 		if w.Log != nil {

@@ -63,6 +63,7 @@ type observer struct {
 	fellAt   int           // when all nodes were restarted, once all was at rest
 	fallen   bftraft.Index // what was committed then
 	worst    int           // the longest a request waited that was served after the healing
+	office   office
 	drops    map[string]int
 	refused  map[bftraft.Drop]int // what liars sent and honest nodes refused
 	injected map[Kind]int
@@ -178,6 +179,7 @@ func (p *watched) Ready() (bftraft.Ready, bool) {
 		p.w.watch.stores(p.m, b)
 	}
 	p.w.watch.truncates(p.m, &r, p.Leader())
+	p.w.watch.finds(p.m, &r)
 	p.m.committed = append(p.m.committed, r.Committed...)
 	if hs := r.HardState; hs != nil {
 		p.w.watch.rises(p.m, hs)
@@ -204,13 +206,16 @@ func (o *observer) said(m *member, msg bftraft.Message) {
 	case *bftraft.Suspect:
 		if msg.Signer == m.id {
 			o.suspects[msg.Term] = o.suspects[msg.Term].With(m.id)
+			o.complains(m, msg.Term)
 		}
 	case *bftraft.Resign:
 		o.hit(seenResigned)
+		o.resigns(msg.Term)
 	case *bftraft.RequestVoteResponse:
 		if msg.Vote.Signer == m.id {
 			o.voted(m, &msg.Vote)
 			o.voteLeaves(m, &msg.Vote)
+			o.trusts(m, &msg.Vote)
 		}
 	case *bftraft.Accusation:
 		if culprit := msg.Evidence.Culprit(); !o.w.nodes[culprit-1].liar {
@@ -226,6 +231,7 @@ func (o *observer) acked(m *member, a *quorumcert.SignedAck) {
 		o.fail("B3", "node %d acks two hashes at term %d index %d", m.id, a.Term, a.Index)
 	}
 	o.acks[key] = a.Hash
+	o.proposed(m, a)
 	pos := position{at, a.Hash}
 	if o.signers[pos] == 0 {
 		o.rivals[at] = append(o.rivals[at], pos)
@@ -448,6 +454,7 @@ func (o *observer) looksAt(m *member) {
 	if m.liar || m.proc == nil {
 		return
 	}
+	o.inOffice()
 	for _, b := range m.committed {
 		o.commits(m, b)
 	}
@@ -482,6 +489,7 @@ func (o *observer) sameState(m *member) {
 // looksWithin looks at what a node thinks of the others.
 func (o *observer) looksWithin(m *member) {
 	s := m.proc.Core()
+	o.bows(m, s.Leader)
 	for id := s.Faulty.Next(0); id != 0; id = s.Faulty.Next(id) {
 		o.hit(seenProof)
 		if !o.w.nodes[id-1].liar {
