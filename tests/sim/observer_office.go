@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"slices"
+
 	"tangaroa/bftraft"
 	"tangaroa/quorumcert"
 )
@@ -32,7 +34,8 @@ type plaint struct {
 // whole says whether the network loses nothing and all nodes are up and as fast as they should be.
 func (w *World) whole() bool {
 	o := &w.opt
-	return len(w.plan) == 0 && o.DropPermille == 0 && o.TailPermille == 0 && o.SlowDisk == 0 &&
+	down := func(m *member) bool { return m.proc == nil }
+	return !slices.ContainsFunc(w.nodes, down) && len(w.plan) == 0 && o.DropPermille == 0 && o.TailPermille == 0 && o.SlowDisk == 0 &&
 		len(o.Drift) == 0
 }
 
