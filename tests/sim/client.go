@@ -148,7 +148,8 @@ func (c *client) issueRead() {
 
 func (c *client) sendRead(r *read) {
 	r.sentAt = c.w.now
-	frame := (&bftraft.ReadRequest{Nonce: r.nonce, MinIndex: r.min, Query: r.query}).Encode()
+	question := bftraft.ReadRequest{Nonce: r.nonce, MinIndex: r.min, Queries: [][]byte{r.query}}
+	frame := question.Encode()
 	for i := range c.w.nodes {
 		c.send(i, frame)
 	}
@@ -197,7 +198,7 @@ func (c *client) onReply(from bftraft.NodeID, r *bftraft.BlockReply) {
 func (c *client) onRead(from bftraft.NodeID, reply *bftraft.ReadReply) {
 	r := c.read
 	if r == nil || reply.Nonce != r.nonce ||
-		reply.Verify(c.w.cluster, c.w.verifier.Configurations(), r.query) != nil {
+		reply.Verify(c.w.cluster, c.w.verifier.Configurations(), [][]byte{r.query}) != nil {
 		return
 	}
 	r.replies[from] = reply
@@ -215,12 +216,12 @@ func (c *client) onRead(from bftraft.NodeID, reply *bftraft.ReadReply) {
 		for _, other := range c.w.nodes {
 			a, b := r.replies[m.id], r.replies[other.id]
 			if a != nil && b != nil && a.Executed >= r.min && b.Executed >= r.min &&
-				string(a.Result) == string(b.Result) {
+				string(a.Results[0]) == string(b.Results[0]) {
 				same++
 			}
 		}
 		if same > size.F {
-			c.w.watch.readAccepted(c, r, r.replies[m.id].Result)
+			c.w.watch.readAccepted(c, r, r.replies[m.id].Results[0])
 			c.read = nil
 			return
 		}

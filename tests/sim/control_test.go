@@ -51,11 +51,11 @@ func TestTwoLiarsOfFourBreakAgreement(t *testing.T) {
 	for seed := uint64(1); seed <= 20; seed++ {
 		var v *Violation
 		w := NewWorld(quiet(seed, Liar{2, []string{plotter}}, Liar{3, []string{plotter}}))
-		if errors.As(w.Run(), &v) {
-			latent[v.Invariant] = true
-		}
+		require.ErrorAs(t, w.Run(), &v, "seed %d", seed)
+		latent[v.Invariant] = true
+		t.Logf("seed %d: %v", seed, v)
 	}
-	require.Equal(t, map[string]bool{"B1": true, "S1": true}, latent, "seen before it comes to it")
+	require.True(t, latent["B1"] && latent["S1"], "seen before it comes to it: %v", latent)
 	for seed := uint64(1); seed <= 20; seed++ {
 		o := quiet(seed, Liar{2, []string{plotter}})
 		o.Calm = 60_000
@@ -97,7 +97,9 @@ func TestTwoDisksPutBackLoseWrites(t *testing.T) {
 		require.NoError(t, run(seed, 1), "seed %d", seed)
 	}
 	t.Logf("%v", alarms)
-	require.Greater(t, alarms["B2"]+alarms["S4"]+alarms["S5"]+alarms["B14"], 15)
+	// A5: a node that has the write learns of a certificate against it, and stops.
+	lost := alarms["B2"] + alarms["S4"] + alarms["S5"] + alarms["B14"] + alarms["A5"]
+	require.Greater(t, lost, 18)
 }
 
 // TestDisksThatLieLoseWrites is the control of every check of durability: where no disk keeps what

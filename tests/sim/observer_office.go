@@ -23,6 +23,7 @@ type office struct {
 	resigned   bftraft.Term // the newest term that an honest leader has resigned, and when
 	resignedAt int
 	plaints    [quorumcert.MaxVoters + 1]plaint
+	brokenAt   int // when the world was last seen not to be whole
 }
 
 // plaint is the newest run of suspicions of one term by one node, none longer than a while apart.
@@ -35,8 +36,8 @@ type plaint struct {
 func (w *World) whole() bool {
 	o := &w.opt
 	down := func(m *member) bool { return m.proc == nil }
-	return !slices.ContainsFunc(w.nodes, down) && len(w.plan) == 0 && o.DropPermille == 0 && o.TailPermille == 0 && o.SlowDisk == 0 &&
-		len(o.Drift) == 0
+	return len(w.plan) == 0 && o.DropPermille == 0 && o.TailPermille == 0 && o.SlowDisk == 0 &&
+		len(o.Drift) == 0 && !slices.ContainsFunc(w.nodes, down)
 }
 
 // resigns notes that an honest leader has asked to be replaced.
@@ -63,13 +64,17 @@ func (o *observer) complains(m *member, t bftraft.Term) {
 		*p = plaint{term: t, since: o.w.now}
 	}
 	p.last = o.w.now
+	if !o.w.whole() {
+		o.office.brokenAt = o.w.now
+	}
 	long := 0
 	for _, p := range o.office.plaints {
-		if p.term == t && t > 0 && o.w.now-p.last <= pause && o.w.now-p.since > resignedMillis {
+		if p.term == t && t > 0 && o.w.now-p.last <= pause &&
+			o.w.now-max(p.since, o.office.brokenAt) > resignedMillis {
 			long++
 		}
 	}
-	if long > o.size.F && t == o.highTerm && !o.blind && o.w.whole() {
+	if long > o.size.F && t == o.highTerm && !o.blind {
 		o.fail("L1", "term %d goes on while %d honest nodes suspect it", t, long)
 	}
 }
