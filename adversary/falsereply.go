@@ -30,7 +30,9 @@ func (lying) Reply(e *Env, _ replica.ClientID, frame []byte) [][]byte {
 	case bftraft.FrameReadReply:
 		// The query is not in the reply, so the signature cannot be made good.
 		if r, err := bftraft.DecodeReadReply(frame); err == nil {
-			r.Result = turned(r.Result)
+			for i := range r.Results {
+				r.Results[i] = turned(r.Results[i])
+			}
 			return [][]byte{r.Encode()}
 		}
 	}

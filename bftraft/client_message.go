@@ -30,7 +30,7 @@ const (
 	FrameEvidenceReply byte = 40 // a list of Conviction
 )
 
-// MaxResultBytes bounds the results of one request, and the result of one read.
+// MaxResultBytes bounds the results of one request, and those under one answer to reads.
 const MaxResultBytes = 4 << 20
 
 // RequestFrame returns the frame that carries an encoded request.
@@ -114,6 +114,15 @@ func appendByteLists(b []byte, lists [][]byte) []byte {
 		b = append(b, l...)
 	}
 	return b
+}
+
+// ByteLen returns how many bytes the lists hold together.
+func ByteLen(lists [][]byte) int {
+	n := 0
+	for _, l := range lists {
+		n += len(l)
+	}
+	return n
 }
 
 func readByteLists(s *cryptobyte.String, lists *[][]byte) bool {
@@ -219,19 +228,20 @@ func DecodeRefusal(frame []byte) (*Refusal, error) {
 	return r, nil
 }
 
-// ReadRequest asks for a read that writes nothing to the log (C3). The node answers once it has
-// executed MinIndex, or with what it has when that takes too long. The link says who asks.
+// ReadRequest asks for reads that write nothing to the log (C3), all of one state. The node answers
+// once it has executed MinIndex, or with what it has when that takes too long. The link says who
+// asks.
 type ReadRequest struct {
 	Nonce    Digest // fresh: it makes an old answer useless
 	MinIndex Index
-	Query    []byte
+	Queries  [][]byte // 1 to MaxRequestOps, each of at most MaxOpBytes
 }
 
 // Encode returns the frame.
 func (r *ReadRequest) Encode() []byte {
 	b := append([]byte{FrameRead}, r.Nonce[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(r.MinIndex))
-	return append(b, r.Query...)
+	return appendByteLists(b, r.Queries)
 }
 
 // DecodeReadRequest reads what ReadRequest.Encode wrote. The result refers to frame.
@@ -239,49 +249,57 @@ func DecodeReadRequest(frame []byte) (*ReadRequest, error) {
 	r := &ReadRequest{}
 	s, ok := body(frame, FrameRead)
 	if !ok || !s.CopyBytes(r.Nonce[:]) || !s.ReadUint64((*uint64)(&r.MinIndex)) ||
-		len(s) > MaxOpBytes {
+		!readByteLists(&s, &r.Queries) || !s.Empty() || len(r.Queries) == 0 {
 		return nil, ErrClientMessage
 	}
-	r.Query = s
+	for _, q := range r.Queries {
+		if len(q) > MaxOpBytes {
+			return nil, ErrClientMessage
+		}
+	}
 	return r, nil
 }
 
 // ReadReply is one node's signed answer to a ReadRequest: its lock with the certificate, the
-// configuration it goes by, how far it has executed, and the result there.
+// configuration it goes by, how far it has executed, and the results there.
 type ReadReply struct {
 	Nonce         Digest
 	Lock          Lock
 	LockQC        *quorumcert.QC // nil for the genesis lock
 	Configuration Index
 	Executed      Index
-	Result        []byte
-	Signer        NodeID
-	Sig           crypto.Signature
+	// Results are those of the first queries: as many as fit into MaxResultBytes, and at least one.
+	Results [][]byte
+	Signer  NodeID
+	Sig     crypto.Signature
 }
 
 // statement returns what is signed; the certificate needs no signature of the node's.
-func (r *ReadReply) statement(cluster Digest, query []byte) []byte {
-	asked := crypto.Hash(crypto.DomainRead, query)
-	result := crypto.Hash(crypto.DomainRead, r.Result)
+func (r *ReadReply) statement(cluster Digest, queries [][]byte) []byte {
+	asked := crypto.Hash(crypto.DomainRead, queries...)
+	results := crypto.Hash(crypto.DomainRead, r.Results...)
 	b := append([]byte(nil), cluster[:]...)
 	b = r.Lock.AppendTo(append(append(b, r.Nonce[:]...), asked[:]...))
 	b = binary.BigEndian.AppendUint64(b, uint64(r.Configuration))
 	b = binary.BigEndian.AppendUint64(b, uint64(r.Executed))
-	return append(b, result[:]...)
+	return append(b, results[:]...)
 }
 
-// Sign sets signer and signature of the answer to query.
-func (r *ReadReply) Sign(s crypto.Signer, cluster Digest, query []byte) {
+// Sign sets signer and signature of the answer to queries.
+func (r *ReadReply) Sign(s crypto.Signer, cluster Digest, queries [][]byte) {
 	r.Signer = s.ID()
-	r.Sig = s.Sign(crypto.DomainReadReply, r.statement(cluster, query))
+	r.Sig = s.Sign(crypto.DomainReadReply, r.statement(cluster, queries))
 }
 
-// Verify says whether the signature over query's answer is the signer's and the lock is certified.
-func (r *ReadReply) Verify(cluster Digest, cs *quorumcert.Configurations, query []byte) error {
+// Verify says whether the signature over the queries' answer is the signer's and the lock is
+// certified.
+func (r *ReadReply) Verify(
+	cluster Digest, cs *quorumcert.Configurations, queries [][]byte,
+) error {
 	if err := r.VerifyLock(cluster, cs); err != nil {
 		return err
 	}
-	return r.VerifyStatement(cluster, cs, query)
+	return r.VerifyStatement(cluster, cs, queries)
 }
 
 // VerifyLock is the part of Verify that judges the lock by its certificate. Many answers carry the
@@ -299,10 +317,11 @@ func (r *ReadReply) VerifyLock(cluster Digest, cs *quorumcert.Configurations) er
 
 // VerifyStatement is the part of Verify that judges the signature.
 func (r *ReadReply) VerifyStatement(
-	cluster Digest, cs *quorumcert.Configurations, query []byte,
+	cluster Digest, cs *quorumcert.Configurations, queries [][]byte,
 ) error {
 	ring := cs.Latest().Keyring()
-	if ring.Verify(r.Signer, crypto.DomainReadReply, r.statement(cluster, query), r.Sig) != nil {
+	if len(r.Results) > len(queries) ||
+		ring.Verify(r.Signer, crypto.DomainReadReply, r.statement(cluster, queries), r.Sig) != nil {
 		return ErrClientMessage
 	}
 	return nil
@@ -315,7 +334,7 @@ func (r *ReadReply) Encode() []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(r.Configuration))
 	b = binary.BigEndian.AppendUint64(b, uint64(r.Executed))
 	b = append(append(b, byte(r.Signer)), r.Sig[:]...)
-	return append(b, r.Result...)
+	return appendByteLists(b, r.Results)
 }
 
 // DecodeReadReply reads what ReadReply.Encode wrote. The result refers to frame.
@@ -330,10 +349,10 @@ func DecodeReadReply(frame []byte) (*ReadReply, error) {
 	s = d.s
 	if d.drop != Accepted || !s.ReadUint64((*uint64)(&r.Configuration)) ||
 		!s.ReadUint64((*uint64)(&r.Executed)) || !s.ReadUint8((*uint8)(&r.Signer)) ||
-		!s.CopyBytes(r.Sig[:]) || len(s) > MaxResultBytes {
+		!s.CopyBytes(r.Sig[:]) || !readByteLists(&s, &r.Results) || !s.Empty() ||
+		len(r.Results) == 0 || ByteLen(r.Results) > MaxResultBytes {
 		return nil, ErrClientMessage
 	}
-	r.Result = s
 	return r, nil
 }
 

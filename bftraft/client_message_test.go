@@ -11,7 +11,7 @@ import (
 	"tangaroa/quorumcert"
 )
 
-var wireQuery = []byte("what is it?")
+var wireQueries = [][]byte{[]byte("what is it?"), {}, []byte("and this?")}
 
 // clientFrames returns one honest frame of each kind between client and node.
 func (c *wireCluster) clientFrames() map[byte][]byte {
@@ -32,8 +32,9 @@ func (c *wireCluster) clientFrames() map[byte][]byte {
 	}
 	reply.Sig = quorumcert.Sign(c.signer(2), reply.Reply)
 	lock, qc := c.base()
-	read := &ReadReply{Nonce: Digest{7}, Lock: lock, LockQC: qc, Executed: 9, Result: []byte("it")}
-	read.Sign(c.signer(3), c.id, wireQuery)
+	read := &ReadReply{Nonce: Digest{7}, Lock: lock, LockQC: qc, Executed: 9,
+		Results: [][]byte{[]byte("it"), {}}}
+	read.Sign(c.signer(3), c.id, wireQueries)
 	status := &NodeStatus{
 		Term: 3, Leader: 2, Lock: lock, Tip: c.b3.End(), Commit: c.b1.End(), Executed: 1,
 		Suspects: CauseSilence, Faulty: 4, Accuses: 1, Behind: 2, Silent: 8, State: Digest{5},
@@ -41,7 +42,7 @@ func (c *wireCluster) clientFrames() map[byte][]byte {
 	return map[byte][]byte{
 		FrameReply:       reply.Encode(),
 		FrameRefusal:     (&Refusal{Session: 1, Sequence: 2, Code: RefusedBusy, Executed: 3}).Encode(),
-		FrameRead:        (&ReadRequest{Nonce: Digest{7}, MinIndex: 4, Query: wireQuery}).Encode(),
+		FrameRead:        (&ReadRequest{Nonce: Digest{7}, MinIndex: 4, Queries: wireQueries}).Encode(),
 		FrameReadReply:   read.Encode(),
 		FrameStatusReply: SignNodeStatus(c.signer(4), c.id, status),
 		FrameEvidenceReply: EncodeConvictions([]Conviction{
@@ -80,7 +81,7 @@ func (c *wireCluster) judge(frame []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		return r.Encode(), r.Verify(c.id, cs, wireQuery)
+		return r.Encode(), r.Verify(c.id, cs, wireQueries)
 	case FrameStatusReply:
 		m, err := DecodeNodeStatus(frame, c.id, cs)
 		if err != nil {
@@ -139,10 +140,52 @@ func TestReadReplyAnswersItsOwnQueryOnly(t *testing.T) {
 	r, err := DecodeReadReply(c.clientFrames()[FrameReadReply])
 	require.NoError(t, err)
 	cs := c.gate.Configurations()
-	require.NoError(t, r.Verify(c.id, cs, wireQuery))
-	require.Error(t, r.Verify(c.id, cs, []byte("something else")))
+	require.NoError(t, r.Verify(c.id, cs, wireQueries))
+	require.Error(t, r.Verify(c.id, cs, [][]byte{[]byte("something else"), wireQueries[1]}))
+	require.Error(t, r.Verify(c.id, cs, wireQueries[:2]))
+	require.Error(t, r.Verify(c.id, cs, append(wireQueries[:3:3], nil)))
+	short := *r
+	short.Results = r.Results[:1]
+	require.Error(t, short.Verify(c.id, cs, wireQueries), "all results are signed")
+	short.Sign(c.signer(3), c.id, wireQueries)
+	require.NoError(t, short.Verify(c.id, cs, wireQueries), "fewer than queries are an answer")
+	long := *r
+	long.Results = append(wireQueries[:3:3], []byte("for what?"))
+	long.Sign(c.signer(3), c.id, wireQueries)
+	require.Error(t, long.Verify(c.id, cs, wireQueries), "more than queries are none")
 	r.LockQC = nil
-	require.Error(t, r.Verify(c.id, cs, wireQuery), "a lock without its certificate")
+	require.Error(t, r.Verify(c.id, cs, wireQueries), "a lock without its certificate")
+}
+
+func TestReadFramesKeepTheirLimits(t *testing.T) {
+	for name, k := range map[string]struct {
+		queries [][]byte
+		fits    bool
+	}{
+		"none": {nil, false}, "an empty one": {sized(0), true},
+		"the largest": {sized(MaxOpBytes, 1), true}, "too large": {sized(1, MaxOpBytes+1), false},
+		"the most": {make([][]byte, MaxRequestOps), true},
+		"too many": {make([][]byte, MaxRequestOps+1), false},
+	} {
+		r, err := DecodeReadRequest((&ReadRequest{Queries: k.queries}).Encode())
+		require.Equal(t, k.fits, err == nil, name)
+		if k.fits {
+			require.Len(t, r.Queries, len(k.queries), name)
+		}
+	}
+	c := newWireCluster(t)
+	lock, qc := c.base()
+	for name, k := range map[string]struct {
+		results [][]byte
+		fits    bool
+	}{
+		"none": {nil, false}, "an empty one": {sized(0), true},
+		"all there is room for": {sized(MaxResultBytes-1, 1), true},
+		"too much":              {sized(MaxResultBytes, 1), false},
+	} {
+		_, err := DecodeReadReply((&ReadReply{Lock: lock, LockQC: qc, Results: k.results}).Encode())
+		require.Equal(t, k.fits, err == nil, name)
+	}
 }
 
 // FuzzClientFrames: make fuzz runs it for longer.

@@ -18,7 +18,7 @@ var reader = Attack{
 			r.ops++
 			read := &bftraft.ReadRequest{
 				Nonce: r.nonce(), MinIndex: bftraft.Index(r.random.Next() % math.MaxInt64),
-				Query: r.Query(r.ops),
+				Queries: [][]byte{r.Query(r.ops)},
 			}
 			r.tell(r.Voters, read.Encode())
 		}

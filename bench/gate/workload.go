@@ -154,7 +154,7 @@ func (r *run) read() error {
 		return err
 	}
 	for i := range r.Requests {
-		q := bftraft.ReadRequest{Query: query}
+		q := bftraft.ReadRequest{Queries: [][]byte{query}}
 		binary.BigEndian.PutUint64(q.Nonce[:], uint64(i+1))
 		frame := q.Encode()
 		answered := len(r.answers)

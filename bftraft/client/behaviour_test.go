@@ -85,7 +85,7 @@ func TestLiarAmongThoseThatDecideAReadIsReported(t *testing.T) {
 		s.put("k", "v")
 		s.pass(100 * time.Millisecond)
 		s.node(3).stopsHearing()
-		s.node(4).bendReads(query, func(r *bftraft.ReadReply) { r.Result = []byte("lie") })
+		s.node(4).bendReads(query, func(r *bftraft.ReadReply) { r.Results[0] = []byte("lie") })
 		require.Equal(t, "v", s.read("k"))
 		require.Equal(t, []Dissent{{Node: 4, Kind: DissentRead}}, s.dissents())
 		require.Equal(t, uint64(1), s.client.Stats().Nodes[3].Dissents)
@@ -99,8 +99,8 @@ func TestProvenLockVouchesForNoOther(t *testing.T) {
 		query, qc, signer := get(t, "k"), s.certify(1, 1), s.node(4).signer
 		shows := func(lock bftraft.Lock, qc *quorumcert.QC) bool {
 			r := &bftraft.ReadReply{Lock: lock, LockQC: qc}
-			r.Sign(signer, s.id, query)
-			return s.client.judges.read(4, r, query)
+			r.Sign(signer, s.id, [][]byte{query})
+			return s.client.judges.read(4, r, [][]byte{query})
 		}
 		bent := func(change func(*quorumcert.QC)) *quorumcert.QC {
 			c := *qc
@@ -118,9 +118,9 @@ func TestProvenLockVouchesForNoOther(t *testing.T) {
 			require.False(t, shows(higher.Lock, qc))
 			require.False(t, shows(qc.Lock, nil))
 			r := &bftraft.ReadReply{Lock: qc.Lock, LockQC: qc}
-			r.Sign(s.node(3).signer, s.id, query)
+			r.Sign(s.node(3).signer, s.id, [][]byte{query})
 			r.Signer = 4
-			require.False(t, s.client.judges.read(4, r, query), "another's signature")
+			require.False(t, s.client.judges.read(4, r, [][]byte{query}), "another's signature")
 		}
 		another := s.certify(1, 2)
 		require.True(t, shows(another.Lock, another))

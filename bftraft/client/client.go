@@ -29,6 +29,7 @@ type Client struct {
 	cancel  context.CancelFunc
 	stopped chan struct{} // closed when the goroutine has ended
 	closing sync.Once
+	readers sync.WaitGroup
 
 	mu         sync.Mutex
 	closed     bool
@@ -43,7 +44,9 @@ type Client struct {
 	asked      time.Time // when all were last asked for their status
 	probed     time.Time // when all nodes were last shown what is under way
 	settled    [rememberedTallies]*Tally
-	oldest     int // place in settled to be taken next
+	oldest     int     // place in settled to be taken next
+	calls      []*call // linearizable reads that wait to be asked
+	asking     int     // questions with such reads under way
 	reads      map[bftraft.Digest]*reading
 	statuses   []*survey
 	proofs     []*proofs
@@ -116,8 +119,12 @@ func (c *Client) Close() error {
 				f.fail(f.unknown(ErrClosed))
 			}
 		}
-		c.queue, c.flights = nil, nil
+		for _, l := range c.calls {
+			l.end(ReadResult{}, ErrClosed)
+		}
+		c.queue, c.flights, c.calls = nil, nil, nil
 		c.mu.Unlock()
+		c.readers.Wait()
 		err = c.link.Close()
 	})
 	return err

@@ -33,7 +33,8 @@ type Config struct {
 
 	// Window is the greatest number of requests that await their result, 1 to 32.
 	Window int
-	// BundleOps and BundleBytes bound the operations under one signature.
+	// BundleOps and BundleBytes bound the operations under one signature, and the queries of one
+	// question.
 	BundleOps   int
 	BundleBytes int
 	// QueueOps and QueueBytes bound the operations that wait to be sent.

@@ -70,6 +70,7 @@ type node struct {
 	// convicted are the proofs that it shows.
 	convicted []bftraft.Conviction
 	lag       bool // it does not execute what is ordered
+	room      int  // how many results fit into an answer to reads; 0 for all
 	// bend changes a frame that leaves, or drops it (nil). It may sign as the node.
 	bend func(frame []byte) [][]byte
 	deaf bool
@@ -316,12 +317,16 @@ func hashAt(i bftraft.Index) bftraft.Digest {
 func (n *node) answer(req *bftraft.ReadRequest) *bftraft.ReadReply {
 	r := &bftraft.ReadReply{
 		Nonce: req.Nonce, Lock: quorumcert.Lock{Hash: n.c.id}, Executed: n.executed,
-		Result: n.machine.Query(req.Query),
+	}
+	for _, q := range req.Queries {
+		if n.room == 0 || len(r.Results) < n.room {
+			r.Results = append(r.Results, n.machine.Query(q))
+		}
 	}
 	if qc := n.c.lock(); qc != nil {
 		r.Lock, r.LockQC = qc.Lock, qc
 	}
-	r.Sign(n.signer, n.c.id, req.Query)
+	r.Sign(n.signer, n.c.id, req.Queries)
 	return r
 }
 

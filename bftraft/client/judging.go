@@ -81,9 +81,11 @@ func (j *judges) reply(from bftraft.NodeID, r *bftraft.BlockReply) bool {
 	return of.judge.Verify(r)
 }
 
-func (j *judges) read(from bftraft.NodeID, r *bftraft.ReadReply, query []byte) bool {
+func (j *judges) read(
+	from bftraft.NodeID, r *bftraft.ReadReply, queries [][]byte,
+) bool {
 	of := &j.reads[from]
 	of.mu.Lock()
 	defer of.mu.Unlock()
-	return of.judge.Verify(r, query)
+	return of.judge.Verify(r, queries)
 }

@@ -148,7 +148,7 @@ func TestWhoOwesAnAnswer(t *testing.T) {
 	w := &wire{}
 	c := &Client{link: w}
 	all := quorumcert.SetOf(1, 2, 3, 4)
-	r := &reading{Question: judge.Question{Tally: newReadTally(t, 4)}, asks: all}
+	r := &reading{Question: judge.Linearizable(configOf(t, 4), nil), asks: all}
 	c.ask(r, quorumcert.SetOf(1, 2))
 	require.Equal(t, []bftraft.NodeID{1, 2}, w.sent)
 	require.Equal(t, all, r.asks, "all but those that have answered")
@@ -210,7 +210,7 @@ func TestReadThatCannotAgreeIsAskedAnewAtOnce(t *testing.T) {
 	play(t, 4, nil, func(s *scene) {
 		query := get(t, "k")
 		for i, node := range s.nodes {
-			node.bendReads(query, func(r *bftraft.ReadReply) { r.Result = []byte{byte(i)} })
+			node.bendReads(query, func(r *bftraft.ReadReply) { r.Results[0] = []byte{byte(i)} })
 		}
 		began := time.Now()
 		_, err := s.client.Read(s.within(time.Minute), query)

@@ -21,7 +21,7 @@ func (n *node) bendReads(query []byte, bend func(r *bftraft.ReadReply)) {
 			return [][]byte{frame}
 		}
 		bend(r)
-		r.Sign(n.signer, n.c.id, query)
+		r.Sign(n.signer, n.c.id, [][]byte{query})
 		return [][]byte{r.Encode()}
 	})
 }
@@ -40,7 +40,7 @@ func TestStaleAnswersOfFLiarsAreNotAccepted(t *testing.T) {
 		s.put("k", "new")
 		// The liar is first to answer, claims to be up to date, and hides its lock.
 		s.node(1).bendReads(query, func(r *bftraft.ReadReply) {
-			r.Result, r.Executed = old, r.Executed+5
+			r.Results[0], r.Executed = old, r.Executed+5
 			r.Lock, r.LockQC = quorumcert.Lock{Hash: s.id}, nil
 		})
 		for range 20 {
@@ -55,9 +55,9 @@ func TestStaleAnswersOfFPlusOneLiarsAreAccepted(t *testing.T) {
 		old := stale(s, query)
 		s.put("k", "new")
 		for id := 1; id <= 2; id++ {
-			s.node(id).bendReads(query, func(r *bftraft.ReadReply) { r.Result = old })
+			s.node(id).bendReads(query, func(r *bftraft.ReadReply) { r.Results[0] = old })
 		}
-		s.node(3).bendReads(query, func(r *bftraft.ReadReply) { r.Result = []byte("third") })
+		s.node(3).bendReads(query, func(r *bftraft.ReadReply) { r.Results[0] = []byte("third") })
 		s.node(4).bends(func([]byte) [][]byte { return nil })
 		require.Equal(t, "", s.read("k"))
 	})
@@ -98,7 +98,7 @@ func TestReadThatNeverAgreesIsUnsettled(t *testing.T) {
 		var n atomic.Int64
 		for _, node := range s.nodes {
 			node.bendReads(query, func(r *bftraft.ReadReply) {
-				r.Result = fmt.Append(nil, n.Add(1))
+				r.Results[0] = fmt.Append(nil, n.Add(1))
 				r.Executed += bftraft.Index(n.Load())
 			})
 		}
@@ -122,7 +122,7 @@ func TestLyingAboutTheSameStateIsNamed(t *testing.T) {
 		query := get(t, "k")
 		s.put("k", "v")
 		s.pass(100 * time.Millisecond)
-		s.node(4).bendReads(query, func(r *bftraft.ReadReply) { r.Result = []byte("lie") })
+		s.node(4).bendReads(query, func(r *bftraft.ReadReply) { r.Results[0] = []byte("lie") })
 		for range 50 {
 			require.Equal(t, "v", s.read("k"))
 		}
@@ -135,8 +135,8 @@ func TestLyingAboutTheSameStateIsNamed(t *testing.T) {
 func TestReadAnswersThatDoNotVerifyAreNotCounted(t *testing.T) {
 	other := get(t, "other")
 	for name, bend := range map[string]func(n *node, r *bftraft.ReadReply){
-		"result": func(_ *node, r *bftraft.ReadReply) { r.Result = []byte("lie") },
-		"query":  func(n *node, r *bftraft.ReadReply) { r.Sign(n.signer, n.c.id, other) },
+		"result": func(_ *node, r *bftraft.ReadReply) { r.Results[0] = []byte("lie") },
+		"query":  func(n *node, r *bftraft.ReadReply) { r.Sign(n.signer, n.c.id, [][]byte{other}) },
 		"lock":   func(_ *node, r *bftraft.ReadReply) { r.Lock.Index-- },
 		"signer": func(_ *node, r *bftraft.ReadReply) { r.Signer = r.Signer%4 + 1 },
 		"qc":     func(_ *node, r *bftraft.ReadReply) { r.LockQC.Sigs[0][1] ^= 1 },
@@ -170,7 +170,7 @@ func TestNodeCannotAnswerForAnother(t *testing.T) {
 			if err != nil {
 				return [][]byte{frame}
 			}
-			r.Sign(s.node(3).signer, s.id, query)
+			r.Sign(s.node(3).signer, s.id, [][]byte{query})
 			return [][]byte{r.Encode()}
 		})
 		_, err := s.client.ReadFrom(s.within(time.Second), 2, 0, query)

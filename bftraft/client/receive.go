@@ -211,11 +211,11 @@ func (c *Client) takeReadReply(from bftraft.NodeID, frame []byte) bool {
 	if err != nil {
 		return false
 	}
-	query, ok := c.queryOf(r.Nonce)
+	queries, ok := c.queriesOf(r.Nonce)
 	if !ok {
 		return true // nobody waits for it any more
 	}
-	if !c.judges.read(from, r, query) {
+	if !c.judges.read(from, r, queries) {
 		return false
 	}
 	c.mu.Lock()
@@ -229,14 +229,14 @@ func (c *Client) takeReadReply(from bftraft.NodeID, frame []byte) bool {
 	return true
 }
 
-func (c *Client) queryOf(nonce bftraft.Digest) ([]byte, bool) {
+func (c *Client) queriesOf(nonce bftraft.Digest) ([][]byte, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.reads[nonce]
 	if r == nil {
 		return nil, false
 	}
-	return r.Query, true
+	return r.Queries, true
 }
 
 // NodeStats is what one node has said.

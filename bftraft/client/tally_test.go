@@ -156,15 +156,21 @@ func TestJudgeRemembersOnlyWhatWasValid(t *testing.T) {
 
 func readReply(id bftraft.NodeID, lock, executed bftraft.Index, result string) *bftraft.ReadReply {
 	return &bftraft.ReadReply{
-		Signer: id, Lock: quorumcert.Lock{Index: lock}, Executed: executed, Result: []byte(result),
+		Signer: id, Lock: quorumcert.Lock{Index: lock}, Executed: executed,
+		Results: [][]byte{[]byte(result)},
 	}
 }
 
 func newReadTally(t *testing.T, size int) *ReadTally {
 	t.Helper()
+	return NewReadTally(configOf(t, size))
+}
+
+func configOf(t *testing.T, size int) *quorumcert.Configuration {
+	t.Helper()
 	cfg, err := testGenesis(size).Configuration(crypto.ZIP215())
 	require.NoError(t, err)
-	return NewReadTally(cfg)
+	return cfg
 }
 
 func TestReadIndexIsTheGreatestLockOfAQuorum(t *testing.T) {

@@ -130,10 +130,12 @@ func TestClientIsAnsweredOverItsConnection(t *testing.T) {
 			require.NoError(t, err)
 		}
 
-		read := &bftraft.ReadRequest{Nonce: crypto.Digest{5}, MinIndex: 1, Query: []byte("q")}
+		read := &bftraft.ReadRequest{
+			Nonce: crypto.Digest{5}, MinIndex: 1, Queries: [][]byte{[]byte("q")},
+		}
 		answer, err := bftraft.DecodeReadReply(nodes[2].fromClient(replies, read.Encode()))
 		require.NoError(t, err)
-		require.NoError(t, answer.Verify(cluster, configs, read.Query))
+		require.NoError(t, answer.Verify(cluster, configs, read.Queries))
 		require.EqualValues(t, 1, answer.Executed)
 
 		status, err := bftraft.DecodeNodeStatus(

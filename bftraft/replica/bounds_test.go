@@ -202,7 +202,7 @@ func TestReadWaitsForItsIndexAndNoLongerThanItsTime(t *testing.T) {
 		least   bftraft.Index
 		answers int
 	}{{0, 1}, {5, 2}, {6, 2}, {7, 2}} {
-		r.Read(ClientID{}, &bftraft.ReadRequest{MinIndex: c.least, Query: size(1)})
+		r.Read(ClientID{}, &bftraft.ReadRequest{MinIndex: c.least, Queries: [][]byte{size(1)}})
 		require.Len(t, out.frames, c.answers, "least %d", c.least)
 	}
 	r.executed.Index = 6
@@ -219,7 +219,7 @@ func TestReadWaitsForItsIndexAndNoLongerThanItsTime(t *testing.T) {
 
 func TestReadsThatWaitAreBounded(t *testing.T) {
 	r, out := newReader(t)
-	later := &bftraft.ReadRequest{MinIndex: 9, Query: size(1)}
+	later := &bftraft.ReadRequest{MinIndex: 9, Queries: [][]byte{size(1)}}
 	for client := range maxWaitingReads/maxWaitingReadsPerClient + 1 {
 		before := len(out.frames)
 		id := ClientID{Key: crypto.PublicKey{byte(client), byte(client >> 8)}}
@@ -239,14 +239,38 @@ func TestReadsThatWaitAreBounded(t *testing.T) {
 func TestAnswerToAReadIsEmptyWhenItIsTooLarge(t *testing.T) {
 	r, out := newReader(t)
 	for _, n := range []int{0, 1, bftraft.MaxResultBytes, bftraft.MaxResultBytes + 1} {
-		r.Read(ClientID{}, &bftraft.ReadRequest{Query: size(n)})
+		r.Read(ClientID{}, &bftraft.ReadRequest{Queries: [][]byte{size(n)}})
 		reply, err := bftraft.DecodeReadReply(out.frames[len(out.frames)-1])
 		require.NoError(t, err)
 		want := n
 		if n > bftraft.MaxResultBytes {
 			want = 0
 		}
-		require.Len(t, reply.Result, want)
+		require.Len(t, reply.Results, 1)
+		require.Len(t, reply.Results[0], want)
+	}
+}
+
+func TestAnswerToReadsHoldsWhatFits(t *testing.T) {
+	r, out := newReader(t)
+	for _, k := range []struct{ asked, given []int }{
+		{[]int{0, 1, 2}, []int{0, 1, 2}},
+		{[]int{1, bftraft.MaxResultBytes - 1, 0}, []int{1, bftraft.MaxResultBytes - 1, 0}},
+		{[]int{1, bftraft.MaxResultBytes, 0}, []int{1}},
+		{[]int{bftraft.MaxResultBytes + 1, 5}, []int{0, 5}},
+	} {
+		var queries [][]byte
+		for _, n := range k.asked {
+			queries = append(queries, size(n))
+		}
+		r.Read(ClientID{}, &bftraft.ReadRequest{Queries: queries})
+		reply, err := bftraft.DecodeReadReply(out.frames[len(out.frames)-1])
+		require.NoError(t, err)
+		var given []int
+		for _, result := range reply.Results {
+			given = append(given, len(result))
+		}
+		require.Equal(t, k.given, given)
 	}
 }
 

@@ -70,11 +70,26 @@ func (r *Replica) answerRead(client ClientID, req *bftraft.ReadRequest) {
 	}
 	reply := &bftraft.ReadReply{
 		Nonce: req.Nonce, Lock: lock, LockQC: qc, Configuration: r.configs.Latest().Entry(),
-		Executed: executed, Result: r.cfg.Machine.Query(req.Query),
+		Executed: executed, Results: r.results(req.Queries),
 	}
-	if len(reply.Result) > bftraft.MaxResultBytes {
-		reply.Result = nil
-	}
-	reply.Sign(r.cfg.Core.Signer, r.cluster, req.Query)
+	reply.Sign(r.cfg.Core.Signer, r.cluster, req.Queries)
 	r.cfg.Transport.Reply(client, reply.Encode())
+}
+
+// results asks the state machine one query after the other, until a result does not fit into the
+// answer any more. The first result is left empty if it is too large by itself.
+func (r *Replica) results(queries [][]byte) [][]byte {
+	results := make([][]byte, 0, len(queries))
+	size := 0
+	for i, q := range queries {
+		result := r.cfg.Machine.Query(q)
+		if size += len(result); size > bftraft.MaxResultBytes {
+			if i > 0 {
+				break
+			}
+			size, result = 0, nil
+		}
+		results = append(results, result)
+	}
+	return results
 }

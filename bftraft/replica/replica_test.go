@@ -223,7 +223,7 @@ func TestC2OneSignatureAnswersAllRequestsOfABlock(t *testing.T) {
 func TestC3ReadWaitsForItsIndexButNotForEver(t *testing.T) {
 	a := newAlone(t)
 	a.submit(a.request(1, 1, "a"))
-	read := &bftraft.ReadRequest{Nonce: crypto.Digest{9}, MinIndex: 2, Query: []byte("q")}
+	read := &bftraft.ReadRequest{Nonce: crypto.Digest{9}, MinIndex: 2, Queries: [][]byte{[]byte("q")}}
 	a.out.frames = nil
 	a.r.Read(ClientID{Key: a.client.Public(), Conn: 7}, read)
 	a.r.Tick()
@@ -234,9 +234,9 @@ func TestC3ReadWaitsForItsIndexButNotForEver(t *testing.T) {
 	require.Len(t, a.out.frames, 2, "the write's reply and the read's")
 	reply, err := bftraft.DecodeReadReply(a.out.frames[1])
 	require.NoError(t, err)
-	require.NoError(t, reply.Verify(a.verifier.Cluster(), a.verifier.Configurations(), read.Query))
+	require.NoError(t, reply.Verify(a.verifier.Cluster(), a.verifier.Configurations(), read.Queries))
 	require.Equal(t, bftraft.Index(2), reply.Executed)
-	require.Equal(t, "2", string(reply.Result))
+	require.Equal(t, "2", string(reply.Results[0]))
 	read.MinIndex = 99
 	a.out.frames = nil
 	a.r.Read(ClientID{Key: a.client.Public(), Conn: 7}, read)

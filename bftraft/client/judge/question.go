@@ -5,17 +5,35 @@ import (
 	"tangaroa/quorumcert"
 )
 
-// Question is a linearizable read that waits for answers (C3).
+// Question is linearizable reads under one nonce that wait for answers (C3). Each query has its own
+// result, as if it had been asked alone.
 type Question struct {
 	// Nonce is fresh and makes the answers those of this question. It never changes.
 	Nonce bftraft.Digest
-	// Query is what the state machine is asked. It never changes.
-	Query []byte
+	// Queries are what the state machine is asked. They never change.
+	Queries [][]byte
 	// Least is what a node must have executed that is asked for the first time.
 	Least bftraft.Index
-	// Tally counts the answers; nil if the first answer is taken as it is.
-	Tally *ReadTally
-	again quorumcert.Set // nodes that were asked to catch up with the read index
+	// Tallies count the answers to each query; nil if the first answer is taken as it is.
+	Tallies []ReadTally
+	again   quorumcert.Set // nodes that were asked to catch up with the read index
+}
+
+// Linearizable returns the question for the linearizable results of queries, one or more, under a
+// configuration.
+func Linearizable(c *quorumcert.Configuration, queries ...[]byte) Question {
+	q := Question{Queries: queries, Tallies: make([]ReadTally, len(queries))}
+	for i := range q.Tallies {
+		q.Tallies[i] = ReadTally{config: c, place: i}
+	}
+	return q
+}
+
+// Add counts an answer to the question in all tallies.
+func (q *Question) Add(r *bftraft.ReadReply) {
+	for i := range q.Tallies {
+		q.Tallies[i].Add(r)
+	}
 }
 
 // Outcome says what a question has come to.
@@ -31,31 +49,45 @@ const (
 
 // Frame returns the question for a node, to be answered once it has executed far enough.
 func (q *Question) Frame(id bftraft.NodeID) []byte {
-	r := bftraft.ReadRequest{Nonce: q.Nonce, MinIndex: q.Least, Query: q.Query}
+	r := bftraft.ReadRequest{Nonce: q.Nonce, MinIndex: q.Least, Queries: q.Queries}
 	if q.again.Has(id) {
-		r.MinIndex, _ = q.Tally.ReadIndex()
+		r.MinIndex, _ = q.open().ReadIndex()
 	}
 	return r.Encode()
 }
 
-// Outcome looks at what the answers have come to.
-func (q *Question) Outcome() Outcome {
-	_, _, _, ok := q.Tally.Result()
+// open returns a tally that has no result yet, if there is one. Those all have heard the same.
+func (q *Question) open() *ReadTally {
+	for i := range q.Tallies {
+		if !q.Tallies[i].settled {
+			return &q.Tallies[i]
+		}
+	}
+	return &q.Tallies[0]
+}
+
+// Outcome looks at what the answers to a query have come to.
+func (q *Question) Outcome(query int) Outcome {
+	t := &q.Tallies[query]
+	_, _, _, ok := t.Result()
 	switch {
 	case ok:
 		return Answered
-	case q.Tally.Superseded():
+	case t.Superseded():
 		return Superseded
-	case q.Tally.Exhausted():
+	case t.Exhausted():
 		return Unsettled
 	}
 	return Waiting
 }
 
+// Unheard returns the nodes that have not answered at all.
+func (q *Question) Unheard() quorumcert.Set { return q.open().Unheard() }
+
 // Behind returns the nodes that had not executed as far as the read index when they answered, each
 // once. From then on Frame asks them for no less.
 func (q *Question) Behind() quorumcert.Set {
-	behind := q.Tally.Behind() &^ q.again
+	behind := q.open().Behind() &^ q.again
 	q.again |= behind
 	return behind
 }
@@ -63,6 +95,6 @@ func (q *Question) Behind() quorumcert.Set {
 // Stuck says that the read index is known: if still nobody agrees after long, a lock may have been
 // given up, and the question should be asked anew.
 func (q *Question) Stuck() bool {
-	_, fixed := q.Tally.ReadIndex()
+	_, fixed := q.open().ReadIndex()
 	return fixed
 }

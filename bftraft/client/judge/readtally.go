@@ -12,10 +12,20 @@ import (
 type readVoice struct {
 	signer   bftraft.NodeID
 	executed bftraft.Index
+	mute     bool // its result did not fit into the answer
 	result   []byte
 }
 
-// ReadTally counts the answers to one question until a linearizable result stands (C3): the
+// voiceOf returns what an answer says about one of the queries.
+func voiceOf(r *bftraft.ReadReply, place int) readVoice {
+	v := readVoice{signer: r.Signer, executed: r.Executed, mute: place >= len(r.Results)}
+	if !v.mute {
+		v.result = r.Results[place]
+	}
+	return v
+}
+
+// ReadTally counts the answers to one query until a linearizable result stands (C3): the
 // greatest lock index of the first Q voters is the read index, and f+1 voters that have executed at
 // least that far must agree on the result.
 //
@@ -24,6 +34,7 @@ type readVoice struct {
 // f+1 that agree one is honest.
 type ReadTally struct {
 	config *quorumcert.Configuration
+	place  int            // of the query in its question
 	locks  quorumcert.Set // voters whose lock was counted: at most Q
 	index  bftraft.Index  // the greatest of them
 	voices []readVoice    // at most one for each voter
@@ -36,7 +47,7 @@ type ReadTally struct {
 	differ  quorumcert.Set // those that contradict f+1 others about one and the same state
 }
 
-// NewReadTally returns the tally of a question that is asked under a configuration.
+// NewReadTally returns the tally of a question of one query that is asked under a configuration.
 func NewReadTally(c *quorumcert.Configuration) *ReadTally { return &ReadTally{config: c} }
 
 // Add counts an answer that came over the link of its signer, has the nonce of the question, and
@@ -58,7 +69,7 @@ func (t *ReadTally) Add(r *bftraft.ReadReply) Verdict {
 			t.index = max(t.index, r.Lock.Index)
 		}
 	}
-	if !t.note(r) {
+	if !t.note(voiceOf(r, t.place)) {
 		return Repeats
 	}
 	return t.settle()
@@ -71,19 +82,22 @@ func (t *ReadTally) fixed() bool {
 }
 
 // note keeps the answer unless the node has given it before, or a newer one.
-func (t *ReadTally) note(r *bftraft.ReadReply) bool {
+func (t *ReadTally) note(said readVoice) bool {
 	for i := range t.voices {
 		v := &t.voices[i]
-		if v.signer != r.Signer {
+		if v.signer != said.signer {
 			continue
 		}
-		if v.executed >= r.Executed {
+		if v.executed >= said.executed {
 			return false
 		}
-		v.executed, v.result = r.Executed, r.Result
+		*v = said
 		return true
 	}
-	t.voices = append(t.voices, readVoice{r.Signer, r.Executed, r.Result})
+	if t.voices == nil {
+		t.voices = make([]readVoice, 0, t.config.Size().N)
+	}
+	t.voices = append(t.voices, said)
 	return true
 }
 
@@ -93,9 +107,11 @@ func (t *ReadTally) settle() Verdict {
 		return Counted
 	}
 	for _, v := range t.voices {
+		if v.mute || v.executed < t.index {
+			continue
+		}
 		same := t.vouching(v.result)
-		few := same.Len() <= t.config.Size().F && !mutant.On(mutant.M36)
-		if v.executed < t.index || few {
+		if same.Len() <= t.config.Size().F && !mutant.On(mutant.M36) {
 			continue
 		}
 		t.settled, t.result, t.same = true, v.result, same
@@ -118,7 +134,7 @@ func (t *ReadTally) settle() Verdict {
 func (t *ReadTally) vouching(result []byte) quorumcert.Set {
 	var same quorumcert.Set
 	for _, v := range t.voices {
-		if v.executed >= t.index && bytes.Equal(v.result, result) {
+		if !v.mute && v.executed >= t.index && bytes.Equal(v.result, result) {
 			same = same.With(v.signer)
 		}
 	}
@@ -134,12 +150,11 @@ func (t *ReadTally) contradicts(v readVoice) bool {
 			n++
 		}
 	}
-	return n > t.config.Size().F && !bytes.Equal(v.result, t.result)
+	return n > t.config.Size().F && !v.mute && !bytes.Equal(v.result, t.result)
 }
 
 func (t *ReadTally) late(r *bftraft.ReadReply) Verdict {
-	v := readVoice{r.Signer, r.Executed, r.Result}
-	if t.contradicts(v) {
+	if t.contradicts(voiceOf(r, t.place)) {
 		t.differ = t.differ.With(r.Signer)
 		return Dissents
 	}
@@ -193,6 +208,16 @@ func (t *ReadTally) Exhausted() bool {
 		}
 	}
 	return n >= t.config.Size().Q
+}
+
+// Crowded says that a voter had no room left for the result in its answer.
+func (t *ReadTally) Crowded() bool {
+	for _, v := range t.voices {
+		if v.mute {
+			return true
+		}
+	}
+	return false
 }
 
 // Superseded says that f+1 voters go by a newer configuration, so an honest one does.

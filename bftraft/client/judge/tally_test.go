@@ -43,11 +43,12 @@ func TestSettledTallyHoldsNoReplies(t *testing.T) {
 }
 
 func TestQuestionAsksWhoIsBehindOnceForTheReadIndex(t *testing.T) {
-	q := &Question{Least: 2, Tally: NewReadTally(configuration(t))}
+	q := Linearizable(configuration(t), []byte("q"))
+	q.Least = 2
 	answer := func(id bftraft.NodeID, lock, executed bftraft.Index, result string) {
-		q.Tally.Add(&bftraft.ReadReply{
+		q.Add(&bftraft.ReadReply{
 			Signer: id, Lock: quorumcert.Lock{Index: lock}, Executed: executed,
-			Result: []byte(result),
+			Results: [][]byte{[]byte(result)},
 		})
 	}
 	asks := func(id bftraft.NodeID) bftraft.Index {
@@ -59,7 +60,7 @@ func TestQuestionAsksWhoIsBehindOnceForTheReadIndex(t *testing.T) {
 	answer(2, 4, 4, "b")
 	require.Zero(t, q.Behind())
 	require.False(t, q.Stuck())
-	require.Equal(t, Waiting, q.Outcome())
+	require.Equal(t, Waiting, q.Outcome(0))
 	answer(3, 7, 7, "c")
 	require.True(t, q.Stuck(), "the read index is known")
 	require.Equal(t, quorumcert.SetOf(1, 2), q.Behind())
@@ -67,17 +68,65 @@ func TestQuestionAsksWhoIsBehindOnceForTheReadIndex(t *testing.T) {
 	require.Equal(t, bftraft.Index(7), asks(1))
 	require.Equal(t, bftraft.Index(2), asks(3))
 	answer(1, 7, 7, "d")
-	require.Equal(t, Waiting, q.Outcome())
+	require.Equal(t, Waiting, q.Outcome(0))
 	answer(2, 7, 8, "e")
-	require.Equal(t, Unsettled, q.Outcome())
+	require.Equal(t, Unsettled, q.Outcome(0))
 	answer(4, 7, 8, "e")
-	require.Equal(t, Answered, q.Outcome())
+	require.Equal(t, Answered, q.Outcome(0))
 }
 
 func TestQuestionIsSupersededByAnHonestWord(t *testing.T) {
-	q := &Question{Tally: NewReadTally(configuration(t))}
-	q.Tally.Add(&bftraft.ReadReply{Signer: 1, Configuration: 9})
-	require.Equal(t, Waiting, q.Outcome())
-	q.Tally.Add(&bftraft.ReadReply{Signer: 2, Configuration: 9})
-	require.Equal(t, Superseded, q.Outcome())
+	q := Linearizable(configuration(t), []byte("q"))
+	q.Add(&bftraft.ReadReply{Signer: 1, Configuration: 9})
+	require.Equal(t, Waiting, q.Outcome(0))
+	q.Add(&bftraft.ReadReply{Signer: 2, Configuration: 9})
+	require.Equal(t, Superseded, q.Outcome(0))
+}
+
+func TestEachQueryOfAQuestionHasItsOwnResult(t *testing.T) {
+	q := Linearizable(configuration(t), []byte("p"), []byte("q"))
+	answer := func(id bftraft.NodeID, executed bftraft.Index, results ...string) {
+		r := &bftraft.ReadReply{
+			Signer: id, Lock: quorumcert.Lock{Index: 7}, Executed: executed,
+		}
+		for _, result := range results {
+			r.Results = append(r.Results, []byte(result))
+		}
+		q.Add(r)
+	}
+	answer(1, 7, "p", "a")
+	answer(2, 7, "p", "b")
+	answer(3, 5, "p", "c")
+	require.Equal(t, Answered, q.Outcome(0))
+	require.Equal(t, Waiting, q.Outcome(1))
+	require.Equal(t, quorumcert.SetOf(3), q.Behind(), "for the second query")
+	require.Equal(t, quorumcert.SetOf(4), q.Unheard())
+	answer(4, 6, "p", "b")
+	require.Zero(t, q.Unheard(), "though the first query has its result")
+	require.Equal(t, quorumcert.SetOf(4), q.Behind())
+	answer(3, 7, "p")
+	require.Equal(t, Unsettled, q.Outcome(1))
+	require.True(t, q.Tallies[1].Crowded(), "there was no room for the second result")
+	require.False(t, q.Tallies[0].Crowded())
+	answer(4, 8, "p", "b")
+	require.Equal(t, Answered, q.Outcome(1))
+	value, at, by, _ := q.Tallies[1].Result()
+	require.Equal(t, "b", string(value))
+	require.Equal(t, bftraft.Index(8), at)
+	require.Equal(t, quorumcert.SetOf(2, 4), by)
+}
+
+func TestNoResultIsNotAnEmptyResult(t *testing.T) {
+	q := Linearizable(configuration(t), []byte("p"), []byte("q"))
+	for id := bftraft.NodeID(1); id <= 2; id++ {
+		q.Add(&bftraft.ReadReply{Signer: id, Results: [][]byte{{1}, {}}})
+	}
+	q.Add(&bftraft.ReadReply{Signer: 3, Results: [][]byte{{1}}})
+	require.Equal(t, Answered, q.Outcome(1))
+	value, _, by, _ := q.Tallies[1].Result()
+	require.Empty(t, value)
+	require.Equal(t, quorumcert.SetOf(1, 2), by, "the third vouches for nothing")
+	require.Zero(t, q.Tallies[1].Dissenters(), "and contradicts nothing")
+	q.Add(&bftraft.ReadReply{Signer: 4, Results: [][]byte{{1}}})
+	require.Zero(t, q.Tallies[1].Dissenters())
 }

@@ -76,9 +76,9 @@ func NewReads(
 
 // Verify says whether the answer to a read is the word of the node, over whose link it came, and
 // its lock is proven.
-func (j *Reads) Verify(r *bftraft.ReadReply, query []byte) bool {
+func (j *Reads) Verify(r *bftraft.ReadReply, queries [][]byte) bool {
 	return r.Signer == j.node && j.provesLock(r) &&
-		r.VerifyStatement(j.cluster, j.configs, query) == nil
+		r.VerifyStatement(j.cluster, j.configs, queries) == nil
 }
 
 func (j *Reads) provesLock(r *bftraft.ReadReply) bool {
