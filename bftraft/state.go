@@ -71,3 +71,6 @@ func (c *Core) Commit() Position { return c.commit }
 // Timeout returns the election timeout in ticks with the present back-off, without jitter; what is
 // timed by the replica (E5) grows along with it (E6).
 func (c *Core) Timeout() uint64 { return c.timeout() }
+
+// Vote returns the vote given in the current term, and to nobody if there is none.
+func (c *Core) Vote() VoteRecord { return c.vote }
