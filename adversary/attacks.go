@@ -4,5 +4,6 @@ package adversary
 var attacks = []Attack{
 	ackLiar, amnesiac, badRequest, bareQuorum, behind, clinging, drag, earlyCommit, equivocate,
 	falseReply, fetchStorm, flood, forger, framer, garbage, hiddenLock, hog, idleBoss, impostor,
-	leaky, replay, silent, slow, starve, suspectSpam, termInflation, twins, voteAll, voteStorm,
+	leaky, replay, silent, slow, starve, suspectSpam, termInflation, twins, veiled, voteAll,
+	voteStorm,
 }

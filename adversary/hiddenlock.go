@@ -1,10 +1,11 @@
 // HiddenLock keeps its lock to itself: as candidate it asks for votes with the genesis lock, or,
 // elected, it proposes a block that follows the genesis, as if nothing had been certified since:
 // alone, or behind a good block in one message, as if it followed that (gap), or, where something
-// is certified that nobody has committed, what follows the last commit (fork). A protocol that does
-// not bind a leader to the certificates of its voters lets it replace what is committed. Voters
-// with a lock refuse the candidate (Drop lower_lock), followers the proposal (Drop conflict,
-// bad_base or broken_chain).
+// is certified that nobody has committed, what follows the last commit (fork). Or its first
+// proposal in a term names a position below the base of its election, which everybody holds
+// (newcomer). A protocol that does not bind a leader to the certificates of its voters lets it
+// replace what is committed. Voters with a lock refuse the candidate (Drop lower_lock), followers
+// the proposal (Drop conflict, bad_base or broken_chain).
 
 package adversary
 
@@ -21,13 +22,22 @@ var hiddenLock = Attack{
 		bftraft.BrokenChain,
 	},
 	Options: []Option{word("as", "when it does so, and behind what",
-		"leader", "candidate", "gap", "fork")},
+		"leader", "candidate", "gap", "fork", "newcomer")},
 	make: func(v *values) Behaviour { return &hiding{as: v.word("as")} },
 }
 
 type hiding struct {
 	Honest
-	as string
+	as     string
+	term   bftraft.Term        // in which it was last elected
+	commit [2]bftraft.Position // its newest committed position, and the one before
+}
+
+// Tick notes what is committed.
+func (h *hiding) Tick(e *Env) {
+	if at := e.Core.Commit(); at != h.commit[0] {
+		h.commit = [2]bftraft.Position{at, h.commit[0]}
+	}
 }
 
 func (h *hiding) Outbound(e *Env, honest []bftraft.Outbound) []bftraft.Outbound {
@@ -44,6 +54,9 @@ func (h *hiding) Outbound(e *Env, honest []bftraft.Outbound) []bftraft.Outbound 
 			if len(msg.Blocks) > 0 && msg.Blocks[0].First() > 1 {
 				m.Msg = h.proposal(e, msg)
 			}
+			if h.as == "newcomer" && msg.Election != nil && msg.Ack.Term > h.term {
+				m.Msg = h.below(e, msg)
+			}
 		}
 		out = append(out, m)
 	}
@@ -54,7 +67,7 @@ func (h *hiding) Outbound(e *Env, honest []bftraft.Outbound) []bftraft.Outbound 
 func (h *hiding) proposal(e *Env, m *bftraft.AppendEntries) bftraft.Message {
 	after, before := bftraft.Position{Hash: e.Cluster()}, []*bftraft.Block(nil)
 	switch h.as {
-	case "candidate":
+	case "candidate", "newcomer":
 		return m
 	case "gap":
 		before = m.Blocks
@@ -69,4 +82,19 @@ func (h *hiding) proposal(e *Env, m *bftraft.AppendEntries) bftraft.Message {
 			Cluster: e.Cluster(), Term: m.Ack.Term, Index: b.Last(), Hash: b.Hash(),
 		}),
 	}
+}
+
+// below proposes, with the election, what was committed before its base, if there is something.
+func (h *hiding) below(e *Env, m *bftraft.AppendEntries) *bftraft.AppendEntries {
+	for _, at := range h.commit {
+		if at.Index > 0 && at.Index < m.Election.Base.Index {
+			h.term = m.Ack.Term
+			return &bftraft.AppendEntries{
+				Election: m.Election, BaseQC: m.BaseQC, Ack: e.ack(quorumcert.Ack{
+					Cluster: e.Cluster(), Term: m.Ack.Term, Index: at.Index, Hash: at.Hash,
+				}),
+			}
+		}
+	}
+	return m
 }
