@@ -17,14 +17,15 @@ type Mutant struct {
 	// it names a panic, a panic will not do.
 	Package, Test, Cause string
 	// Invariants are those of the simulator that may notice. Seeds is how many runs by chance that
-	// may take, Attack the one under which it is noticed at once, of one member of four. A mutant
-	// that needs more to come together has none of these, and so have those of parts that the
-	// simulator has no use for.
+	// may take, Attack the one under which it is noticed at once, of one member of four, and
+	// Schedule says that a run is kept in which it is. A mutant that needs more to come together has
+	// none of these, and so have those of parts that the simulator has no use for.
 	Invariants []string
 	Seeds      int
 	Attack     string
 	// Keys says that under attack signatures are real; else they are those of a fake scheme.
-	Keys bool
+	Keys     bool
+	Schedule bool
 }
 
 // Table returns all mutants.
@@ -78,6 +79,9 @@ func (m *Mutant) world() string {
 			attack += " with real keys"
 		}
 		where = append(where, attack)
+	}
+	if m.Schedule {
+		where = append(where, "a schedule")
 	}
 	return strings.Join(where, ", ")
 }

@@ -314,6 +314,7 @@ type liar struct {
 	attack string
 	random *stream
 	heard  []bftraft.Message // old messages of its own, to send again
+	boots  [65]int           // how often it has seen each node start
 }
 
 func newLiar(w *World, m *member, attack string, p replica.Protocol) *liar {
@@ -321,6 +322,35 @@ func newLiar(w *World, m *member, attack string, p replica.Protocol) *liar {
 		Protocol: p, w: w, m: m, attack: attack,
 		random: newStream(w.opt.Seed^uint64(m.id)<<8^uint64(m.boots), "lies"),
 	}
+}
+
+// Tick implements replica.Protocol: a hoarder that leads tells who has just started again, and may
+// have forgotten what it was told, another story than the one that it acked.
+func (l *liar) Tick() {
+	l.Protocol.Tick()
+	for _, v := range l.w.nodes {
+		again := v.boots != l.boots[v.id]
+		l.boots[v.id] = v.boots
+		if again && l.attack == "hoarder" && l.Protocol.Leader() == l.m.id {
+			l.retell(v)
+		}
+	}
+}
+
+// retell proposes another block in place of the one that a node has acked last.
+func (l *liar) retell(v *member) {
+	mark := v.saved.Mark
+	b, ok := l.m.disk.Block(mark.Index)
+	if !ok || mark.Term != l.Protocol.Term() || b.End() != positionOf(mark) || v == l.m {
+		return
+	}
+	other := bftraft.NewBlock(b.Before(), append(slices.Clone(b.Entries()), b.Entries()[0]))
+	a := quorumcert.Ack{
+		Cluster: l.w.cluster, Term: mark.Term, Index: other.Last(), Hash: other.Hash(),
+	}
+	l.tell(&bftraft.AppendEntries{Blocks: []*bftraft.Block{other}, Ack: quorumcert.SignedAck{
+		Ack: a, Signer: l.m.id, Sig: quorumcert.Sign(l.m.signer, a),
+	}}, quorumcert.SetOf(v.id))
 }
 
 // Step implements replica.Protocol: the liar may answer what it hears.

@@ -19,6 +19,7 @@ type member struct {
 	disk    *store.Memory
 	proc    *replica.Replica // nil while it is down
 	gate    *bftraft.Verifier
+	core    *bftraft.Core // inside proc, of an honest node
 	machine *kv.Machine
 	boots   int
 	booted  int // when its process was started
@@ -53,6 +54,10 @@ type member struct {
 	ranAt      bftraft.Index    // the entry it executed last
 	ranOps     int              // operations of that entry
 	first      store.Image      // its disk as it was made
+	lock       lockWatch        // what its core is known to have locked, voted for and stored
+	ticks      int              // that its process has seen
+	answeredIn int              // the interval of ticks in which it
+	answered   [65]int          // has answered the fetches of each node so often
 	unreadable bool             // its disk fails to read
 	failed     bool             // its disk has failed: it must say nothing more
 	trap       trap
@@ -94,13 +99,14 @@ func (w *World) boot(m *member) {
 	m.boots++
 	m.booted, m.busyUntil, m.failed, m.unreadable, m.trap = w.now, 0, false, false, trap{}
 	m.ops, m.ranAt, m.ranOps = m.ops[:0], 0, 0
+	m.ticks, m.answered = 0, [65]int{}
 	core := bftraft.DefaultConfig()
 	core.Cluster, core.Signer = w.cluster, m.signer
 	core.Configurations = w.verifier.Configurations()
 	core.Seed = w.opt.Seed
 	cfg := replica.Config{
 		Core: core, Storage: w.diskOf(m), Transport: &port{w, m}, Machine: &driven{m.machine, m},
-		Wrap: func(p replica.Protocol) replica.Protocol { return &watched{Protocol: p, w: w, m: m} },
+		Wrap: func(p replica.Protocol) replica.Protocol { return watch(w, m, p.(*bftraft.Core)) },
 	}
 	if m.liar {
 		w.corrupt(m, &cfg)
@@ -193,7 +199,7 @@ func (p *port) Send(to bftraft.NodeID, _ bftraft.Class, frame []byte) {
 		m.trap.sends--
 	}
 	if !m.liar {
-		p.w.watch.leaves(m, frame)
+		p.w.watch.leaves(m, to, frame)
 	}
 	if to == m.id || int(to) > len(p.w.nodes) || to == 0 {
 		return
@@ -260,8 +266,10 @@ func (w *World) handleNode(m *member, e *event) {
 			w.watch.hit(proLate)
 		}
 		for ; m.late > 0; m.late-- {
+			m.ticks++
 			m.proc.Tick()
 		}
+		m.ticks++
 		m.proc.Tick()
 		w.nextTick(m)
 	case eventFrame:
@@ -312,6 +320,7 @@ func (w *World) deliver(m *member, from bftraft.NodeID, frame []byte) {
 	case bftraft.FrameRequest:
 		if req, err := m.gate.VerifyRequest(frame[1:]); err == nil {
 			m.proc.Request(replica.ClientID{Key: req.Client}, from, req)
+			w.watch.holdsOf(m, req.Client)
 		}
 	case bftraft.FrameReply:
 		if reply, drop := m.gate.VerifyReply(from, frame); drop == bftraft.Accepted {
@@ -339,10 +348,12 @@ func (w *World) fromClient(m *member, e *event) {
 		req, err := m.gate.VerifyRequest(e.frame[1:])
 		if err == nil && req.Client == key {
 			m.proc.Request(replica.ClientID{Key: key, Conn: 1}, 0, req)
+			w.watch.holdsOf(m, key)
 		}
 	case bftraft.FrameRead:
 		if read, err := bftraft.DecodeReadRequest(e.frame); err == nil {
 			m.proc.Read(replica.ClientID{Key: key, Conn: 1}, read)
+			w.watch.holdsOf(m, key)
 		}
 	}
 }

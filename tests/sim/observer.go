@@ -7,13 +7,15 @@ import (
 
 	"tangaroa/bftraft"
 	"tangaroa/bftraft/kv"
-	"tangaroa/bftraft/replica"
 	"tangaroa/crypto"
 	"tangaroa/quorumcert"
 )
 
-// kindCommitted is the first byte of a message that hands over what is committed.
-const kindCommitted = 12
+// The first bytes of messages that hand over blocks: a part of the log, and what is committed.
+const (
+	kindChain     = 10
+	kindCommitted = 12
+)
 
 // observer sees everything, touches nothing, and checks the invariants after every event. The
 // letters are those of docs/TESTING.md.
@@ -165,43 +167,19 @@ func (o *observer) dropped(m *member, from bftraft.NodeID, frame []byte, d bftra
 	}
 }
 
-// watched is an honest core as the observer sees it: it looks at each Ready that leaves.
-type watched struct {
-	replica.Protocol
-	w *World
-	m *member
-}
-
-// Ready implements replica.Protocol.
-func (p *watched) Ready() (bftraft.Ready, bool) {
-	r, some := p.Protocol.Ready()
-	for _, b := range r.Blocks {
-		p.w.watch.stores(p.m, b)
-	}
-	p.w.watch.truncates(p.m, &r, p.Leader())
-	p.w.watch.finds(p.m, &r)
-	p.m.committed = append(p.m.committed, r.Committed...)
-	if hs := r.HardState; hs != nil {
-		p.w.watch.rises(p.m, hs)
-	}
-	return r, some
-}
-
 // said checks what an honest node has signed and sent.
 func (o *observer) said(m *member, msg bftraft.Message) {
 	switch msg := msg.(type) {
 	case *bftraft.AppendEntries:
 		if msg.Ack.Signer == m.id {
-			o.acked(m, &msg.Ack)
-			o.ackLeaves(m, &msg.Ack)
+			o.saysAck(m, &msg.Ack)
 		}
 		if msg.Election != nil {
 			o.leads(m, msg.Election)
 		}
 	case *bftraft.AppendEntriesResponse:
 		if msg.Ack.Signer == m.id {
-			o.acked(m, &msg.Ack)
-			o.ackLeaves(m, &msg.Ack)
+			o.saysAck(m, &msg.Ack)
 		}
 	case *bftraft.Suspect:
 		if msg.Signer == m.id {
@@ -221,6 +199,15 @@ func (o *observer) said(m *member, msg bftraft.Message) {
 		if culprit := msg.Evidence.Culprit(); !o.w.nodes[culprit-1].liar {
 			o.fail("B13", "node %d accuses honest node %d", m.id, culprit)
 		}
+	}
+}
+
+func (o *observer) saysAck(m *member, a *quorumcert.SignedAck) {
+	_, again := o.acks[ackKey{m.id, place{a.Term, a.Index}}]
+	o.acked(m, a)
+	o.ackLeaves(m, a)
+	if !again {
+		o.mayAck(m, a)
 	}
 }
 
@@ -455,8 +442,10 @@ func (o *observer) looksAt(m *member) {
 		return
 	}
 	o.inOffice()
+	o.holds(m)
 	for _, b := range m.committed {
 		o.commits(m, b)
+		o.executedOf(m, b)
 	}
 	m.committed = m.committed[:0]
 	at := m.proc.Executed()

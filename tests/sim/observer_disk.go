@@ -26,7 +26,8 @@ func (o *observer) locks(_ *member, before, after *bftraft.HardState) {
 
 // leaves is D1, and with ackLeaves and voteLeaves B4: a node whose disk has failed says nothing
 // more, and at the moment a statement leaves a node, its disk implies it.
-func (o *observer) leaves(m *member, frame []byte) {
+func (o *observer) leaves(m *member, to bftraft.NodeID, frame []byte) {
+	o.answers(m, to, frame)
 	if m.failed && frame[0] != bftraft.FrameRequest { // these are signed by clients
 		o.fail("D1", "node %d sends a message after its disk has failed", m.id)
 	}
