@@ -19,7 +19,7 @@ var hiddenLock = Attack{
 	Caught: "voters refuse a lower lock, followers a chain without the base of the election",
 	Drops: []bftraft.Drop{
 		bftraft.LowerLock, bftraft.Conflict, bftraft.BadBase,
-		bftraft.BrokenChain,
+		bftraft.BrokenChain, bftraft.FaultySender,
 	},
 	Options: []Option{word("as", "when it does so, and behind what",
 		"leader", "candidate", "gap", "fork", "newcomer")},
@@ -52,7 +52,9 @@ func (h *hiding) Outbound(e *Env, honest []bftraft.Outbound) []bftraft.Outbound 
 			}
 		case *bftraft.AppendEntries:
 			if len(msg.Blocks) > 0 && msg.Blocks[0].First() > 1 {
-				m.Msg = h.proposal(e, msg)
+				m.Msg = h.proposal(e, msg, msg.Blocks[0].Entries())
+			} else if rest := e.Core.Uncommitted(); h.as == "fork" && len(rest) > 0 {
+				m.Msg = h.proposal(e, msg, different(rest[0].Entries()))
 			}
 			if h.as == "newcomer" && msg.Election != nil && msg.Ack.Term > h.term {
 				m.Msg = h.below(e, msg)
@@ -64,7 +66,9 @@ func (h *hiding) Outbound(e *Env, honest []bftraft.Outbound) []bftraft.Outbound 
 }
 
 // proposal puts the entries of a block right behind the genesis, or behind what is committed.
-func (h *hiding) proposal(e *Env, m *bftraft.AppendEntries) bftraft.Message {
+func (h *hiding) proposal(
+	e *Env, m *bftraft.AppendEntries, entries []bftraft.Entry,
+) bftraft.Message {
 	after, before := bftraft.Position{Hash: e.Cluster()}, []*bftraft.Block(nil)
 	switch h.as {
 	case "candidate", "newcomer":
@@ -75,7 +79,7 @@ func (h *hiding) proposal(e *Env, m *bftraft.AppendEntries) bftraft.Message {
 	case "fork":
 		after = e.Core.Commit()
 	}
-	b := bftraft.NewBlock(after, m.Blocks[0].Entries())
+	b := bftraft.NewBlock(after, entries)
 	return &bftraft.AppendEntries{
 		Blocks: append(before[:len(before):len(before)], b), Election: m.Election, BaseQC: m.BaseQC,
 		Ack: e.ack(quorumcert.Ack{

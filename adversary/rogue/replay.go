@@ -13,9 +13,14 @@ var replay = Attack{
 	Name: "replay", Does: "sends its old requests again and again",
 	Caught: "a sequence is executed once; repeats get the same answer",
 	tick: func(r *Rogue, _ bftraft.NodeID) {
-		if r.ticks%10 == 1 {
-			r.sequence++
-			frame := r.sign(r.Session, r.sequence)
+		if r.ticks%4 == 1 {
+			n := r.ticks / 4
+			session, sequence := r.Session+n, uint64(1)
+			if n%2 == 0 {
+				r.sequence++
+				session, sequence = r.Session, r.sequence
+			}
+			frame := r.sign(session, sequence)
 			if len(r.old) == kept {
 				r.old = r.old[1:]
 			}

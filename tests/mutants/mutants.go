@@ -23,6 +23,8 @@ type Mutant struct {
 	Invariants []string
 	Seeds      int
 	Attack     string
+	// Pace is an attack that holds the cluster under half its pace.
+	Pace string
 	// Keys says that under attack signatures are real; else they are those of a fake scheme.
 	Keys     bool
 	Schedule bool
@@ -79,6 +81,9 @@ func (m *Mutant) world() string {
 			attack += " with real keys"
 		}
 		where = append(where, attack)
+	}
+	if m.Pace != "" {
+		where = append(where, "pace under `"+m.Pace+"`")
 	}
 	if m.Schedule {
 		where = append(where, "a schedule")

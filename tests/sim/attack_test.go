@@ -16,12 +16,14 @@ import (
 // attackWorld is a cluster of n of which f or more lie, on a network that loses nothing. Leaders
 // resign every second until the calm begins, so that everybody's turn comes.
 func attackWorld(n int, attack string, liars int) (*World, *reigns) {
-	return attackWorldOf(false, n, attack, liars)
+	return attackWorldOf(false, n, attack, liars, uint64(n))
 }
 
-// attackWorldOf is attackWorld with real keys or fake ones.
-func attackWorldOf(keys bool, n int, attack string, liars int) (*World, *reigns) {
-	o := quiet(uint64(n))
+// attackWorldOf is attackWorld with real keys or fake ones, of any seed.
+func attackWorldOf(
+	keys bool, n int, attack string, liars int, seed uint64,
+) (*World, *reigns) {
+	o := quiet(seed)
 	o.Nodes, o.Calm, o.RealKeys = n, 60_000, keys
 	for i := range liars {
 		o.Liars = append(o.Liars, Liar{i + 2, []string{attack}}) // node 2 has rank 0 in term 1

@@ -393,6 +393,7 @@ func (o *observer) rises(m *member, hs *bftraft.HardState) {
 		if o.highTerm > 0 && !o.elected(o.highTerm) {
 			o.hit(seenTerms)
 		}
+		o.wasted(o.highTerm)
 		o.highTerm++
 	}
 }

@@ -1,11 +1,12 @@
 package sim
 
 import (
-	"fmt"
 	"maps"
+	"slices"
 
 	"tangaroa/bftraft"
 	"tangaroa/bftraft/kv"
+	"tangaroa/crypto"
 )
 
 const (
@@ -69,6 +70,8 @@ func (o *observer) restsFrom() { o.restTerm = o.highTerm }
 func (o *observer) restedUntil() {
 	if n := o.highTerm - o.restTerm; n > maxElections {
 		o.fail("L7", "%d terms began while all was at rest", n)
+	} else if n == 0 {
+		o.calmsDown()
 	}
 }
 
@@ -150,7 +153,7 @@ func (o *observer) atEnd() {
 // replay executes the committed log in the simplest way there is.
 func (o *observer) replay() map[string]content {
 	state := make(map[string]content)
-	last := make(map[string]uint64)
+	last := make(map[crypto.PublicKey]*naiveSessions)
 	var at bftraft.Index
 	for at < o.highest {
 		b := o.next(at)
@@ -168,17 +171,20 @@ func (o *observer) replay() map[string]content {
 	return state
 }
 
-func (o *observer) replayRequest(data []byte, state map[string]content, last map[string]uint64) {
+func (o *observer) replayRequest(
+	data []byte, state map[string]content, last map[crypto.PublicKey]*naiveSessions,
+) {
 	req, err := bftraft.DecodeRequest(data)
 	if err != nil {
 		o.fail("B10", "what is committed is no request: %v", err)
 		return
 	}
-	session := fmt.Sprint(req.Client, req.Session)
-	if req.Sequence != last[session]+1 {
+	if last[req.Client] == nil {
+		last[req.Client] = &naiveSessions{last: make(map[uint64]uint64)}
+	}
+	if !last[req.Client].runs(req.Session, req.Sequence) {
 		return
 	}
-	last[session] = req.Sequence
 	for _, raw := range req.Ops {
 		op, err := kv.DecodeOp(raw)
 		if put, ok := op.(kv.Put); ok && err == nil {
@@ -186,6 +192,29 @@ func (o *observer) replayRequest(data []byte, state map[string]content, last map
 			state[string(put.Key)] = content{string(put.Value), version}
 		}
 	}
+}
+
+// naiveSessions are the sessions of a client that are remembered, with the last sequence of each,
+// and the highest that was forgotten.
+type naiveSessions struct {
+	last  map[uint64]uint64
+	floor uint64
+}
+
+// naiveMost is how many sessions of a client are remembered.
+const naiveMost = 32
+
+// runs says whether a request is executed, being the next in a session that is not forgotten.
+func (s *naiveSessions) runs(session, sequence uint64) bool {
+	if sequence != s.last[session]+1 || s.last[session] == 0 && session <= s.floor {
+		return false
+	}
+	s.last[session] = sequence
+	if len(s.last) > naiveMost {
+		s.floor = slices.Min(slices.Collect(maps.Keys(s.last)))
+		delete(s.last, s.floor)
+	}
+	return true
 }
 
 func (o *observer) next(at bftraft.Index) *bftraft.Block {

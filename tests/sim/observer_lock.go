@@ -65,6 +65,7 @@ func (p *watched) Ready() (bftraft.Ready, bool) {
 	p.w.watch.truncates(p.m, &r, p.Leader())
 	p.w.watch.disciplines(p.m, &r)
 	p.w.watch.finds(p.m, &r)
+	p.w.watch.knows(p.Leader(), p.Term())
 	p.m.committed = append(p.m.committed, r.Committed...)
 	if hs := r.HardState; hs != nil {
 		p.w.watch.rises(p.m, hs)

@@ -22,6 +22,8 @@ const (
 type office struct {
 	resigned   bftraft.Term // the newest term that an honest leader has resigned, and when
 	resignedAt int
+	led        bftraft.Term // the newest term with a leader that an honest node knows, and who
+	chief      bftraft.NodeID
 	plaints    [quorumcert.MaxVoters + 1]plaint
 	brokenAt   int // when the world was last seen not to be whole
 }
@@ -32,12 +34,15 @@ type plaint struct {
 	since, last int
 }
 
+// prompt is the longest that a message usually takes on a network that is timely, in milliseconds.
+const prompt = 40
+
 // whole says whether the network loses nothing and all nodes are up and as fast as they should be.
 func (w *World) whole() bool {
 	o := &w.opt
 	down := func(m *member) bool { return m.proc == nil }
-	return len(w.plan) == 0 && o.DropPermille == 0 && o.TailPermille == 0 && o.SlowDisk == 0 &&
-		len(o.Drift) == 0 && !slices.ContainsFunc(w.nodes, down)
+	return len(w.plan) == 0 && o.MaxDelay <= prompt && o.DropPermille == 0 && o.TailPermille == 0 &&
+		o.SlowDisk == 0 && len(o.Drift) == 0 && !slices.ContainsFunc(w.nodes, down)
 }
 
 // resigns notes that an honest leader has asked to be replaced.
@@ -56,6 +61,30 @@ func (o *observer) inOffice() {
 	}
 }
 
+// joins is L7 for those who join others: when all has been at rest for a while under an honest
+// leader nobody has another reason to begin to suspect it, and so many do that with all the liars
+// they are more than f, now or a moment ago.
+func (o *observer) joins(m *member, t bftraft.Term) {
+	if o.w.over == 0 || t != o.office.led || o.w.nodes[o.office.chief-1].liar || o.blind ||
+		o.w.opt.SlowDisk > 0 {
+		return
+	}
+	const fresh = 1200 << 4 // the longest timeout, by a slow clock
+	const while = 5000
+	if o.office.plaints[m.id].since < o.w.over-o.w.opt.Settled+while {
+		return
+	}
+	others := o.liars
+	for id, p := range o.office.plaints {
+		if bftraft.NodeID(id) != m.id && p.term == t && o.w.now-p.last <= fresh {
+			others++
+		}
+	}
+	if others <= o.size.F {
+		o.fail("L7", "node %d joins %d who suspect term %d of an honest leader", m.id, others, t)
+	}
+}
+
 // complains is L1 for a leader that f+1 honest nodes suspect: all join them, and its term ends.
 func (o *observer) complains(m *member, t bftraft.Term) {
 	const pause = 250 // two heartbeats and a half
@@ -67,6 +96,7 @@ func (o *observer) complains(m *member, t bftraft.Term) {
 	if !o.w.whole() {
 		o.office.brokenAt = o.w.now
 	}
+	o.joins(m, t)
 	long := 0
 	for _, p := range o.office.plaints {
 		if p.term == t && t > 0 && o.w.now-p.last <= pause &&
@@ -76,6 +106,35 @@ func (o *observer) complains(m *member, t bftraft.Term) {
 	}
 	if long > o.size.F && t == o.highTerm && !o.blind {
 		o.fail("L1", "term %d goes on while %d honest nodes suspect it", t, long)
+	}
+}
+
+// knows notes that an honest node knows the leader of a term.
+func (o *observer) knows(leader bftraft.NodeID, t bftraft.Term) {
+	if leader != 0 && t > o.office.led {
+		o.office.led, o.office.chief = t, leader
+	}
+}
+
+// wasted is L1 for elections: where nothing is lost, an honest node of rank 0 needs no more than
+// its window, so that its term has a leader, it or another.
+func (o *observer) wasted(t bftraft.Term) {
+	first := o.w.nodes[int(t)%len(o.w.nodes)]
+	if t > o.office.led && t > 0 && !first.liar && !o.blind && o.w.whole() {
+		o.fail("L1", "term %d passed though the turn was that of honest node %d", t, first.id)
+	}
+}
+
+// calmsDown is L7 for timeouts: where one leader was in office for a minute of rest, nobody waits
+// longer for it than at the start.
+func (o *observer) calmsDown() {
+	for _, m := range o.w.nodes {
+		if m.liar || m.dead || m.proc == nil || o.w.opt.SlowDisk > 0 {
+			continue
+		}
+		if s := m.proc.Core(); s.Backoff > 0 && s.Leader != 0 {
+			o.fail("L7", "node %d doubles its timeouts %d times after a minute of rest", m.id, s.Backoff)
+		}
 	}
 }
 

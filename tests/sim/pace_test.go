@@ -161,6 +161,13 @@ func (o *observer) failure() error {
 	return nil
 }
 
+// paced is L6: an attack leaves the cluster at least half its pace.
+func (o *observer) paced(done, whole int) {
+	if 2*done < whole {
+		o.fail("L6", "%d of %d requests were served", done, whole)
+	}
+}
+
 // pace is how fast a cluster is under an attack, as a share of what it is without.
 type pace struct {
 	attack string
@@ -220,7 +227,8 @@ func measure(t *testing.T, attack string, n, length, whole int) pace {
 	if leader := w.leaderOfMost(); w.nodes[leader-1].liar {
 		p.leader = "liar"
 	}
-	require.GreaterOrEqual(t, p.share, 50, "terms %d, leader %s", p.terms, p.leader)
+	w.watch.paced(done, whole)
+	require.NoError(t, w.watch.failure(), "terms %d, leader %s", p.terms, p.leader)
 	return p
 }
 
