@@ -40,7 +40,7 @@ func newApp(s streams) *ucli.App {
 		Commands: []*ucli.Command{
 			putCommand(), getCommand(), delCommand(), rangeCommand(), casCommand(), txnCommand(),
 			watchCommand(), statusCommand(), loadCommand(), verifyCommand(),
-			evidenceCommand(), attackCommand(),
+			evidenceCommand(), attackCommand(), sealKeygenCommand(),
 		},
 	}
 	for _, command := range app.Commands {

@@ -55,6 +55,14 @@ func shown(b []byte, asHex bool) string {
 	return strconv.Quote(string(b))
 }
 
+// shownValue is shown for values, of which sealed ones are not for people.
+func shownValue(b []byte, asHex bool) string {
+	if isSealed(b) && !asHex {
+		return fmt.Sprintf("(sealed, %d bytes)", len(b))
+	}
+	return shown(b, asHex)
+}
+
 // printable says that bytes can stand in a table as they are.
 func printable(b []byte) bool {
 	if !utf8.Valid(b) {
@@ -75,13 +83,16 @@ type entry struct {
 	KeyHex   *string     `json:"key_hex,omitempty"`
 	Value    *string     `json:"value,omitempty"`
 	ValueHex *string     `json:"value_hex,omitempty"`
+	Sealed   bool        `json:"sealed,omitempty"` // the value is encrypted
 	Create   kv.Revision `json:"create_revision,omitempty"`
 	Mod      kv.Revision `json:"mod_revision,omitempty"`
 	Version  uint64      `json:"version,omitempty"`
 }
 
 func newEntry(held kv.KV, asHex bool) entry {
-	e := entry{Create: held.Create, Mod: held.Mod, Version: held.Version}
+	e := entry{
+		Create: held.Create, Mod: held.Mod, Version: held.Version, Sealed: isSealed(held.Value),
+	}
 	e.Key, e.KeyHex = texts(held.Key, asHex)
 	e.Value, e.ValueHex = texts(held.Value, asHex)
 	return e

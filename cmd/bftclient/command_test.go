@@ -32,6 +32,9 @@ func TestCommandsAgainstACluster(t *testing.T) {
 		"receipts are proof":            receiptsAreProof,
 		"watch tells what happens":      watchTellsWhatHappens,
 		"watch tells what happened":     watchTellsWhatHappened,
+		"sealed values stay sealed":     sealedValuesStaySealed,
+		"sealed values can be compared": sealedValuesCanBeCompared,
+		"seals are judged":              sealsAreJudged,
 		"status of a sound cluster":     statusOfASoundCluster,
 		"load measures":                 loadMeasures,
 	} {

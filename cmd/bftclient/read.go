@@ -13,7 +13,7 @@ import (
 
 func readFlags() []ucli.Flag {
 	return []ucli.Flag{
-		hexFlag(),
+		hexFlag(), identityFlag(),
 		&ucli.StringFlag{
 			Name: "read", Value: string(linearizable),
 			Usage: "`LEVEL`: linearizable, or stale for one node's word, which may be old or a lie",
@@ -34,8 +34,9 @@ func levelOf(c *ucli.Context) (readLevel, error) {
 func getCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "get", Usage: "print the value of a key", ArgsUsage: "KEY",
-		Description: "Prints the bytes of the value and a newline; with --hex, hexadecimal.",
-		Flags:       readFlags(),
+		Description: `Prints the bytes of the value and a newline; with --hex, hexadecimal. A value
+that was put with --seal is printed as it is, encrypted, unless --identity opens it.`,
+		Flags: readFlags(),
 		Action: func(c *ucli.Context) error {
 			if err := cli.RequireArgs(c, 1, 1); err != nil {
 				return err
@@ -45,6 +46,10 @@ func getCommand() *ucli.Command {
 				return err
 			}
 			level, err := levelOf(c)
+			if err != nil {
+				return err
+			}
+			o, err := openerOf(c)
 			if err != nil {
 				return err
 			}
@@ -60,6 +65,12 @@ func getCommand() *ucli.Command {
 			}
 			if len(found.KVs) == 0 {
 				return cli.Errorf(cli.NotFound, "key not found: %s", shown(key, c.Bool("hex")))
+			}
+			if _, err := o.openKV(&found.KVs[0]); err != nil {
+				return err
+			}
+			if isSealed(found.KVs[0].Value) && !s.warn.json && !c.Bool("hex") {
+				s.warn.say("the value is sealed: --identity FILE opens it")
 			}
 			return printValue(c, found.KVs[0])
 		},
@@ -106,6 +117,10 @@ func rangeCommand() *ucli.Command {
 			if err != nil {
 				return err
 			}
+			o, err := openerOf(c)
+			if err != nil {
+				return err
+			}
 			s, err := connect(c, nil)
 			if err != nil {
 				return err
@@ -116,6 +131,9 @@ func rangeCommand() *ucli.Command {
 				Limit: uint32(c.Uint64("limit")), CountOnly: c.Bool("count"),
 			}, level)
 			if err != nil {
+				return err
+			}
+			if err := o.openAll(all.KVs); err != nil {
 				return err
 			}
 			return printRange(c, all, at)
@@ -170,7 +188,7 @@ func printRange(c *ucli.Context, all kv.RangeResult, at kv.Revision) error {
 		for _, held := range all.KVs {
 			rows = append(rows, []string{
 				shown(held.Key, asHex), fmt.Sprint(held.Mod), fmt.Sprint(held.Version),
-				shown(held.Value, asHex),
+				shownValue(held.Value, asHex),
 			})
 		}
 		_ = cli.WriteTable(w, []string{"KEY", "REVISION", "VERSION", "VALUE"}, rows)

@@ -35,7 +35,8 @@ const txnDescription = `FILE is JSON, "-" standard input. If all compares hold, 
 A target is value, version, create or mod (the last three are numbers, 0 for a key that does not
 exist); a relation is =, !=, > or <. A delete or range names a key or a prefix; with "prev": true a
 put or delete tells what was before. Instead of key, prefix and value there may be key_hex,
-prefix_hex and value_hex.`
+prefix_hex and value_hex. With --seal the values of all puts are sealed; compare sealed values by
+version or mod, since each sealing of the same value looks different.`
 
 // maxTxnFile bounds the text of a transaction: its operations in hexadecimal, and what surrounds
 // them.
@@ -95,7 +96,7 @@ func txnCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "txn", Usage: "do several operations at once, under conditions",
 		ArgsUsage: "FILE|-", Description: txnDescription,
-		Flags: append(writeFlags(), hexFlag()),
+		Flags: append(writeFlags(), hexFlag(), sealFlag()),
 		Action: func(c *ucli.Context) error {
 			if err := cli.RequireArgs(c, 1, 1); err != nil {
 				return err
@@ -107,6 +108,9 @@ func txnCommand() *ucli.Command {
 			txn, err := parseTxn(text)
 			if err != nil {
 				return cli.Errorf(cli.Usage, "transaction: %w", err)
+			}
+			if err := sealPuts(c, txn); err != nil {
+				return err
 			}
 			result, got, err := write(c, txn)
 			if err != nil {

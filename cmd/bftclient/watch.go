@@ -33,7 +33,7 @@ func watchCommand() *ucli.Command {
 told the same, until it is interrupted or has printed --count changes. With -o json each line is a
 JSON value. --timeout bounds the start only.`,
 		Flags: []ucli.Flag{
-			hexFlag(),
+			hexFlag(), identityFlag(),
 			&ucli.Uint64Flag{Name: "from", Usage: "begin with revision `REV`; 0 is what comes next"},
 			&ucli.Uint64Flag{Name: "count", Usage: "end after `N` changes; 0 is never"},
 			&ucli.BoolFlag{Name: "prev", Usage: "print what each key was before, too"},
@@ -54,6 +54,10 @@ func watch(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
+	o, err := openerOf(c)
+	if err != nil {
+		return err
+	}
 	var voters []quorumcert.Voter
 	s, err := connect(c, func(cfg *client.Config) { voters = cfg.Genesis.Voters })
 	if err != nil {
@@ -68,7 +72,7 @@ func watch(c *ucli.Context) error {
 		from++
 	}
 	w := &watcher{
-		session: s, span: kv.Prefix(prefix), json: format == cli.JSON, out: c.App.Writer,
+		session: s, opener: o, span: kv.Prefix(prefix), json: format == cli.JSON, out: c.App.Writer,
 		hex: c.Bool("hex"), prev: c.Bool("prev"), left: c.Uint64("count"),
 		forever: c.Uint64("count") == 0,
 		merger:  newMerger(quorumcert.ForNodes(len(voters)).F, from),
@@ -82,11 +86,12 @@ func watch(c *ucli.Context) error {
 // watcher polls all nodes and prints what is confirmed.
 type watcher struct {
 	*session
-	span kv.Span
-	json bool
-	hex  bool
-	prev bool
-	out  io.Writer
+	opener *opener
+	span   kv.Span
+	json   bool
+	hex    bool
+	prev   bool
+	out    io.Writer
 
 	mu      sync.Mutex
 	merger  *merger
@@ -254,6 +259,16 @@ func (w *watcher) printEvent(e kv.Event) error {
 	if e.Deleted {
 		kind = "delete"
 	}
+	held := []kv.KV{e.KV}
+	if e.Prev != nil {
+		held = append(held, *e.Prev)
+	}
+	if err := w.opener.openAll(held); err != nil {
+		return err
+	}
+	if e.KV = held[0]; e.Prev != nil {
+		e.Prev = &held[1]
+	}
 	if w.json {
 		text := event{Revision: e.KV.Mod, Type: kind, entry: newEntry(e.KV, w.hex)}
 		text.Mod = 0 // it is the event's revision
@@ -269,10 +284,10 @@ func (w *watcher) printEvent(e kv.Event) error {
 	}
 	text := fmt.Sprintf("%d %s %s", e.KV.Mod, kind, shown(e.KV.Key, w.hex))
 	if !e.Deleted {
-		text += " = " + shown(e.KV.Value, w.hex)
+		text += " = " + shownValue(e.KV.Value, w.hex)
 	}
 	if e.Prev != nil {
-		text += " (was " + shown(e.Prev.Value, w.hex) + ")"
+		text += " (was " + shownValue(e.Prev.Value, w.hex) + ")"
 	}
 	_, err := fmt.Fprintln(w.out, text)
 	return err

@@ -69,7 +69,7 @@ func printWritten(
 func putCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "put", Usage: "set a key to a value", ArgsUsage: "KEY VALUE",
-		Flags: append(writeFlags(), hexFlag()),
+		Flags: append(writeFlags(), hexFlag(), sealFlag()),
 		Action: func(c *ucli.Context) error {
 			if err := cli.RequireArgs(c, 2, 2); err != nil {
 				return err
@@ -80,6 +80,9 @@ func putCommand() *ucli.Command {
 			}
 			val, err := value(c, 1)
 			if err != nil {
+				return err
+			}
+			if val, err = sealed(c, key, val); err != nil {
 				return err
 			}
 			result, got, err := write(c, kv.Put{Key: key, Value: val})
@@ -128,7 +131,9 @@ func delCommand() *ucli.Command {
 func casCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "cas", Usage: "set a key to NEW if it holds OLD", ArgsUsage: "KEY OLD NEW",
-		Flags: append(writeFlags(), hexFlag()),
+		Description: `With --seal or --identity the value is read and opened here, compared with OLD,
+and replaced if the key has not been written since.`,
+		Flags: append(writeFlags(), hexFlag(), sealFlag(), identityFlag()),
 		Action: func(c *ucli.Context) error {
 			if err := cli.RequireArgs(c, 3, 3); err != nil {
 				return err
@@ -144,6 +149,9 @@ func casCommand() *ucli.Command {
 			next, err := value(c, 2)
 			if err != nil {
 				return err
+			}
+			if c.IsSet("seal") || len(c.StringSlice("identity")) > 0 {
+				return casOpened(c, key, old, next)
 			}
 			result, got, err := write(c, kv.CompareAndSwap(key, old, next))
 			if err != nil {
@@ -173,7 +181,7 @@ func printOps(out io.Writer, ops []kv.OpResult, asHex bool) {
 	for _, op := range ops {
 		fmt.Fprintf(out, "%s: %d found\n", kindNames[op.Kind], op.Count)
 		for _, held := range op.KVs {
-			fmt.Fprintf(out, "  %s = %s\n", shown(held.Key, asHex), shown(held.Value, asHex))
+			fmt.Fprintf(out, "  %s = %s\n", shown(held.Key, asHex), shownValue(held.Value, asHex))
 		}
 	}
 }
