@@ -33,6 +33,7 @@ type Env struct {
 
 	queue []bftraft.Outbound
 	wire  replica.Transport
+	asked [][]byte // the queries that were answered since the last answer left
 }
 
 // ID returns the liar's own identity.
@@ -75,6 +76,12 @@ func (e *Env) sign(m bftraft.Message) bftraft.Message {
 		bftraft.SignMessage(e.Options.Core.Signer, e.Cluster(), m)
 	}
 	return m
+}
+
+// resign signs an answer anew that is given to a read, which is the last one there was.
+func (e *Env) resign(r *bftraft.ReadReply) []byte {
+	r.Sign(e.Options.Core.Signer, e.Cluster(), e.asked)
+	return r.Encode()
 }
 
 // ack signs an ack.
@@ -130,6 +137,9 @@ type Behaviour interface {
 	Frame(e *Env, to bftraft.NodeID, frame []byte) [][]byte
 	// Reply returns what is sent in place of a frame to a client.
 	Reply(e *Env, to replica.ClientID, frame []byte) [][]byte
+	// Answer returns what a query is answered with: now is what is there, before what was there
+	// before that, nil if that is not known.
+	Answer(e *Env, now, before []byte) []byte
 }
 
 // Honest changes nothing.
@@ -155,6 +165,9 @@ func (Honest) Frame(_ *Env, _ bftraft.NodeID, frame []byte) [][]byte { return []
 
 // Reply implements Behaviour.
 func (Honest) Reply(_ *Env, _ replica.ClientID, frame []byte) [][]byte { return [][]byte{frame} }
+
+// Answer implements Behaviour.
+func (Honest) Answer(_ *Env, now, _ []byte) []byte { return now }
 
 // Liar wraps the parts of a replica with behaviours: what one lets out goes into the next.
 type Liar struct {
@@ -194,6 +207,7 @@ func Corrupt(specs []Spec, seed uint64, sink io.Writer) func(*replica.Config) er
 			return err
 		}
 		cfg.Wrap, cfg.Transport = l.Core, l.Transport(cfg.Transport)
+		cfg.Machine = l.Machine(cfg.Machine)
 		return nil
 	}
 }
@@ -208,6 +222,11 @@ func (l *Liar) Core(honest replica.Protocol) replica.Protocol {
 func (l *Liar) Transport(honest replica.Transport) replica.Transport {
 	l.env.wire = honest
 	return &transport{honest, l}
+}
+
+// Machine puts the behaviours around the state machine, which they may misquote but not change.
+func (l *Liar) Machine(honest replica.StateMachine) replica.StateMachine {
+	return &machine{StateMachine: honest, Liar: l}
 }
 
 // core is an honest core between behaviours.
@@ -302,6 +321,9 @@ func (t *transport) Reply(to replica.ClientID, frame []byte) {
 	frames := [][]byte{frame}
 	for _, b := range t.behaviours {
 		frames = each(frames, func(f []byte) [][]byte { return b.Reply(t.env, to, f) })
+	}
+	if frame[0] == bftraft.FrameReadReply {
+		t.env.asked = nil
 	}
 	for _, f := range frames {
 		t.Transport.Reply(to, f)

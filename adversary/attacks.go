@@ -4,6 +4,6 @@ package adversary
 var attacks = []Attack{
 	ackLiar, amnesiac, badRequest, bareQuorum, behind, clinging, drag, earlyCommit, equivocate,
 	falseReply, fetchStorm, flood, forger, framer, garbage, hiddenLock, hog, idleBoss, impostor,
-	leaky, replay, silent, slow, starve, suspectSpam, termInflation, twins, veiled, voteAll,
-	voteStorm,
+	leaky, oldRead, replay, silent, slow, starve, suspectSpam, termInflation, twins, veiled,
+	voteAll, voteStorm,
 }

@@ -101,6 +101,7 @@ func (c *cluster) join(id crypto.NodeID, attack string) *member {
 		liar, err := New([]Spec{spec}, Options{Core: core, Seed: uint64(id)})
 		require.NoError(c.t, err)
 		cfg.Wrap, cfg.Transport = liar.Core, liar.Transport(m)
+		cfg.Machine = liar.Machine(cfg.Machine)
 	}
 	var err error
 	m.Replica, err = replica.New(cfg)

@@ -28,12 +28,11 @@ func (lying) Reply(e *Env, _ replica.ClientID, frame []byte) [][]byte {
 			return [][]byte{falsified(e, r).Encode()}
 		}
 	case bftraft.FrameReadReply:
-		// The query is not in the reply, so the signature cannot be made good.
 		if r, err := bftraft.DecodeReadReply(frame); err == nil {
 			for i := range r.Results {
 				r.Results[i] = turned(r.Results[i])
 			}
-			return [][]byte{r.Encode()}
+			return [][]byte{e.resign(r)}
 		}
 	}
 	return [][]byte{frame}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
@@ -92,6 +93,7 @@ func (w *World) corrupt(m *member, cfg *replica.Config) {
 			liar := w.adversary(m, name, cfg.Core)
 			attack = liar.Core
 			cfg.Transport = liar.Transport(cfg.Transport)
+			cfg.Machine = &misquoting{liar.Machine(cfg.Machine), cfg.Machine, after}
 		}
 		cfg.Transport = &entering{cfg.Transport, after}
 		wraps = append(wraps,
@@ -521,4 +523,20 @@ func (l *liar) plot(o bftraft.Outbound) []bftraft.Outbound {
 		}
 	}
 	return out
+}
+
+// misquoting is a liar's state machine with a meter beside it.
+type misquoting struct {
+	replica.StateMachine
+	honest replica.StateMachine
+	meter  *meter
+}
+
+// Query implements replica.StateMachine.
+func (p *misquoting) Query(query []byte) []byte {
+	answer := p.StateMachine.Query(query)
+	if !bytes.Equal(answer, p.honest.Query(query)) {
+		p.meter.m.hurts(p.meter.attack, 1)
+	}
+	return answer
 }
