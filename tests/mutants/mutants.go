@@ -17,9 +17,10 @@ type Mutant struct {
 	// it names a panic, a panic will not do.
 	Package, Test, Cause string
 	// Invariants are those of the simulator that may notice. Seeds is how many runs by chance that
-	// may take, Attack the one under which it is noticed at once, of one member of four, and
-	// Schedule says that a run is kept in which it is. A mutant that needs more to come together has
-	// none of these, and so have those of parts that the simulator has no use for.
+	// may take, Attack the one under which it is noticed at once, of one member of four, or several
+	// at once with a plus between them, and Schedule says that a run is kept in which it is. A
+	// mutant that needs more to come together has none of these, and so have those of parts that
+	// the simulator has no use for.
 	Invariants []string
 	Seeds      int
 	Attack     string
@@ -97,7 +98,7 @@ var controls = map[string]string{
 	"B1": "`TestTwoLiarsOfFourBreakAgreement`",
 	"B2": "`TestTwoLiarsOfFourBreakAgreement`",
 	"L5": "`TestClusterThatDoesNotComeBackIsSeen`",
-	"S1": "`TestTwoLiarsOfFourBreakAgreement`",
+	"S1": "`TestTwoVotersForAllMakeTwoLeadersPossible`",
 }
 
 // names lists the mutants that fit.

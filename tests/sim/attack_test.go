@@ -14,7 +14,8 @@ import (
 )
 
 // attackWorld is a cluster of n of which f or more lie, on a network that loses nothing. Leaders
-// resign every second until the calm begins, so that everybody's turn comes.
+// resign every second until the calm begins, so that everybody's turn comes. Several attacks of one
+// member have a plus between them.
 func attackWorld(n int, attack string, liars int) (*World, *reigns) {
 	return attackWorldOf(false, n, attack, liars, uint64(n))
 }
@@ -26,7 +27,8 @@ func attackWorldOf(
 	o := quiet(seed)
 	o.Nodes, o.Calm, o.RealKeys = n, 60_000, keys
 	for i := range liars {
-		o.Liars = append(o.Liars, Liar{i + 2, []string{attack}}) // node 2 has rank 0 in term 1
+		// Node 2 has rank 0 in term 1.
+		o.Liars = append(o.Liars, Liar{i + 2, strings.Split(attack, "+")})
 	}
 	w := NewWorld(o)
 	r := &reigns{}

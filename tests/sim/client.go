@@ -2,24 +2,28 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 
 	"tangaroa/bftraft"
+	"tangaroa/bftraft/client/judge"
 	"tangaroa/bftraft/kv"
 	"tangaroa/crypto"
 	"tangaroa/quorumcert"
 )
 
-// client is an honest client, written apart from the client library: it sends to one node first
-// and to all when that takes long, believes f+1 equal signed replies, and reads as C3 says.
+// client is an honest client: it judges by the code of the client library (package judge) and has
+// links and a clock of its own. A request goes to one node first and to all when that takes long.
 type client struct {
 	w        *World
 	index    int
 	key      clientKey
+	replies  []judge.Replies // of each node, by position
+	answers  []judge.Reads
 	session  uint64
 	sequence uint64 // of the newest request
 	writes   []*write
 	read     *read
-	reads    int
+	reads    int // questions asked
 	acked    int
 	random   *stream
 	issued   int
@@ -32,26 +36,12 @@ type client struct {
 // write is a request on its way.
 type write struct {
 	request *bftraft.Request
-	digest  crypto.Digest
-	key     string
+	tally   *judge.Tally
 	since   int
 	sentAt  int
-	replies map[bftraft.NodeID]quorumcert.Reply
-	results map[bftraft.NodeID]string
 	sends   int
 	height  bftraft.Index // what was committed when it was last sent
 	after   bftraft.Index // the highest index any client knew accepted when it began
-}
-
-type read struct {
-	nonce   crypto.Digest
-	key     string
-	query   []byte
-	since   int
-	sentAt  int
-	min     bftraft.Index
-	floor   kv.Revision // the newest accepted write of the key when it began
-	replies map[bftraft.NodeID]*bftraft.ReadReply
 }
 
 // clientTickMillis is how often a client looks whether it has something to do.
@@ -60,6 +50,15 @@ const clientTickMillis = 50
 func newClient(w *World, i int, key clientKey) *client {
 	return &client{w: w, index: i, key: key, session: 1,
 		random: newStream(w.opt.Seed, fmt.Sprint("client", i))}
+}
+
+// listen makes the judges of what nodes say, once the cluster has its name.
+func (c *client) listen() {
+	configs := c.w.verifier.Configurations()
+	for _, m := range c.w.nodes {
+		c.replies = append(c.replies, judge.NewReplies(c.w.cluster, configs, m.id))
+		c.answers = append(c.answers, judge.NewReads(c.w.cluster, configs, m.id))
+	}
 }
 
 func (c *client) tick() {
@@ -81,9 +80,7 @@ func (c *client) tick() {
 			c.sendWrite(wr, true)
 		}
 	}
-	if r := c.read; r != nil && c.w.now-r.sentAt >= 400 {
-		c.sendRead(r)
-	}
+	c.tickRead()
 }
 
 func (c *client) issueWrite() { c.sendWrite(c.newWrite(), false) }
@@ -108,9 +105,8 @@ func (c *client) newWrite() *write {
 	}
 	req := bftraft.SignRequest(c.w.cluster, c.key, c.session, c.sequence, ops)
 	wr := &write{
-		request: req, digest: req.Digest(c.w.cluster), key: key, since: c.w.now,
-		replies: make(map[bftraft.NodeID]quorumcert.Reply),
-		results: make(map[bftraft.NodeID]string), after: c.w.watch.accepted,
+		request: req, since: c.w.now, after: c.w.watch.accepted,
+		tally: judge.NewTally(c.w.cluster, c.w.verifier.Configurations(), req),
 	}
 	c.writes = append(c.writes, wr)
 	return wr
@@ -132,98 +128,47 @@ func (c *client) send(node int, frame []byte) {
 	c.w.fromEnd(endOfClient(c.index), c.index, node, frame)
 }
 
-func (c *client) issueRead() {
-	c.reads++
-	key := fmt.Sprint("k", c.random.below(c.w.opt.Keys))
-	query, err := kv.EncodeQuery(kv.Range{Span: kv.One([]byte(key))})
-	if err != nil {
-		panic(err)
-	}
-	c.read = &read{
-		nonce: nonce(c.index, c.reads), key: key, query: query, since: c.w.now,
-		floor: c.w.watch.written[key], replies: make(map[bftraft.NodeID]*bftraft.ReadReply),
-	}
-	c.sendRead(c.read)
-}
-
-func (c *client) sendRead(r *read) {
-	r.sentAt = c.w.now
-	question := bftraft.ReadRequest{Nonce: r.nonce, MinIndex: r.min, Queries: [][]byte{r.query}}
-	frame := question.Encode()
-	for i := range c.w.nodes {
-		c.send(i, frame)
-	}
-}
-
 func (c *client) receive(from bftraft.NodeID, frame []byte) {
 	switch frame[0] {
 	case bftraft.FrameReply:
-		if r, err := bftraft.DecodeBlockReply(frame); err == nil && r.Signer == from {
+		r, err := bftraft.DecodeBlockReply(frame)
+		if err == nil && c.replies[from-1].Verify(r) {
 			c.onReply(from, r)
 		}
 	case bftraft.FrameReadReply:
-		if r, err := bftraft.DecodeReadReply(frame); err == nil && r.Signer == from {
+		if r, err := bftraft.DecodeReadReply(frame); err == nil {
 			c.onRead(from, r)
 		}
 	}
 }
 
+// onReply has each request that waits judge whether the reply is about it.
 func (c *client) onReply(from bftraft.NodeID, r *bftraft.BlockReply) {
-	for i, wr := range c.writes {
-		if wr.request.Sequence != r.Sequence || r.Session != c.session || r.Request != wr.digest ||
-			r.Verify(c.w.cluster, c.w.verifier.Configurations()) != nil {
+	waiting := c.writes
+	for _, wr := range waiting {
+		c.w.shows(c, wr, from, r)
+		verdict, answer := wr.tally.Add(r)
+		if verdict != judge.Settled {
 			continue
 		}
-		wr.replies[from], wr.results[from] = r.Reply, fmt.Sprintf("%x", r.Results)
-		same := 0
-		for id, other := range wr.replies {
-			if other == r.Reply && wr.results[id] == wr.results[from] {
-				same++
-			}
+		c.acked++
+		i := slices.Index(c.writes, wr)
+		c.writes = append(c.writes[:i:i], c.writes[i+1:]...)
+		c.w.watch.writeAccepted(c, wr, answer)
+		c.w.watch.blames(c, wr.tally.Dissenters())
+		if c.loop != nil {
+			c.took(c.w.now - wr.since)
+			c.loop()
 		}
-		if same > quorumcert.ForNodes(len(c.w.nodes)).F {
-			c.acked++
-			c.writes = append(c.writes[:i:i], c.writes[i+1:]...)
-			c.w.watch.served(wr, r)
-			c.w.watch.writeAccepted(c, wr, r)
-			if c.loop != nil {
-				c.took(c.w.now - wr.since)
-				c.loop()
-			}
-		}
-		return
 	}
 }
 
-func (c *client) onRead(from bftraft.NodeID, reply *bftraft.ReadReply) {
-	r := c.read
-	if r == nil || reply.Nonce != r.nonce ||
-		reply.Verify(c.w.cluster, c.w.verifier.Configurations(), [][]byte{r.query}) != nil {
+// shows shows everybody, as a receipt, the reply of one liar alone: nobody may believe it.
+func (w *World) shows(c *client, wr *write, from bftraft.NodeID, r *bftraft.BlockReply) {
+	if !w.nodes[from-1].liar || !wr.tally.Names(r.Session, r.Sequence) {
 		return
 	}
-	r.replies[from] = reply
-	size := quorumcert.ForNodes(len(c.w.nodes))
-	if len(r.replies) < size.Q {
-		return
-	}
-	for _, m := range c.w.nodes {
-		if p := r.replies[m.id]; p != nil {
-			r.min = max(r.min, p.Lock.Index)
-		}
-	}
-	for _, m := range c.w.nodes {
-		same := 0
-		for _, other := range c.w.nodes {
-			a, b := r.replies[m.id], r.replies[other.id]
-			if a != nil && b != nil && a.Executed >= r.min && b.Executed >= r.min &&
-				string(a.Results[0]) == string(b.Results[0]) {
-				same++
-			}
-		}
-		if same > size.F {
-			c.w.watch.readAccepted(c, r, r.replies[m.id].Results[0])
-			c.read = nil
-			return
-		}
-	}
+	proof := quorumcert.Receipt{Reply: r.Reply}
+	proof.Signers, proof.Sigs = quorumcert.SetOf(from), []crypto.Signature{r.Sig}
+	w.watch.receipt(c, wr, judge.NewReceipt(wr.request, &judge.Answer{Reply: r, Proof: proof}))
 }

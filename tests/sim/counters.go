@@ -59,6 +59,10 @@ const (
 	seenTaken
 	seenBackoff
 	seenTerms
+	seenBehind
+	seenAnew
+	seenForged
+	seenBlame
 	numMarks
 )
 
@@ -113,6 +117,10 @@ var marks = [numMarks]struct{ id, text string }{
 	seenTaken:      {"SEEN-09", "a proven commit replaced what was acked in the term"},
 	seenBackoff:    {"SEEN-10", "the back-off reached four"},
 	seenTerms:      {"SEEN-11", "terms passed without a leader"},
+	seenBehind:     {"SEEN-12", "a node that was behind was asked again for the read index"},
+	seenAnew:       {"SEEN-13", "a read was asked anew, because what it reads kept changing"},
+	seenForged:     {"SEEN-14", "the word of one liar was shown as a receipt and refused"},
+	seenBlame:      {"SEEN-15", "a client blamed a node whose answer differs"},
 }
 
 // Tally counts, over any number of runs, what happened in them: each mark, each attack, each drop.

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"tangaroa/bftraft"
-	"tangaroa/bftraft/kv"
 	"tangaroa/crypto"
 	"tangaroa/quorumcert"
 )
@@ -35,6 +34,7 @@ type observer struct {
 	// B1: who acked what, and the positions acked at one place. S1: who voted for whom.
 	signers map[position]quorumcert.Set
 	rivals  map[place][]position
+	chains  map[bftraft.Term]bftraft.Position // the highest in each term that can be certified
 	leaders map[bftraft.Term]map[bftraft.NodeID]quorumcert.Set
 	// B5: the highest that each node has signed.
 	signed []signedState
@@ -55,8 +55,8 @@ type observer struct {
 	// locked holds the positions that some honest node has locked.
 	locked map[place]bool
 
-	accepted bftraft.Index // highest index of an accepted write
-	written  map[string]kv.Revision
+	accepted bftraft.Index // highest index that any client knows of
+	ledger   *ledger       // B10, B14
 	results  int
 	reads    int
 	healedAt int
@@ -111,7 +111,8 @@ func newObserver(w *World) *observer {
 	o := &observer{
 		w: w, naive: newNaive(w), size: quorumcert.ForNodes(len(w.nodes)),
 		acks: make(map[ackKey]crypto.Digest), signers: make(map[position]quorumcert.Set),
-		rivals: make(map[place][]position), votes: make(map[voteKey]quorumcert.Vote),
+		rivals: make(map[place][]position), chains: make(map[bftraft.Term]bftraft.Position),
+		votes:     make(map[voteKey]quorumcert.Vote),
 		leaders:   make(map[bftraft.Term]map[bftraft.NodeID]quorumcert.Set),
 		signed:    make([]signedState, len(w.nodes)+1),
 		claims:    make(map[bftraft.Term][]claim),
@@ -123,7 +124,7 @@ func newObserver(w *World) *observer {
 		asks:      make(map[bftraft.Index]int),
 		locked:    make(map[place]bool),
 		stored:    make(map[bftraft.Position]*bftraft.Block),
-		written:   make(map[string]kv.Revision), drops: make(map[string]int),
+		ledger:    newLedger(), drops: make(map[string]int),
 		injected: make(map[Kind]int), refused: make(map[bftraft.Drop]int),
 	}
 	for _, m := range w.nodes {
@@ -225,6 +226,7 @@ func (o *observer) acked(m *member, a *quorumcert.SignedAck) {
 	}
 	o.signers[pos] = o.signers[pos].With(m.id)
 	o.oneCertificate(at)
+	o.oneChain(pos)
 	s := &o.signed[m.id]
 	mark := bftraft.Lock{Term: a.Term, Index: a.Index, Hash: a.Hash}
 	if mark.Higher(s.mark) {
@@ -255,6 +257,27 @@ func (o *observer) oneCertificate(at place) {
 	if able > 1 && !o.blind {
 		o.fail("B1", "two certificates are possible at term %d index %d", at.term, at.index)
 	}
+}
+
+// oneChain is B1 for certificates of different indexes: all that are possible in a term lie on one
+// chain.
+func (o *observer) oneChain(pos position) {
+	low := bftraft.Position{Index: pos.index, Hash: pos.hash}
+	if o.blind || low.Index == 0 || !o.able(o.signers[pos]) {
+		return
+	}
+	high, some := o.chains[pos.term]
+	if some && low.Index > high.Index {
+		low, high = high, low
+	}
+	if some && !o.descends(high, low) {
+		o.fail("B1", "certificates at %d and %d are possible in term %d, on two chains", low.Index,
+			high.Index, pos.term)
+	}
+	if !some {
+		high = low
+	}
+	o.chains[pos.term] = high
 }
 
 func (o *observer) voted(m *member, v *quorumcert.SignedVote) {
@@ -329,6 +352,10 @@ func (o *observer) commits(m *member, b *bftraft.Block) {
 	if known {
 		return
 	}
+	if c := o.next(b.Last()); c != nil && c.First() <= b.Last() || o.covers(b) {
+		o.fail("B2", "node %d commits a block of %d to %d, which was committed in another", m.id,
+			b.First(), b.Last())
+	}
 	o.committed[b.Last()] = b.Hash()
 	o.blocks[b.Last()] = b
 	o.proves(m, b)
@@ -337,6 +364,16 @@ func (o *observer) commits(m *member, b *bftraft.Block) {
 		o.fail("B8", "node %d commits %d, and no quorum can have said so", m.id, b.Last())
 	}
 	o.highest = max(o.highest, b.Last())
+}
+
+// covers says whether a block that was committed ends within b.
+func (o *observer) covers(b *bftraft.Block) bool {
+	for i := b.First(); i < b.Last(); i++ {
+		if _, some := o.committed[i]; some {
+			return true
+		}
+	}
+	return false
 }
 
 // couldCommit says whether in some term so many honest nodes, on chains that hold the position,
@@ -506,56 +543,3 @@ func (o *observer) looksWithin(m *member) {
 }
 
 func digestBytes(d crypto.Digest) []byte { return d[:] }
-
-// writeAccepted is B10: what a client believes was executed where it says, after all that was
-// accepted before it began.
-func (o *observer) writeAccepted(c *client, wr *write, r *bftraft.BlockReply) {
-	if hash, ok := o.committed[r.Reply.Index]; !ok || hash != r.Reply.Hash {
-		if o.blind && !ok {
-			return // only liars know of it as yet
-		}
-		o.fail("B10", "client %d accepts a reply of a block that is not committed", c.index)
-		return
-	}
-	if r.Reply.Index <= wr.after && !o.blockHolds(r.Reply.Index, wr) {
-		o.fail("B10", "client %d: a write that began after %d was accepted got %d", c.index,
-			wr.after, r.Reply.Index)
-	}
-	if !o.blockHolds(r.Reply.Index, wr) {
-		o.fail("B10", "client %d: its request is not in block %d", c.index, r.Reply.Index)
-	}
-	o.results++
-	o.accepted = max(o.accepted, r.Reply.Index)
-	last, err := kv.DecodeResult(r.Results[len(r.Results)-1])
-	if err != nil || last.Code != kv.CodeOK {
-		o.fail("B10", "client %d: result is not that of its put: %v", c.index, err)
-		return
-	}
-	o.written[wr.key] = max(o.written[wr.key], last.Revision)
-}
-
-func (o *observer) blockHolds(i bftraft.Index, wr *write) bool {
-	b := o.blocks[i]
-	return b != nil && slices.ContainsFunc(b.Entries(), func(e bftraft.Entry) bool {
-		return string(e.Data) == string(wr.request.Raw())
-	})
-}
-
-// readAccepted is B14: a read sees every write of its key that was accepted before it began.
-func (o *observer) readAccepted(c *client, r *read, result []byte) {
-	o.reads++
-	decoded, err := kv.DecodeQueryResult(result)
-	res, ok := decoded.(kv.RangeResult)
-	if err != nil || !ok {
-		o.fail("B14", "client %d: read of %s gives no result: %v", c.index, r.key, err)
-		return
-	}
-	var mod kv.Revision
-	if len(res.KVs) == 1 {
-		mod = res.KVs[0].Mod
-	}
-	if mod < r.floor {
-		o.fail("B14", "client %d reads %s at revision %d after %d was written", c.index, r.key,
-			mod, r.floor)
-	}
-}

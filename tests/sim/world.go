@@ -131,6 +131,9 @@ func (w *World) makeGenesis() {
 		panic(err)
 	}
 	w.genesis, w.cluster, w.verifier = g, g.Hash(), v
+	for _, c := range w.clients {
+		c.listen()
+	}
 }
 
 // Run lets the world go on until it ends or an invariant is broken, which it returns as a
