@@ -47,11 +47,20 @@ func Of(id mutant.ID) (Mutant, bool) {
 // text returns the tables of docs/TESTING.md.
 func text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d mutants.\n\n| id | what is broken | rule | test that kills it | in | "+
-		"invariants of the simulator | within |\n|---|---|---|---|---|---|---|\n", len(table))
+	noticed := names(func(m Mutant) bool { return len(m.Invariants) > 0 })
+	fmt.Fprintf(&b, "%d mutants, of which the simulator notices %d.\n\n", len(table),
+		len(strings.Fields(noticed)))
+	b.WriteString("| id | what is broken | rule | test that kills it | in | " +
+		"invariants of the simulator | within | median |\n|---|---|---|---|---|---|---|---|\n")
+	recorded := Medians()
 	for _, m := range table {
-		fmt.Fprintf(&b, "| %s | %s | %s | `%s` | `%s` | %s | %s |\n", m.ID, m.Breaks,
-			strings.Join(m.Rules, ", "), m.Test, m.Package, strings.Join(m.Invariants, " "), m.world())
+		median := ""
+		if m.Seeds > 0 {
+			median = fmt.Sprint(recorded[m.ID])
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | `%s` | `%s` | %s | %s | %s |\n", m.ID, m.Breaks,
+			strings.Join(m.Rules, ", "), m.Test, m.Package, strings.Join(m.Invariants, " "), m.world(),
+			median)
 	}
 	b.WriteString("\n| invariant | kills | test with more than f liars |\n|---|---|---|\n")
 	for _, id := range invariants() {

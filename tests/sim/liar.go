@@ -93,7 +93,8 @@ func (w *World) corrupt(m *member, cfg *replica.Config) {
 			liar := w.adversary(m, name, cfg.Core)
 			attack = liar.Core
 			cfg.Transport = liar.Transport(cfg.Transport)
-			cfg.Machine = &misquoting{liar.Machine(cfg.Machine), cfg.Machine, after}
+			honest := &quoted{StateMachine: cfg.Machine}
+			cfg.Machine = &misquoting{liar.Machine(honest), honest, after}
 		}
 		cfg.Transport = &entering{cfg.Transport, after}
 		wraps = append(wraps,
@@ -525,17 +526,29 @@ func (l *liar) plot(o bftraft.Outbound) []bftraft.Outbound {
 	return out
 }
 
+// quoted is the state machine inside a liar, and what it answered last.
+type quoted struct {
+	replica.StateMachine
+	last []byte
+}
+
+// Query implements replica.StateMachine.
+func (q *quoted) Query(query []byte) []byte {
+	q.last = q.StateMachine.Query(query)
+	return q.last
+}
+
 // misquoting is a liar's state machine with a meter beside it.
 type misquoting struct {
 	replica.StateMachine
-	honest replica.StateMachine
+	honest *quoted
 	meter  *meter
 }
 
 // Query implements replica.StateMachine.
 func (p *misquoting) Query(query []byte) []byte {
 	answer := p.StateMachine.Query(query)
-	if !bytes.Equal(answer, p.honest.Query(query)) {
+	if !bytes.Equal(answer, p.honest.last) {
 		p.meter.m.hurts(p.meter.attack, 1)
 	}
 	return answer
