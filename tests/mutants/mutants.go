@@ -55,8 +55,8 @@ func text() string {
 	recorded := Medians()
 	for _, m := range table {
 		median := ""
-		if m.Seeds > 0 {
-			median = fmt.Sprint(recorded[m.ID])
+		if n := recorded[m.ID]; n > 0 {
+			median = fmt.Sprint(n)
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | `%s` | `%s` | %s | %s | %s |\n", m.ID, m.Breaks,
 			strings.Join(m.Rules, ", "), m.Test, m.Package, strings.Join(m.Invariants, " "), m.world(),
