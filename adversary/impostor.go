@@ -29,7 +29,8 @@ type imposture struct {
 
 func (i *imposture) Inbound(e *Env, v bftraft.Verified) bool {
 	if i.leads {
-		if m, ok := v.Message().(*bftraft.AppendEntries); ok && len(m.Blocks) > 0 {
+		m, ok := v.Message().(*bftraft.AppendEntries)
+		if ok && len(m.Blocks) > 0 && v.From() == e.Core.Leader() {
 			i.usurp(e, m)
 		}
 		return true
