@@ -145,8 +145,8 @@ func (o *observer) proposed(m *member, a *quorumcert.SignedAck) {
 		return
 	}
 	for id, voters := range o.leaders[a.Term] { // any will do: the order does not matter
-		if !o.able(voters) {
-			continue
+		if !o.able(voters.With(id)) {
+			continue // who crashed before its own vote left counts it all the same
 		}
 		hash, ok := o.acks[ackKey{id, place{a.Term, a.Index}}]
 		if o.w.nodes[id-1].liar || ok && hash == a.Hash {
