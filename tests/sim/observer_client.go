@@ -16,7 +16,7 @@ import (
 type ledger struct {
 	at       bftraft.Index // replayed up to here
 	machine  *kv.Machine
-	last     map[ledgerSession]uint64
+	last     map[crypto.PublicKey]*naiveSessions
 	outcomes map[ledgerRequest]*outcome
 	versions map[string][]version // of each key, ascending
 }
@@ -47,7 +47,7 @@ type version struct {
 
 func newLedger() *ledger {
 	return &ledger{
-		machine: kv.New(), last: make(map[ledgerSession]uint64),
+		machine: kv.New(), last: make(map[crypto.PublicKey]*naiveSessions),
 		outcomes: make(map[ledgerRequest]*outcome), versions: make(map[string][]version),
 	}
 }
@@ -70,10 +70,12 @@ func (o *observer) turns() {
 
 func (l *ledger) execute(index, end bftraft.Index, req *bftraft.Request) {
 	s := ledgerSession{req.Client, req.Session}
-	if req.Sequence != l.last[s]+1 {
+	if l.last[req.Client] == nil {
+		l.last[req.Client] = &naiveSessions{last: make(map[uint64]uint64)}
+	}
+	if !l.last[req.Client].runs(req.Session, req.Sequence) {
 		return
 	}
-	l.last[s] = req.Sequence
 	done := &outcome{at: end, raw: req.Raw()}
 	for _, op := range req.Ops {
 		result := l.machine.Apply(uint64(index), op)
