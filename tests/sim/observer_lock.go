@@ -83,7 +83,8 @@ func (l *lockWatch) sees(msg bftraft.Message) {
 	}
 }
 
-// elected notes an election, and forgets those of earlier terms.
+// elected notes an election, and forgets those of earlier terms, once there is no move left that
+// has to be judged by them.
 func (l *lockWatch) elected(ec *quorumcert.EC) {
 	if ec == nil {
 		return
@@ -94,7 +95,7 @@ func (l *lockWatch) elected(ec *quorumcert.EC) {
 			old.Term > ec.Term {
 			return
 		}
-		if old.Term == ec.Term {
+		if old.Term == ec.Term || len(l.moves) > 0 {
 			kept = append(kept, old)
 		}
 	}
