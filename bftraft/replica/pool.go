@@ -191,6 +191,9 @@ const (
 func (r *Replica) repeat(
 	client ClientID, from bftraft.NodeID, req *bftraft.Request, last uint64,
 ) {
+	if r.checkStorage(); r.stopped != nil {
+		return
+	}
 	if from != 0 {
 		if r.repeats[from]++; r.repeats[from] > maxRepeats {
 			return // it will ask again

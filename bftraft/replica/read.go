@@ -63,6 +63,9 @@ func (r *Replica) tickReads() {
 // answerRead signs what this node knows: its lock, with the certificate, as the bound of what may
 // be committed, and the result where it has executed to.
 func (r *Replica) answerRead(client ClientID, req *bftraft.ReadRequest) {
+	if r.checkStorage(); r.stopped != nil {
+		return
+	}
 	lock, qc := r.core.LockWithQC()
 	executed := r.executed.Index
 	if mutant.On(mutant.M123) {

@@ -18,6 +18,7 @@ type slack struct {
 	rounds rounds
 	office uint64 // tick since when this leader has been known
 	bucket int
+	scale  uint64 // the timeout by which the bucket was last measured
 	until  uint64 // tick up to which the leader is suspected of being slow, 0 while it is not
 	blamed bool   // the leader of an earlier term was, and no calm time has passed since
 	calm   uint64 // tick since when nobody was
@@ -191,6 +192,10 @@ func (r *Replica) tickSlack() bool {
 		s.bucket, s.until = 0, 0
 		s.doubt(r.now) // the others do not think so
 	}
+	if timeout < s.scale { // what is much now was little then
+		s.bucket = s.bucket * int(timeout) / int(s.scale)
+	}
+	s.scale = timeout
 	p, waits := r.pressing()
 	if p != nil {
 		if p.slack == 0 {

@@ -56,6 +56,25 @@ func TestE5LeaderThatServesEverybodyLateIsSuspected(t *testing.T) {
 	require.Equal(t, 5000, newSlackCluster(t).serve(slackTolerance, 5000), "nobody is perfect")
 }
 
+// TestE5SlackOfLongTimeoutsIsLittleNotMuch: after a change of leader timeouts are long and shrink.
+// A bucket that was far from full must not be full when they are short, or an honest leader is
+// suspected long after, of nothing.
+func TestE5SlackOfLongTimeoutsIsLittleNotMuch(t *testing.T) {
+	c := newSlackCluster(t)
+	c.core.timeout = 800
+	require.Equal(t, 300, c.serve(20, 300), "far from half a timeout")
+	filled := c.slack.bucket
+	require.Greater(t, filled, 100)
+	c.core.timeout = 200
+	for range 1000 {
+		c.Tick()
+		require.False(t, c.core.starving)
+	}
+	require.LessOrEqual(t, c.slack.bucket, filled/4)
+	c.core.timeout = 800
+	require.Less(t, c.serve(70, 5000), 5000, "it is suspected all the same when it goes on")
+}
+
 // TestE5BlockOnItsWayIsNoExcuseForEver is about a leader that sees to it that there always is one.
 func TestE5BlockOnItsWayIsNoExcuseForEver(t *testing.T) {
 	c := newSlackCluster(t)

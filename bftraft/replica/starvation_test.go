@@ -57,9 +57,9 @@ func follower(t *testing.T, core *stuckCore, sent Transport) *Replica {
 	config, err := quorumcert.NewConfiguration(crypto.ZIP215(), 0, voters)
 	require.NoError(t, err)
 	return &Replica{
-		cfg: Config{Transport: sent, BlockBytes: DefaultBlockBytes}, id: 1, core: core,
-		configs: quorumcert.NewConfigurations(config), sessions: newSessions(), pool: newPool(),
-		term: 1, leader: 2,
+		cfg: Config{Transport: sent, Storage: &brittle{}, BlockBytes: DefaultBlockBytes},
+		id:  1, core: core, configs: quorumcert.NewConfigurations(config),
+		sessions: newSessions(), pool: newPool(), term: 1, leader: 2,
 	}
 }
 

@@ -342,3 +342,26 @@ func TestReplyIsSignedOnceHoweverOftenItIsAskedFor(t *testing.T) {
 	a.submit(requests[0])
 	require.Equal(t, 1, signer.made, "the oldest was forgotten")
 }
+
+// TestNothingIsAnsweredOnceTheDiskHasFailed: a read may fail between two flushes. What the node
+// has signed before, or could sign, it does not send either.
+func TestNothingIsAnsweredOnceTheDiskHasFailed(t *testing.T) {
+	for name, ask := range map[string]func(a *alone, done *bftraft.Request){
+		"a request again": func(a *alone, done *bftraft.Request) {
+			a.r.Request(ClientID{Key: done.Client, Conn: 7}, 0, done)
+		},
+		"a read": func(a *alone, done *bftraft.Request) {
+			a.r.Read(ClientID{Key: done.Client, Conn: 7}, &bftraft.ReadRequest{})
+		},
+	} {
+		a := newAlone(t)
+		done := a.request(1, 1, "x")
+		require.Len(t, a.submit(done), 1)
+		ask(a, done)
+		require.Len(t, a.out.frames, 2, name)
+		a.r.cfg.Storage = &brittle{readFails: errors.New("no sector")}
+		ask(a, done)
+		require.Len(t, a.out.frames, 2, name)
+		require.ErrorIs(t, a.r.Flush(), ErrStopped, name)
+	}
+}

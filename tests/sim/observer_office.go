@@ -81,7 +81,8 @@ func (o *observer) joins(m *member, t bftraft.Term) {
 		}
 	}
 	if others <= o.size.F {
-		o.fail("L7", "node %d joins %d who suspect term %d of an honest leader", m.id, others, t)
+		o.fail("L7", "node %d joins %d who suspect term %d of an honest leader (%v)", m.id, others, t,
+			m.core.State().Suspects)
 	}
 }
 
@@ -126,13 +127,14 @@ func (o *observer) wasted(t bftraft.Term) {
 }
 
 // calmsDown is L7 for timeouts: where one leader was in office for a minute of rest, nobody waits
-// longer for it than at the start.
+// longer for it than at the start, but for who alone heard it resign before it was started again.
 func (o *observer) calmsDown() {
 	for _, m := range o.w.nodes {
 		if m.liar || m.dead || m.proc == nil || o.w.opt.SlowDisk > 0 {
 			continue
 		}
-		if s := m.proc.Core(); s.Backoff > 0 && s.Leader != 0 {
+		s := m.proc.Core()
+		if s.Backoff > 0 && s.Leader != 0 && s.Suspects != bftraft.CauseResigned {
 			o.fail("L7", "node %d doubles its timeouts %d times after a minute of rest", m.id, s.Backoff)
 		}
 	}
