@@ -116,25 +116,29 @@ func (r *Replica) answerAgain(req *bftraft.Request) []byte {
 	return r.blockReply(req, res, r.signReply(res.reply)).Encode()
 }
 
-// signedReplies is how many of the newest signatures under replies are kept: clients in a hurry
+// rememberedReplies is how many of the newest signatures under replies are kept: clients in a hurry
 // ask for what has just been executed.
-const signedReplies = 64
+const rememberedReplies = 64
 
-// signedReply is a statement of this node's that it need not sign again.
-type signedReply struct {
-	reply quorumcert.Reply
-	sig   crypto.Signature
+// signedReplies are the newest statements of this node about blocks; it need not sign them again.
+type signedReplies struct {
+	list [rememberedReplies]struct {
+		reply quorumcert.Reply
+		sig   crypto.Signature
+	}
+	next int // the oldest in list
 }
 
 // signReply signs a statement, unless it has lately.
 func (r *Replica) signReply(reply quorumcert.Reply) crypto.Signature {
-	for i := range r.signed {
-		if s := &r.signed[i]; s.reply.Index == reply.Index && s.reply == reply {
-			return s.sig
+	s := &r.signed
+	for i := range s.list {
+		if s.list[i].reply == reply {
+			return s.list[i].sig
 		}
 	}
-	sig := quorumcert.Sign(r.cfg.Core.Signer, reply)
-	r.signed[r.nextSigned] = signedReply{reply, sig}
-	r.nextSigned = (r.nextSigned + 1) % len(r.signed)
-	return sig
+	of := &s.list[s.next]
+	of.reply, of.sig = reply, quorumcert.Sign(r.cfg.Core.Signer, reply)
+	s.next = (s.next + 1) % len(s.list)
+	return of.sig
 }

@@ -103,17 +103,15 @@ type Replica struct {
 	pool     *pool
 	reads    []waitingRead
 	slack    slack
-	repeats  [crypto.MaxNodeID + 1]int  // answers given again to each node, in these few ticks
-	signed   [signedReplies]signedReply // a ring
+	repeats  [crypto.MaxNodeID + 1]int // answers given again to each node, in these few ticks
+	signed   signedReplies
 	executed bftraft.Position
 	evidence evidence
-	// nextSigned is the oldest in signed.
-	nextSigned int
-	now        uint64
-	term       bftraft.Term
-	leader     bftraft.NodeID
-	stopped    error
-	stats      Stats
+	now      uint64
+	term     bftraft.Term
+	leader   bftraft.NodeID
+	stopped  error
+	stats    Stats
 }
 
 // Stats counts what a Replica has done since its start.

@@ -328,7 +328,7 @@ func (s *countedSigner) Sign(d crypto.Domain, msg []byte) crypto.Signature {
 func TestReplyIsSignedOnceHoweverOftenItIsAskedFor(t *testing.T) {
 	a := newAlone(t)
 	var requests []*bftraft.Request
-	for i := range uint64(signedReplies + 1) {
+	for i := range uint64(rememberedReplies + 1) {
 		requests = append(requests, a.request(1+i/MaxResults, 1+i%MaxResults, "x"))
 		require.Len(t, a.submit(requests[i]), 1)
 	}
