@@ -74,6 +74,10 @@ func TestBundleIsTheLongestThatFits(t *testing.T) {
 		require.Equal(t, all[:want], flight.futures)
 		require.Equal(t, all[want:], append([]*Future{}, c.queue...))
 		require.Equal(t, left, c.queueBytes)
+		for _, f := range all {
+			c.calls = append(c.calls, &call{query: f.op, alone: f.alone})
+		}
+		require.Equal(t, want, c.together(), "the queries of a question are bounded as operations are")
 		require.Equal(t, RequestID{Session: 3, Sequence: 1}, flight.id)
 		require.Equal(t, uint64(2), c.next)
 		for _, f := range flight.futures {

@@ -120,15 +120,7 @@ func (c *Client) leave(l *call, err error) {
 func (c *Client) question() {
 	for c.asking < readWindow && c.stop.Err() == nil {
 		c.calls = slices.DeleteFunc(c.calls, func(l *call) bool { return l.over })
-		n, size := 0, 0
-		for _, l := range c.calls {
-			size += len(l.query)
-			full := n == c.cfg.BundleOps || size > c.cfg.BundleBytes || l.alone || c.calls[0].alone
-			if n > 0 && full {
-				break
-			}
-			n++
-		}
+		n := c.together()
 		if n == 0 {
 			return
 		}
@@ -137,6 +129,20 @@ func (c *Client) question() {
 		c.asking++
 		c.readers.Go(func() { c.read(calls) })
 	}
+}
+
+// together is how many of the calls that wait fit into one question.
+func (c *Client) together() (n int) {
+	size := 0
+	for _, l := range c.calls {
+		size += len(l.query) + opOverhead
+		full := n == c.cfg.BundleOps || size > c.cfg.BundleBytes || l.alone || c.calls[0].alone
+		if n > 0 && full {
+			break
+		}
+		n++
+	}
+	return n
 }
 
 // read asks all nodes under one nonce until each call has a result or has to be asked anew.
