@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,11 +55,26 @@ func newCluster(t *testing.T, clients int) *cluster {
 	return c
 }
 
-// freeRange returns a base port with which testnet finds all ports free. The ports are below those
-// that the system gives to connections, so that a node that starts again gets its own back.
+// Ports are given out in slots: nodes listen on base+1 and so on, and serve their status 100 ports
+// above. They are below those that the system gives to connections, so that a node that starts
+// again gets its own back.
+const (
+	lowestPort, highestPort = 10000, 31000
+	statusOffset            = 100
+	slotNodes               = 10
+	portSlots               = (highestPort - lowestPort) / (2 * slotNodes)
+)
+
+// portSlot is the slot given out last. Tests run side by side, so none is given out twice, even if
+// nobody listens there yet.
+var portSlot atomic.Uint32
+
+func init() { portSlot.Store(rand.Uint32N(portSlots)) }
+
+// freeRange returns a base port with which testnet finds all ports free.
 func freeRange(t *testing.T, nodes int) int {
 	t.Helper()
-	const lowest, highest, statusOffset = 10000, 31000, 100
+	require.LessOrEqual(t, nodes, slotNodes)
 	free := func(base int) bool {
 		for k := 1; k <= nodes; k++ {
 			for _, port := range []int{base + k, base + statusOffset + k} {
@@ -71,8 +87,11 @@ func freeRange(t *testing.T, nodes int) int {
 		}
 		return true
 	}
-	for range 100 {
-		if base := lowest + rand.IntN(highest-lowest); free(base) {
+	for range portSlots {
+		slot := int(portSlot.Add(1) % portSlots)
+		const inRow = statusOffset / slotNodes
+		base := lowestPort + slot/inRow*2*statusOffset + slot%inRow*slotNodes
+		if free(base) {
 			return base
 		}
 	}
