@@ -8,16 +8,19 @@ import (
 // benchMsg has about the length of an acknowledgement.
 var benchMsg = make([]byte, 120)
 
-func benchChecks(b *testing.B, n int) []Check {
+func benchChecks(b *testing.B, n, keys int) []Check {
 	b.Helper()
 	checks := make([]Check, n)
+	verifiers := make([]Verifier, keys)
 	for i := range checks {
-		k := KeyFromSeed([32]byte{byte(i), 1})
-		verifier, err := ZIP215().Expand(k.Public())
-		if err != nil {
-			b.Fatal(err)
+		k := KeyFromSeed([32]byte{byte(i % keys), byte(i % keys >> 8), 1})
+		if i < keys {
+			var err error
+			if verifiers[i], err = ZIP215().Expand(k.Public()); err != nil {
+				b.Fatal(err)
+			}
 		}
-		checks[i] = Check{verifier, DomainAck, benchMsg, k.Sign(DomainAck, benchMsg)}
+		checks[i] = Check{verifiers[i%keys], DomainAck, benchMsg, k.Sign(DomainAck, benchMsg)}
 	}
 	return checks
 }
@@ -31,7 +34,7 @@ func BenchmarkSign(b *testing.B) {
 }
 
 func BenchmarkVerify(b *testing.B) {
-	c := benchChecks(b, 1)[0]
+	c := benchChecks(b, 1, 1)[0]
 	b.ReportAllocs()
 	for b.Loop() {
 		if !c.holds() {
@@ -40,20 +43,25 @@ func BenchmarkVerify(b *testing.B) {
 	}
 }
 
-// BenchmarkVerifyAll reports the time for one signature, to be compared with
-// BenchmarkVerify.
+// BenchmarkVerifyAll reports the time for one signature, to be compared with BenchmarkVerify, where
+// so many keys have signed in turn.
 func BenchmarkVerifyAll(b *testing.B) {
-	for _, n := range []int{1, 2, 3, 4, 5, 8, 16, 43, 128} {
-		checks := benchChecks(b, n)
-		b.Run(fmt.Sprintf("n=%d", n), func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if !batchHolds(checks) {
-					b.Fatal("not valid")
-				}
+	for _, n := range []int{2, 3, 4, 5, 8, 16, 43, 128, 256} {
+		for _, keys := range []int{n, n / 4, 1} {
+			if keys == 0 || n < 16 && keys < n {
+				continue
 			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/signature")
-		})
+			checks := benchChecks(b, n, keys)
+			b.Run(fmt.Sprintf("n=%d/keys=%d", n, keys), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if !batchHolds(checks) {
+						b.Fatal("not valid")
+					}
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/signature")
+			})
+		}
 	}
 }
 

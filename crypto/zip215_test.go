@@ -268,6 +268,64 @@ func TestBatchRefusesErrorsThatCancel(t *testing.T) {
 	require.False(t, ZIP215().VerifyAll(batch))
 }
 
+// Of several keys, each with several signatures, every single fault is noticed: also a signature
+// under another of the keys, or of another of the messages.
+func TestBatchKeepsKeysApart(t *testing.T) {
+	const keys, each = 3, 4
+	var checks []Check
+	for i := range keys * each {
+		k := KeyFromSeed([32]byte{byte(i % keys), 1})
+		msg := []byte{byte(i)}
+		if i < keys {
+			verifier, err := ZIP215().Expand(k.Public())
+			require.NoError(t, err)
+			checks = append(checks, Check{verifier, DomainAck, msg, k.Sign(DomainAck, msg)})
+			continue
+		}
+		checks = append(checks, Check{checks[i-keys].Key, DomainAck, msg, k.Sign(DomainAck, msg)})
+	}
+	require.True(t, batchHolds(checks))
+	for i := range checks {
+		for name, spoil := range map[string]func(c, next *Check){
+			"key":      func(c, next *Check) { c.Key = next.Key },
+			"message":  func(c, next *Check) { c.Msg = next.Msg },
+			"domain":   func(c, _ *Check) { c.Domain = DomainVote },
+			"R":        func(c, next *Check) { copy(c.Sig[:32], next.Sig[:32]) },
+			"S":        func(c, next *Check) { copy(c.Sig[32:], next.Sig[32:]) },
+			"exchange": func(c, next *Check) { c.Sig, next.Sig = next.Sig, c.Sig },
+		} {
+			spoiled := slices.Clone(checks)
+			spoil(&spoiled[i], &spoiled[(i+1)%len(spoiled)])
+			require.False(t, batchHolds(spoiled), "%s of %d", name, i)
+		}
+	}
+}
+
+// Who could keep the factors and still choose S would make errors that cancel.
+func TestFactorsOfABatchChangeWithEverySignature(t *testing.T) {
+	f := newForger(t)
+	A, R := encode(base(f.a)), encode(base(f.r))
+	honest := vector{key: A, sig: f.sign(R, A, f.r, f.a)}.check(t)
+	checks := []Check{honest, honest}
+	equation := newBatch(checks)
+	require.NotNil(t, equation)
+	var factors [12]scalar.Scalar
+	z := equation.factors()
+	for i := range factors {
+		z.next(&factors[i])
+		for j := range i {
+			require.Zero(t, factors[i].Equal(&factors[j]), "%d and %d", i, j)
+		}
+	}
+	first, second := &factors[0], &factors[1]
+	for i, other := range []*scalar.Scalar{second, scalar.New().Neg(first)} {
+		s, err := scalar.NewFromCanonicalBytes(honest.Sig[32:])
+		require.NoError(t, err)
+		require.NoError(t, s.Add(s, other).ToBytes(checks[i].Sig[32:]))
+	}
+	require.False(t, batchHolds(checks))
+}
+
 // This shows that the vectors are what they claim to be, and why the standard
 // library must not be mixed in.
 func TestStandardLibraryDisagrees(t *testing.T) {
