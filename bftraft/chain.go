@@ -13,6 +13,7 @@ type chain struct {
 	reader  Reader
 	tail    []*Block
 	tip     Position
+	found   Position // read back last: the base of an election is asked for again and again
 }
 
 // keepBlocks and keepBytes bound the committed blocks kept in memory to serve peers from.
@@ -57,8 +58,15 @@ func (c *chain) contains(p Position) bool {
 	if p.Index == 0 {
 		return p == c.genesis
 	}
+	if p == c.found {
+		return true
+	}
 	b, ok := c.covering(p.Index)
-	return ok && b.End() == p
+	holds := ok && b.End() == p
+	if holds && c.old(p.Index) {
+		c.found = p
+	}
+	return holds
 }
 
 // old says whether index i is on the chain but no longer in memory: looking there costs a read.

@@ -63,6 +63,49 @@ func TestAcksOfOldBlocksCostNoReads(t *testing.T) {
 	require.Zero(t, r.blocks)
 }
 
+// Every proposal asks whether the base of its term is on the chain. It was read back for each once
+// it was old: a whole block from the disk.
+func TestOldBaseIsReadBackOnce(t *testing.T) {
+	l, at := led(t, "a")
+	base := at.End()
+	require.Equal(t, Accepted, l.say(3, &Committed{Blocks: []*Block{at}, Commit: l.commit(1, base)}))
+	require.Equal(t, Accepted, l.elect(2, 2, Lock{Term: 1, Index: base.Index, Hash: base.Hash}, l.qc(1, base)))
+	var blocks []*Block
+	for range 2*keepBlocks + 1 {
+		at = l.block(at.End(), "b")
+		blocks = append(blocks, at)
+	}
+	require.Equal(t, Accepted, l.say(3, &Committed{Blocks: blocks, Commit: l.commit(2, at.End())}))
+	require.True(t, l.m.core.log.old(base.Index))
+	r := &countingReader{Reader: l.m.core.log.reader}
+	l.m.core.log.reader = r
+	for range 20 {
+		at = l.block(at.End(), "c")
+		require.Equal(t, Accepted, l.say(2, l.proposal(2, 2, at.End(), at)))
+		l.wait(1)
+	}
+	require.LessOrEqual(t, r.blocks, 1)
+	require.Equal(t, at.End(), l.m.core.log.tip)
+}
+
+func TestChainForgetsWhatItContainedWhenItIsCut(t *testing.T) {
+	l := newLab(t, 1)
+	a := l.block(l.origin(), "a")
+	b := l.block(a.End(), "b")
+	c := &chain{genesis: l.origin(), tip: l.origin(), reader: reader{l.m}}
+	c.append([]*Block{a, b})
+	require.True(t, c.contains(b.End()))
+	c.truncate(b.End())
+	require.True(t, c.contains(b.End()))
+	c.truncate(a.End())
+	require.False(t, c.contains(b.End()))
+	require.True(t, c.contains(a.End()))
+	c.append([]*Block{l.block(a.End(), "x")})
+	require.False(t, c.contains(b.End()))
+	require.True(t, c.contains(a.End()))
+	require.True(t, c.contains(l.origin()))
+}
+
 // A status is short and what it may bring down is not.
 func TestLeaderRepeatsAProposalOnceInAnInterval(t *testing.T) {
 	l := newLab(t, 1)
