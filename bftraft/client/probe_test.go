@@ -69,6 +69,38 @@ func TestProbeShowsAllThatIsUnderWay(t *testing.T) {
 	})
 }
 
+// TestProbeShowsAPart keeps what all nodes do for probes a part of what they do for requests.
+func TestProbeShowsAPart(t *testing.T) {
+	change := func(c *Config) { c.Probe, c.Window, c.BundleOps = 100*time.Millisecond, 32, 1 }
+	play(t, 4, change, func(s *scene) {
+		const usual = 400 * time.Millisecond
+		s.put("first", "v")
+		s.client.mu.Lock()
+		s.client.pace.usual = usual
+		s.client.mu.Unlock()
+		s.holdBack(true)
+		before := s.node(2).heard(bftraft.FrameRequest)
+		begin := func() *Future {
+			f := s.client.Go(put(t, "k", "v"))
+			s.pass(10 * time.Millisecond)
+			return f
+		}
+		shown := func() int { return s.node(2).heard(bftraft.FrameRequest) - before }
+		for range probeRequests + 4 {
+			begin()
+		}
+		s.pass(usual - 10*(probeRequests+5)*time.Millisecond)
+		begin()
+		require.Zero(t, shown(), "not before answers have come as usual")
+		s.pass(10 * time.Millisecond)
+		last := begin()
+		require.Equal(t, probeRequests, shown(), "the oldest")
+		s.holdBack(false)
+		_, err := s.client.Wait(s.within(10*time.Second), last)
+		require.NoError(t, err)
+	})
+}
+
 // TestProbeIsBounded keeps large requests from being sent to everybody ten times a second.
 func TestProbeIsBounded(t *testing.T) {
 	change := func(c *Config) { c.Probe, c.Window, c.BundleOps = 100*time.Millisecond, 8, 1 }

@@ -49,22 +49,27 @@ func (c *Client) launch() bool {
 	c.stats.Ops += uint64(len(ops))
 	f.due = f.began.Add(c.pace.first())
 	c.send(f, false)
-	if c.cfg.Probe >= 0 && f.began.Sub(c.probed) >= c.cfg.Probe {
+	if c.cfg.Probe >= 0 && f.began.Sub(c.probed) >= max(c.cfg.Probe, c.pace.usual) {
 		c.probed = f.began
 		c.probe()
 	}
 	return true
 }
 
-// probeBytes bounds what a probe shows to each node.
-const probeBytes = 128 << 10
+// What a probe shows to each node at most. More would be timed better, but is verified, forwarded
+// and compared by all.
+const (
+	probeRequests = 8
+	probeBytes    = 128 << 10
+)
 
 // probe shows all nodes what is under way, from the oldest request on: a node can time only what
 // follows without a gap on what has been executed.
 func (c *Client) probe() {
 	size := 0
-	for _, f := range c.flights {
-		if size += len(f.frame); f.frame == nil || size > probeBytes && f != c.flights[0] {
+	for i, f := range c.flights {
+		size += len(f.frame)
+		if f.frame == nil || i == probeRequests || i > 0 && size > probeBytes {
 			return
 		}
 		f.reach |= c.up
