@@ -69,7 +69,8 @@ func TestOldBaseIsReadBackOnce(t *testing.T) {
 	l, at := led(t, "a")
 	base := at.End()
 	require.Equal(t, Accepted, l.say(3, &Committed{Blocks: []*Block{at}, Commit: l.commit(1, base)}))
-	require.Equal(t, Accepted, l.elect(2, 2, Lock{Term: 1, Index: base.Index, Hash: base.Hash}, l.qc(1, base)))
+	lock := Lock{Term: 1, Index: base.Index, Hash: base.Hash}
+	require.Equal(t, Accepted, l.elect(2, 2, lock, l.qc(1, base)))
 	var blocks []*Block
 	for range 2*keepBlocks + 1 {
 		at = l.block(at.End(), "b")

@@ -28,7 +28,7 @@ import (
 // singleWindow is the most that one session may have outstanding with one operation under each
 // signature: nodes remember so many results of a session. They hold twice as many requests of a
 // client key, executed ones that are not answered yet among them, so each session has its own key.
-const singleWindow = 32
+const singleWindow = 128
 
 // firstLeader leads the first term that has a leader.
 const firstLeader crypto.NodeID = 2

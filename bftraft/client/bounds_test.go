@@ -16,7 +16,7 @@ func TestConfigTakesItsBoundsAndNothingBeyond(t *testing.T) {
 		good, bad []int
 		set       func(c *Config, n int)
 	}{
-		"Window": {[]int{1, 32}, []int{-1, 0, 33}, func(c *Config, n int) { c.Window = n }},
+		"Window": {[]int{1, 128}, []int{-1, 0, 129}, func(c *Config, n int) { c.Window = n }},
 		"BundleOps": {[]int{1, bftraft.MaxRequestOps}, []int{0, bftraft.MaxRequestOps + 1},
 			func(c *Config, n int) { c.BundleOps = n }},
 		"BundleBytes": {[]int{1, largest}, []int{0, largest + 1},

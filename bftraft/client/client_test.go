@@ -491,7 +491,7 @@ func TestConfigNamesTheFieldThatCannotWork(t *testing.T) {
 	for field, spoil := range map[string]func(*Config){
 		"Genesis":      func(c *Config) { c.Genesis = nil },
 		"Key":          func(c *Config) { c.Key = crypto.PrivateKey{} },
-		"Window":       func(c *Config) { c.Window = 33 },
+		"Window":       func(c *Config) { c.Window = 129 },
 		"BundleOps":    func(c *Config) { c.BundleOps = 5000 },
 		"BundleBytes":  func(c *Config) { c.BundleBytes = 3 << 20 },
 		"QueueOps":     func(c *Config) { c.QueueOps = 0 },

@@ -10,9 +10,9 @@ import (
 	"tangaroa/p2p"
 )
 
-// maxWindow is the largest window: a cluster remembers the last 32 results of a session, and the
+// maxWindow is the largest window: a cluster remembers the last 128 results of a session, and the
 // answer to a lost reply must be among them.
-const maxWindow = 32
+const maxWindow = 128
 
 // Config says which cluster, under which key, and the limits.
 type Config struct {
@@ -31,7 +31,7 @@ type Config struct {
 	Session       uint64
 	FirstSequence uint64
 
-	// Window is the greatest number of requests that await their result, 1 to 32.
+	// Window is the greatest number of requests that await their result, 1 to 128.
 	Window int
 	// BundleOps and BundleBytes bound the operations under one signature, and the queries of one
 	// question.
@@ -86,7 +86,7 @@ func (c *Config) Validate() error {
 	case c.Key.IsZero():
 		bad = "Key"
 	case c.Window < 1 || c.Window > maxWindow:
-		bad = "Window (1 to 32)"
+		bad = "Window (1 to 128)"
 	case c.BundleOps < 1 || c.BundleOps > bftraft.MaxRequestOps:
 		bad = "BundleOps (1 to 4096)"
 	case c.BundleBytes < 1 || c.BundleBytes > bftraft.MaxRequestBytes-requestOverhead:

@@ -22,7 +22,7 @@ func TestE5RepliesOfOthersEndTheTimer(t *testing.T) {
 	require.NoError(t, err)
 	core := &stuckCore{}
 	r := &Replica{
-		id: 1, core: core, sessions: newSessions(), pool: newPool(),
+		id: 1, core: core, sessions: newSessions(MaxResults), pool: newPool(Limits{}.orDefault()),
 		configs: quorumcert.NewConfigurations(cfg), leader: 2, term: 1,
 		// With such a heartbeat the wait is starvation before it is slack.
 		cfg: Config{Transport: &outbox{}, Core: bftraft.Config{HeartbeatTicks: 10}},

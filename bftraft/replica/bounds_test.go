@@ -48,10 +48,18 @@ func TestResultThatDoesNotFitIsLeftOutAndTheNextIsNot(t *testing.T) {
 
 // What is remembered of a session are its newest results: as many as the limits let it be, and
 // always one.
+func TestLimitsOfClustersStandWhereNoneAreGiven(t *testing.T) {
+	a := newAlone(t)
+	require.Equal(t, Limits{MaxResults, MaxOutstanding, Window}, a.r.pool.limits)
+	require.Equal(t, MaxResults, a.r.sessions.limit)
+	given := Limits{1, 2, 3}
+	require.Equal(t, given, given.orDefault())
+}
+
 func TestSessionRemembersTheNewestResultsThatFit(t *testing.T) {
 	const seed = 3
 	rng := rand.New(rand.NewPCG(seed, 1))
-	s := newSessions()
+	s := newSessions(MaxResults)
 	var sizes []int
 	for n := range uint64(400) {
 		req := &bftraft.Request{Session: 1, Sequence: n + 1}
@@ -85,7 +93,7 @@ func TestSessionRemembersTheNewestResultsThatFit(t *testing.T) {
 // Two tables that differ in anything that clients can be told have different digests.
 func TestDigestOfSessionsCoversEverything(t *testing.T) {
 	table := func(change func(*session, *result)) crypto.Digest {
-		s := newSessions()
+		s := newSessions(MaxResults)
 		live := s.open(crypto.PublicKey{1}, 7)
 		res := result{sequence: 3, request: crypto.Digest{2}, results: [][]byte{{3}}}
 		live.last = 3
@@ -117,7 +125,7 @@ func TestDigestOfSessionsCoversEverything(t *testing.T) {
 func TestPoolHoldsWhatAPlainListHolds(t *testing.T) {
 	const seed = 5
 	rng := rand.New(rand.NewPCG(seed, 1))
-	p := newPool()
+	p := newPool(Limits{}.orDefault())
 	var list []*bftraft.Request
 	var made [3][4][10]*bftraft.Request
 	for range 3000 {
@@ -167,7 +175,7 @@ func TestPoolHoldsWhatAPlainListHolds(t *testing.T) {
 }
 
 func TestLargeRequestsOfAClientAreBoundedByTheirBytes(t *testing.T) {
-	p := newPool()
+	p := newPool(Limits{}.orDefault())
 	one := ask(1, 1, bftraft.MaxOpBytes)
 	n := MaxOutstandingBytes / len(one.Raw())
 	for k := range n {

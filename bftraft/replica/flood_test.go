@@ -45,8 +45,8 @@ func leadingReplica(t *testing.T, room int) (*Replica, *fullCore) {
 	core := &fullCore{room: room}
 	return &Replica{
 		cfg: Config{Transport: sentFrames{}, BlockBytes: DefaultBlockBytes}, id: 1,
-		configs: quorumcert.NewConfigurations(config), core: core, sessions: newSessions(),
-		pool: newPool(), term: 1, leader: 1,
+		configs: quorumcert.NewConfigurations(config), core: core, sessions: newSessions(MaxResults),
+		pool: newPool(Limits{}.orDefault()), term: 1, leader: 1,
 	}, core
 }
 

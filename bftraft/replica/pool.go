@@ -15,7 +15,7 @@ import (
 const (
 	// MaxOutstanding is the number of requests held of one client, besides one for each node that
 	// forwards what it waits for.
-	MaxOutstanding = 64
+	MaxOutstanding = 256
 	// MaxOutstandingBytes is their size; one largest request always fits.
 	MaxOutstandingBytes = 8 << 20
 )
@@ -25,6 +25,7 @@ const (
 type pool struct {
 	clients []*outstanding // ascending by key; only those with something in it
 	turn    crypto.PublicKey
+	limits  Limits
 }
 
 // outstanding is what is held of one client, ascending by session and sequence.
@@ -53,7 +54,7 @@ type pending struct {
 	replies [quorumcert.MaxVoters]*quorumcert.Reply
 }
 
-func newPool() *pool { return &pool{} }
+func newPool(l Limits) *pool { return &pool{limits: l} }
 
 func (p *pool) find(key crypto.PublicKey) (*outstanding, int, bool) {
 	i, found := slices.BinarySearchFunc(p.clients, key,
@@ -93,7 +94,7 @@ func (p *pool) add(
 		return true, false
 	}
 	q := &pending{Request: r, since: now}
-	full := len(o.requests) >= MaxOutstanding ||
+	full := len(o.requests) >= p.limits.Outstanding ||
 		len(o.requests) > 0 && o.bytes+len(r.Raw()) > MaxOutstandingBytes
 	if full && !mutant.On(mutant.M55) {
 		if from == 0 || !next || o.usedBy(from) {
@@ -152,7 +153,7 @@ func (r *Replica) Request(client ClientID, from bftraft.NodeID, req *bftraft.Req
 	case req.Sequence <= last:
 		r.repeat(client, from, req, last)
 		return
-	case req.Sequence > last+Window && !mutant.On(mutant.M56):
+	case req.Sequence > last+r.pool.limits.Window && !mutant.On(mutant.M56):
 		r.refuse(client, from, req, bftraft.RefusedWindow, last)
 		return
 	case !r.worthOrdering(req):

@@ -241,7 +241,7 @@ func TestQuestionsOfEachNodeAreAnsweredWithinLimits(t *testing.T) {
 	flood()
 	require.Equal(t, 2*maxRepeats, out.nodes[3])
 	require.Zero(t, r.stats.Refused)
-	r.sessions = newSessions()
+	r.sessions = newSessions(MaxResults)
 	executedUpTo(r, 1, 1)
 	out.clients = 0
 	r.Request(ClientID{}, 0, req)
@@ -296,7 +296,7 @@ func TestLargeRequestHasABlockOfItsOwn(t *testing.T) {
 }
 
 func TestPoolForgetsAClientWithTheLastOfItsRequests(t *testing.T) {
-	p := newPool()
+	p := newPool(Limits{}.orDefault())
 	for q := range uint64(3) {
 		p.add(ask(1, q+1, 1), 0, false, 0)
 	}
@@ -376,7 +376,7 @@ func TestPruneLeavesTheNextOfEverySession(t *testing.T) {
 }
 
 func TestNothingIsFoundOfSessionsThatNeverWere(t *testing.T) {
-	s := newSessions()
+	s := newSessions(MaxResults)
 	key := ask(1, 1, 1).Client
 	_, ok := s.find(key, 1, 1)
 	require.False(t, ok, "no client")

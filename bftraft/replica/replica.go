@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -85,8 +86,27 @@ type Config struct {
 	CheckOp func(op []byte) error
 	// BlockBytes is the size at which a block is full. Zero stands for DefaultBlockBytes.
 	BlockBytes int
+	// Limits may be lower than those of clusters, so that a simulation comes to them. All nodes
+	// share them. Zeros stand for the limits of clusters.
+	Limits Limits
 	// Progress, if set, is told how far the replay of the log has come at the start.
 	Progress func(done, total bftraft.Index)
+}
+
+// Limits bound what is remembered and held of a client.
+type Limits struct {
+	Results     int    // see MaxResults
+	Outstanding int    // see MaxOutstanding
+	Window      uint64 // see Window
+}
+
+// orDefault returns the limits with those of clusters for zeros.
+func (l Limits) orDefault() Limits {
+	return Limits{
+		Results:     cmp.Or(l.Results, MaxResults),
+		Outstanding: cmp.Or(l.Outstanding, MaxOutstanding),
+		Window:      cmp.Or(l.Window, Window),
+	}
 }
 
 // DefaultBlockBytes is the size at which a block is full; one request may exceed it.
@@ -133,6 +153,7 @@ func New(cfg Config) (*Replica, error) {
 	if cfg.BlockBytes < 0 || cfg.BlockBytes > bftraft.MaxBlockBytes/2 {
 		return nil, fmt.Errorf("%w: BlockBytes (at most half of MaxBlockBytes)", bftraft.ErrConfig)
 	}
+	cfg.Limits = cfg.Limits.orDefault()
 	restored, err := cfg.Storage.Load()
 	if err != nil {
 		return nil, err
@@ -144,7 +165,7 @@ func New(cfg Config) (*Replica, error) {
 	r := &Replica{
 		cfg: cfg, id: cfg.Core.Signer.ID(), cluster: cfg.Core.Cluster,
 		configs: cfg.Core.Configurations, core: core,
-		sessions: newSessions(), pool: newPool(),
+		sessions: newSessions(cfg.Limits.Results), pool: newPool(cfg.Limits),
 		executed: bftraft.Position{Hash: cfg.Core.Cluster},
 	}
 	r.evidence.known = restored.Evidence

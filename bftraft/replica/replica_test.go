@@ -294,7 +294,7 @@ func TestC1LeaderThatOrdersTwiceOrOutOfOrderChangesNothing(t *testing.T) {
 
 // The outcome is part of the leaf that all nodes sign: it has to be the same one everywhere.
 func TestC1OutcomeOfEachPlaceInASessionIsFixed(t *testing.T) {
-	s := newSessions()
+	s := newSessions(MaxResults)
 	key := crypto.KeyFromSeed([32]byte{2})
 	for _, step := range []struct {
 		session, sequence uint64

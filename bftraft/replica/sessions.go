@@ -18,17 +18,18 @@ const (
 	// lowest is forgotten, and no session at or below it is ever accepted again.
 	MaxSessions = 32
 	// MaxResults is the number of results remembered of a session.
-	MaxResults = 32
+	MaxResults = 128
 	// MaxResultBytes is the size of the results remembered of a session, beyond the newest one.
 	MaxResultBytes = 1 << 20
 	// Window is how far ahead of what was executed a sequence may be when a node takes it in.
-	Window = 64
+	Window = 256
 )
 
 // sessions is the at-most-once table (C1): sequences of a session are executed in order, so
 // "executed" is one number a session.
 type sessions struct {
 	clients []*client // ascending by key
+	limit   int       // of results of a session
 }
 
 type client struct {
@@ -55,7 +56,7 @@ type result struct {
 	branch   []bftraft.Digest
 }
 
-func newSessions() *sessions { return &sessions{} }
+func newSessions(results int) *sessions { return &sessions{limit: results} }
 
 func (s *sessions) client(key crypto.PublicKey) (*client, int, bool) {
 	i, found := slices.BinarySearchFunc(s.clients, key, func(c *client, k crypto.PublicKey) int {
@@ -142,10 +143,11 @@ func (s *sessions) remember(r *bftraft.Request, res result) {
 	}
 	live.results = append(live.results, res)
 	live.bytes += res.size()
-	for !mutant.On(mutant.M52) && len(live.results) > MaxResults ||
+	for !mutant.On(mutant.M52) && len(live.results) > s.limit ||
 		live.bytes > MaxResultBytes && len(live.results) > 1 {
 		live.bytes -= live.results[0].size()
-		live.results = slices.Delete(live.results, 0, 1)
+		live.results[0] = result{} // append moves the others now and then, and not each time
+		live.results = live.results[1:]
 	}
 }
 

@@ -59,7 +59,7 @@ func follower(t *testing.T, core *stuckCore, sent Transport) *Replica {
 	return &Replica{
 		cfg: Config{Transport: sent, Storage: &brittle{}, BlockBytes: DefaultBlockBytes},
 		id:  1, core: core, configs: quorumcert.NewConfigurations(config),
-		sessions: newSessions(), pool: newPool(), term: 1, leader: 2,
+		sessions: newSessions(MaxResults), pool: newPool(Limits{}.orDefault()), term: 1, leader: 2,
 	}
 }
 

@@ -23,8 +23,8 @@ import (
 // maxSingle is how many requests of one client a node holds, and singleWindow how many of them one
 // session may have outstanding.
 const (
-	maxSingle    = 64
-	singleWindow = 32
+	maxSingle    = 256
+	singleWindow = 128
 )
 
 // loadReport is what load prints as JSON. Latencies are in milliseconds.
@@ -62,7 +62,7 @@ func loadCommand() *ucli.Command {
 		Name: "load", Usage: "put random values under load and measure",
 		Description: `Writes keys "load/0", "load/1", ... With --rate the time of an operation counts
 from when it was due, so that a slow cluster is not flattered. Operations that wait together share a
-signature; with --single each has its own, and at most 64 can be outstanding.`,
+signature; with --single each has its own, and at most 256 can be outstanding.`,
 		Flags: []ucli.Flag{
 			&ucli.DurationFlag{Name: "duration", Value: 10 * time.Second, Usage: "`TIME` to run"},
 			&ucli.IntFlag{Name: "outstanding", Value: 64, Usage: "`N` operations at the same time"},

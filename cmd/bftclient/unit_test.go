@@ -27,7 +27,7 @@ func TestWrongUseIsExitCodeTwo(t *testing.T) {
 		"KEY":                     {"get"},
 		"--duration":              {"load", "--duration", "0s"},
 		"--outstanding":           {"load", "--outstanding", "0"},
-		"at most 64":              {"load", "--single", "--outstanding", "65"},
+		"at most 256":             {"load", "--single", "--outstanding", "257"},
 		"--size":                  {"load", "--size", "1048577"},
 		"--keys":                  {"load", "--keys", "0"},
 		"--rate":                  {"load", "--rate", "-1"},

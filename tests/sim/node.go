@@ -12,6 +12,13 @@ import (
 	"tangaroa/quorumcert"
 )
 
+// limits of what replicas hold of a client are a quarter of those of clusters, or runs would end
+// before anybody comes to them.
+var limits = replica.Limits{
+	Results: replica.MaxResults / 4, Outstanding: replica.MaxOutstanding / 4,
+	Window: replica.Window / 4,
+}
+
 // member is one node: its disk outlives its process.
 type member struct {
 	id      bftraft.NodeID
@@ -106,7 +113,8 @@ func (w *World) boot(m *member) {
 	core.Seed = w.opt.Seed
 	cfg := replica.Config{
 		Core: core, Storage: w.diskOf(m), Transport: &port{w, m}, Machine: &driven{m.machine, m},
-		Wrap: func(p replica.Protocol) replica.Protocol { return watch(w, m, p.(*bftraft.Core)) },
+		Wrap:   func(p replica.Protocol) replica.Protocol { return watch(w, m, p.(*bftraft.Core)) },
+		Limits: limits,
 	}
 	if m.liar {
 		w.corrupt(m, &cfg)

@@ -6,7 +6,8 @@ import (
 )
 
 // What a node may hold, whatever comes (R1): the limits as docs/PROTOCOL.md states them in section
-// 10, written down a second time. Those of bytes are for the largest messages there are.
+// 10, written down a second time, those of a client a quarter, as runs have it. Those of bytes are
+// for the largest messages there are.
 const (
 	mostAhead         = 128       // blocks beyond the commit index, and blocks held aside
 	mostAheadBytes    = 128 << 20 // and their size
