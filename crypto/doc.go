@@ -21,12 +21,15 @@
 // message, and under ZIP-215 even a third party can change the encoding of some.
 // Nothing may be deduplicated, ordered or chained by signature bytes.
 //
+// What is kept at rest is hidden and proven by one cipher too, XChaCha20-Poly1305, behind [Sealer]
+// and the key files.
+//
 // # Threads
 //
 // The package has no state and starts no goroutine. Values are immutable once
 // made: a [Verifier], [Keyring], [PrivateKey] or [Scheme] may be used by any
 // number of goroutines at once.
 //
-// It is pure except for the key files (keyfile.go), which read the system's
+// It is pure except for the key files (keyfile*.go), which read the system's
 // randomness and the disk.
 package crypto

@@ -50,6 +50,10 @@ const (
 	DomainReady Domain = "tangaroa/ready/v1"
 	// DomainKeyFile is for the checksum of a key file.
 	DomainKeyFile Domain = "tangaroa/key-file/v1"
+	// DomainKeyName is for the names of secret keys.
+	DomainKeyName Domain = "tangaroa/key-name/v1"
+	// DomainDataKeys is for the checksum of the file with a store's data keys.
+	DomainDataKeys Domain = "tangaroa/data-keys/v1"
 	// DomainMerkleLeaf is for the leaves of a Merkle tree.
 	DomainMerkleLeaf Domain = "tangaroa/merkle-leaf/v1"
 	// DomainMerkleNode is for the inner nodes of a Merkle tree.

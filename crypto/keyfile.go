@@ -27,14 +27,25 @@ func WriteKeyFile(path string, k PrivateKey, passphrase []byte) error {
 	if k.IsZero() {
 		panic("crypto: no key to write")
 	}
-	text := plainKeyFile(k)
-	if len(passphrase) > 0 {
-		var salt [saltBytes]byte
-		var nonce [nonceBytes]byte
-		rand.Read(salt[:])
-		rand.Read(nonce[:])
-		text = sealedKeyFile(k, passphrase, salt, nonce)
+	text := KeyFile{Signing: k, Passphrase: passphrase}.encode(newRandom())
+	if err := createKeyFile(path, text); err != nil {
+		return err
 	}
+	if err := syncDirectory(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("write key file %s: %w", path, errors.Join(err, os.Remove(path)))
+	}
+	return nil
+}
+
+func newRandom() random {
+	var r random
+	rand.Read(r.salt[:])
+	rand.Read(r.nonce[:])
+	return r
+}
+
+// createKeyFile makes a file whose bytes are durable; its name is not yet.
+func createKeyFile(path string, text []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return fmt.Errorf("create key file: %w", err)
@@ -43,10 +54,7 @@ func WriteKeyFile(path string, k PrivateKey, passphrase []byte) error {
 	if err == nil {
 		err = f.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = syncDirectory(filepath.Dir(path))
-	}
-	if err != nil {
+	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("write key file %s: %w", path, errors.Join(err, os.Remove(path)))
 	}
 	return nil
@@ -58,25 +66,35 @@ func WriteKeyFile(path string, k PrivateKey, passphrase []byte) error {
 // ErrKeyFilePermissions, ErrKeyFileDamaged, ErrWrongPassphrase, ErrPassphraseNeeded,
 // what passphrase returned, and those of the file system.
 func ReadKeyFile(path string, passphrase func() ([]byte, error)) (PrivateKey, error) {
-	text, err := readPrivate(path)
+	k, err := ReadKeys(path, passphrase)
+	return k.Signing, err
+}
+
+// ReadKeys is ReadKeyFile for all that is in the file.
+func ReadKeys(path string, passphrase func() ([]byte, error)) (KeyFile, error) {
+	f, err := os.Open(path)
 	if err != nil {
-		return PrivateKey{}, err
+		return KeyFile{}, fmt.Errorf("open key file: %w", err)
 	}
-	k, err := openKeyFile(text, passphrase)
+	defer f.Close()
+	return readKeys(f, path, passphrase)
+}
+
+func readKeys(f *os.File, path string, passphrase func() ([]byte, error)) (KeyFile, error) {
+	text, err := readPrivate(f, path)
 	if err != nil {
-		return PrivateKey{}, fmt.Errorf("read key file %s: %w", path, err)
+		return KeyFile{}, err
+	}
+	k, err := openKeys(text, passphrase)
+	if err != nil {
+		return KeyFile{}, fmt.Errorf("read key file %s: %w", path, err)
 	}
 	return k, nil
 }
 
 // readPrivate returns the file's bytes. It judges the open file, not the path, so
 // that nobody can swap the one for another in between.
-func readPrivate(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("open key file: %w", err)
-	}
-	defer f.Close()
+func readPrivate(f *os.File, path string) ([]byte, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("open key file: %w", err)

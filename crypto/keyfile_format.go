@@ -12,9 +12,10 @@ import (
 )
 
 // A key file is one PEM block. Its headers say how the body is to be read; its
-// body is the seed, or the sealed seed. The header Check is a hash of everything
-// else, so that damage and a wrong passphrase can be told apart. It proves nothing
-// against somebody who may write the file.
+// body is the seed, in version 2 the master key behind it, or what of these there
+// is, sealed. The header Check is a hash of everything else, so that damage and a
+// wrong passphrase can be told apart. It proves nothing against somebody who may
+// write the file.
 const (
 	keyFileType = "TANGAROA PRIVATE KEY"
 
@@ -27,9 +28,12 @@ const (
 	headerThreads   = "Threads"
 	headerTime      = "Time"
 	headerVersion   = "Version"
-	keyFileVersion  = "1"
+	versionSigning  = "1" // a signing key
+	versionMaster   = "2" // a signing key and the master key of a store
 	cipherNone      = "none"
 	cipherSealed    = "argon2id+xchacha20poly1305"
+	seedBytes       = 32
+	masterBytes     = 32
 	saltBytes       = 16
 	nonceBytes      = chacha20poly1305.NonceSizeX
 	defaultTime     = 3         // passes; with the next two, RFC 9106 §4, second choice
@@ -43,11 +47,12 @@ const (
 // keyFile is a decoded key file whose checksum is right.
 type keyFile struct {
 	public PublicKey
+	master bool // a master key follows the seed
 	sealed bool
 	argon  argonCost
 	salt   [saltBytes]byte
 	nonce  [nonceBytes]byte
-	body   []byte // the seed, or the sealed seed
+	body   []byte // the secrets, or the sealed secrets
 }
 
 type argonCost struct {
@@ -55,49 +60,79 @@ type argonCost struct {
 	threads        uint8
 }
 
-func plainKeyFile(k PrivateKey) []byte {
-	seed := k.Seed()
-	return keyFile{public: k.Public(), body: seed[:]}.encode()
-}
+func plainKeyFile(k PrivateKey) []byte { return KeyFile{Signing: k}.encode(random{}) }
 
 func sealedKeyFile(
 	k PrivateKey, passphrase []byte, salt [saltBytes]byte, nonce [nonceBytes]byte,
 ) []byte {
-	f := keyFile{
-		public: k.Public(),
-		sealed: true,
-		argon:  argonCost{passes: defaultTime, memory: defaultMemory, threads: defaultThreads},
-		salt:   salt,
-		nonce:  nonce,
+	return KeyFile{Signing: k, Passphrase: passphrase}.encode(random{salt, nonce})
+}
+
+// random is what must be new whenever a key file is sealed.
+type random struct {
+	salt  [saltBytes]byte
+	nonce [nonceBytes]byte
+}
+
+// encode returns the text of the file.
+func (k KeyFile) encode(r random) []byte {
+	f := keyFile{public: k.Signing.Public(), master: !k.Master.IsZero()}
+	seed := k.Signing.Seed()
+	secrets := seed[:]
+	if f.master {
+		master := k.Master.Bytes()
+		secrets = append(secrets, master[:]...)
 	}
-	seed := k.Seed()
-	f.body = f.cipher(passphrase).Seal(nil, nonce[:], seed[:], f.public[:])
+	if f.body = secrets; len(k.Passphrase) > 0 {
+		f.sealed, f.salt, f.nonce = true, r.salt, r.nonce
+		f.argon = argonCost{
+			passes: defaultTime, memory: defaultMemory, threads: defaultThreads,
+		}
+		f.body = f.cipher(k.Passphrase).Seal(nil, f.nonce[:], secrets, f.bound())
+	}
 	return f.encode()
 }
 
-// openKeyFile is the inverse of plainKeyFile and sealedKeyFile.
+// bound is what a sealed body belongs to.
+func (f *keyFile) bound() []byte {
+	if f.master {
+		return append([]byte(versionMaster), f.public[:]...)
+	}
+	return f.public[:]
+}
+
 func openKeyFile(text []byte, passphrase func() ([]byte, error)) (PrivateKey, error) {
+	k, err := openKeys(text, passphrase)
+	return k.Signing, err
+}
+
+// openKeys is the inverse of KeyFile.encode.
+func openKeys(text []byte, passphrase func() ([]byte, error)) (KeyFile, error) {
 	f, err := decodeKeyFile(text)
 	if err != nil {
-		return PrivateKey{}, err
+		return KeyFile{}, err
 	}
+	var k KeyFile
 	body := f.body
 	if f.sealed {
 		if passphrase == nil {
-			return PrivateKey{}, ErrPassphraseNeeded
+			return KeyFile{}, ErrPassphraseNeeded
 		}
 		word, err := passphrase()
 		if err != nil {
-			return PrivateKey{}, fmt.Errorf("ask for passphrase: %w", err)
+			return KeyFile{}, fmt.Errorf("ask for passphrase: %w", err)
 		}
-		body, err = f.cipher(word).Open(nil, f.nonce[:], f.body, f.public[:])
+		body, err = f.cipher(word).Open(nil, f.nonce[:], f.body, f.bound())
 		if err != nil {
-			return PrivateKey{}, ErrWrongPassphrase
+			return KeyFile{}, ErrWrongPassphrase
 		}
+		k.Passphrase = word
 	}
-	k := KeyFromSeed([32]byte(body))
-	if k.Public() != f.public {
-		return PrivateKey{}, fmt.Errorf("%w: key and public key do not match", ErrKeyFileDamaged)
+	if k.Signing = KeyFromSeed([32]byte(body)); k.Signing.Public() != f.public {
+		return KeyFile{}, fmt.Errorf("%w: key and public key do not match", ErrKeyFileDamaged)
+	}
+	if f.master {
+		k.Master = NewSecretKey([32]byte(body[seedBytes:]))
 	}
 	return k, nil
 }
@@ -122,9 +157,12 @@ type aead interface {
 
 func (f keyFile) encode() []byte {
 	headers := map[string]string{
-		headerVersion: keyFileVersion,
+		headerVersion: versionSigning,
 		headerPublic:  f.public.String(),
 		headerCipher:  cipherNone,
+	}
+	if f.master {
+		headers[headerVersion] = versionMaster
 	}
 	if f.sealed {
 		headers[headerCipher] = cipherSealed
@@ -146,10 +184,13 @@ func decodeKeyFile(text []byte) (keyFile, error) {
 		return keyFile{}, fmt.Errorf("%w: not one block %q", ErrKeyFileDamaged, keyFileType)
 	}
 	h := block.Headers
-	if v := h[headerVersion]; v != keyFileVersion {
+	v := h[headerVersion]
+	if v != versionSigning && v != versionMaster {
 		return keyFile{}, fmt.Errorf("%w: version %q is not known", ErrKeyFileDamaged, v)
 	}
-	f := keyFile{sealed: h[headerCipher] == cipherSealed, body: block.Bytes}
+	f := keyFile{
+		master: v == versionMaster, sealed: h[headerCipher] == cipherSealed, body: block.Bytes,
+	}
 	if err := f.readHeaders(h); err != nil {
 		return keyFile{}, fmt.Errorf("%w: %w", ErrKeyFileDamaged, err)
 	}
@@ -165,7 +206,10 @@ func (f *keyFile) readHeaders(h map[string]string) error {
 	if err := decodeHex(f.public[:], h[headerPublic], headerPublic); err != nil {
 		return err
 	}
-	want := len(secret{}.seed)
+	want := seedBytes
+	if f.master {
+		want += masterBytes
+	}
 	if f.sealed {
 		want += chacha20poly1305.Overhead
 		if err := f.argon.read(h); err != nil {

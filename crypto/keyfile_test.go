@@ -27,11 +27,20 @@ func say(word string) func() ([]byte, error) {
 // goldenKey is what the golden files hold.
 func goldenKey() PrivateKey { return KeyFromSeed([32]byte{1, 2, 3}) }
 
+// goldenMaster is what those hold that have a master key.
+func goldenMaster() SecretKey { return NewSecretKey([32]byte{10, 11, 12}) }
+
 func goldenFiles() map[string][]byte {
 	return map[string][]byte{
 		"testdata/plain.key": plainKeyFile(goldenKey()),
 		"testdata/sealed.key": sealedKeyFile(goldenKey(), []byte("correct horse"),
 			[saltBytes]byte{4, 5, 6}, [nonceBytes]byte{7, 8, 9}),
+		"testdata/plain-master.key": KeyFile{
+			Signing: goldenKey(), Master: goldenMaster(),
+		}.encode(random{}),
+		"testdata/sealed-master.key": KeyFile{
+			Signing: goldenKey(), Master: goldenMaster(), Passphrase: []byte("correct horse"),
+		}.encode(random{[saltBytes]byte{13, 14, 15}, [nonceBytes]byte{16, 17, 18}}),
 	}
 }
 
@@ -44,9 +53,13 @@ func TestKeyFilesOfTodayStayReadable(t *testing.T) {
 		golden, err := os.ReadFile(name)
 		require.NoError(t, err)
 		require.Equal(t, string(golden), string(text))
-		k, err := openKeyFile(golden, say("correct horse"))
+		k, err := openKeys(golden, say("correct horse"))
 		require.NoError(t, err)
-		require.Equal(t, goldenKey().Seed(), k.Seed())
+		require.Equal(t, goldenKey().Seed(), k.Signing.Seed())
+		require.Equal(t, strings.Contains(name, "master"), !k.Master.IsZero(), name)
+		if !k.Master.IsZero() {
+			require.Equal(t, goldenMaster().Bytes(), k.Master.Bytes())
+		}
 	}
 }
 
