@@ -37,6 +37,7 @@ type Badger struct {
 	logger  *slog.Logger
 	meta    meta
 	guard   *guard
+	seals   *sealer
 	db      *badger.DB
 
 	written   state         // what the state record says
@@ -54,7 +55,10 @@ type Badger struct {
 
 // Create makes an empty store for id in dir, which must not exist or be empty. It is made beside
 // dir and renamed, so that after a crash there is all of it or nothing.
-func Create(dir string, id Identity) error {
+func Create(dir string, id Identity) error { return CreateEncrypted(dir, id, crypto.SecretKey{}) }
+
+// CreateEncrypted is Create for a store that opens only with the master key.
+func CreateEncrypted(dir string, id Identity, master crypto.SecretKey) error {
 	dir = filepath.Clean(dir)
 	entries, err := os.ReadDir(dir)
 	switch {
@@ -67,7 +71,7 @@ func Create(dir string, id Identity) error {
 	if err := os.RemoveAll(fresh); err != nil {
 		return fmt.Errorf("create store: %w", err)
 	}
-	if err := fill(fresh, id); err != nil {
+	if err := fill(fresh, id, master); err != nil {
 		return errors.Join(fmt.Errorf("create store: %w", err), os.RemoveAll(fresh))
 	}
 	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -79,13 +83,21 @@ func Create(dir string, id Identity) error {
 	return syncDirectory(filepath.Dir(dir))
 }
 
-func fill(dir string, id Identity) error {
+func fill(dir string, id Identity, master crypto.SecretKey) error {
 	if err := os.MkdirAll(filepath.Join(dir, storeDir), 0o700); err != nil {
 		return err
 	}
-	m := meta{identity: id}
+	m := meta{identity: id, encrypted: !master.IsZero()}
 	if _, err := rand.Read(m.instance[:]); err != nil {
 		return err
+	}
+	seals := &sealer{id: m.instance}
+	if m.encrypted {
+		seals.keys = firstKeys()
+		w := wrapKeys(m, seals.keys, master)
+		if err := writeSynced(filepath.Join(dir, keysFile), w.encode()); err != nil {
+			return err
+		}
 	}
 	st := genesisState(id.Cluster)
 	record := st.encode()
@@ -97,12 +109,12 @@ func fill(dir string, id Identity) error {
 		if err := txn.Set(key(keyMeta), m.encode()); err != nil {
 			return err
 		}
-		return txn.Set(key(keyState), m.instance.seal(key(keyState), record))
+		return txn.Set(key(keyState), seals.seal(key(keyState), record))
 	})
 	if err = errors.Join(err, db.Close()); err != nil {
 		return err
 	}
-	err = createGuard(filepath.Join(dir, guardFile), promiseOf(m, &st, record))
+	err = createGuard(filepath.Join(dir, guardFile), seals, promiseOf(m, &st, record))
 	return errors.Join(err, syncDirectory(filepath.Join(dir, storeDir)), syncDirectory(dir))
 }
 
@@ -140,9 +152,10 @@ func Open(dir string, o Options) (*Badger, error) {
 	o = o.withDefaults()
 	s := &Badger{dir: filepath.Clean(dir), options: o, logger: o.Logger}
 	var err error
-	if s.guard, err = openGuard(filepath.Join(s.dir, guardFile)); err != nil {
+	if s.guard, err = lockGuard(s.dir, &o); err != nil {
 		return nil, err
 	}
+	s.seals = s.guard.seals
 	if err := s.open(); err != nil {
 		_ = s.release() // why it cannot be opened says more
 		return nil, err
@@ -150,11 +163,31 @@ func Open(dir string, o Options) (*Badger, error) {
 	return s, nil
 }
 
+// lockGuard opens the guard of the store in dir, which must be what the options say.
+func lockGuard(dir string, o *Options) (*guard, error) {
+	g, err := openGuard(filepath.Join(dir, guardFile),
+		func() (*wrappedKeys, *dataKeys, error) { return unlock(dir, o) })
+	if err != nil {
+		return nil, err
+	}
+	m := g.newest.meta
+	err = m.identity.match(o.Identity)
+	switch {
+	case err != nil:
+	case g.wraps != nil && g.wraps.meta != m:
+		err = fmt.Errorf("%w: guard and data keys do not belong together", ErrWrongIdentity)
+	case g.wraps == nil && !o.Master.IsZero():
+		err = ErrNotEncrypted
+	}
+	if err != nil {
+		_ = g.close() // why it is refused says more
+		return nil, err
+	}
+	return g, nil
+}
+
 func (s *Badger) open() error {
 	s.meta = s.guard.newest.meta
-	if err := s.meta.identity.match(s.options.Identity); err != nil {
-		return err
-	}
 	if s.guard.spoilt {
 		s.logger.Warn("one slot of the guard is damaged; going by the other")
 	}
@@ -286,7 +319,7 @@ func (s *Badger) readState() error {
 		if err != nil {
 			return fmt.Errorf("%w: it has no state: %w", ErrBehindGuard, err)
 		}
-		record, ok := s.meta.instance.unseal(key(keyState), sealed)
+		record, ok := s.seals.unseal(key(keyState), sealed)
 		if ok {
 			s.written, ok = decodeState(record)
 		}

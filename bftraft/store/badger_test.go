@@ -23,6 +23,7 @@ import (
 func small(id store.Identity) store.Options {
 	return store.Options{
 		Identity: id, MemtableBytes: store.MinMemtableBytes, MinFreeBytes: 1 << 20,
+		Master: store.RunMaster(),
 	}
 }
 
@@ -35,7 +36,7 @@ type badgerDisk struct {
 
 func newBadgerDisk(t *testing.T) storetest.Disk {
 	d := &badgerDisk{t: t, dir: filepath.Join(t.TempDir(), "data")}
-	require.NoError(t, store.Create(d.dir, storetest.Identity))
+	require.NoError(t, store.CreateEncrypted(d.dir, storetest.Identity, store.RunMaster()))
 	return d
 }
 
@@ -180,7 +181,7 @@ func open(t *testing.T, dir string) (*store.Badger, bftraft.Restored) {
 func create(t *testing.T, names ...string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data")
-	require.NoError(t, store.Create(dir, storetest.Identity))
+	require.NoError(t, store.CreateEncrypted(dir, storetest.Identity, store.RunMaster()))
 	s, _ := open(t, dir)
 	grow(t, s, names...)
 	require.NoError(t, s.Close())

@@ -10,6 +10,7 @@ import (
 	"tangaroa/bftraft"
 	"tangaroa/bftraft/store"
 	"tangaroa/bftraft/store/storetest"
+	"tangaroa/crypto"
 	"tangaroa/quorumcert"
 )
 
@@ -17,9 +18,14 @@ import (
 // hard state with the new mark. Run it under "strace -fc -e trace=msync,fsync,fdatasync" to count
 // the flushes.
 func BenchmarkSave(b *testing.B) {
+	b.Run("plain", func(b *testing.B) { benchmarkSave(b, crypto.SecretKey{}) })
+	b.Run("encrypted", func(b *testing.B) { benchmarkSave(b, master) })
+}
+
+func benchmarkSave(b *testing.B, k crypto.SecretKey) {
 	dir := filepath.Join(b.TempDir(), "data")
-	require.NoError(b, store.Create(dir, storetest.Identity))
-	s, err := store.Open(dir, store.Options{Identity: storetest.Identity})
+	require.NoError(b, store.CreateEncrypted(dir, storetest.Identity, k))
+	s, err := store.Open(dir, store.Options{Identity: storetest.Identity, Master: k})
 	require.NoError(b, err)
 	defer func() { require.NoError(b, s.Close()) }()
 	r, err := s.Load()

@@ -7,7 +7,6 @@ import (
 
 	"tangaroa/bftraft"
 	"tangaroa/crypto"
-	"tangaroa/internal/mutant"
 	"tangaroa/quorumcert"
 )
 
@@ -64,40 +63,29 @@ func decodeState(b []byte) (state, bool) {
 	return st, ok
 }
 
-// instance is the random name of one store, the key of all its checksums.
-type instance [16]byte
-
-const checksumBytes = 16
-
-// seal appends a checksum over the key and all of the value; what is read for another key, or
-// from another store, does not pass.
-func (id instance) seal(key, value []byte) []byte {
-	sum := crypto.Hash(crypto.DomainReady, id[:], key, value)
-	return append(value, sum[:checksumBytes]...)
-}
-
-// unseal returns what was sealed.
-func (id instance) unseal(key, sealed []byte) ([]byte, bool) {
-	n := len(sealed) - checksumBytes
-	if n < 0 {
-		return nil, false
-	}
-	sum := crypto.Hash(crypto.DomainReady, id[:], key, sealed[:n])
-	return sealed[:n], mutant.On(mutant.M63) ||
-		string(sum[:checksumBytes]) == string(sealed[n:])
-}
-
 // meta is the record of who the store belongs to.
 type meta struct {
-	identity Identity
-	instance instance
+	identity  Identity
+	instance  instance
+	encrypted bool
 }
 
-// formatVersion changes whenever a record's layout does.
-const formatVersion = 1
+// formatVersion changes whenever a record's layout does. That of an encrypted store is far from
+// it, so that a flipped bit or two do not make one of the other.
+const (
+	formatVersion    = 1
+	formatEncrypted  = 0xE2
+	metaBytes        = 1 + 32 + 1 + 32 + 16
+	blockHeaderPlain = 8 + 32 + 8
+)
 
 func (m *meta) encode() []byte {
-	b := append([]byte{formatVersion}, m.identity.Cluster[:]...)
+	version := byte(formatVersion)
+	if m.encrypted {
+		version = formatEncrypted
+	}
+	b := append(make([]byte, 0, metaBytes), version)
+	b = append(b, m.identity.Cluster[:]...)
 	b = append(b, byte(m.identity.Node))
 	b = append(b, m.identity.Key[:]...)
 	return append(b, m.instance[:]...)
@@ -105,8 +93,11 @@ func (m *meta) encode() []byte {
 
 func readMeta(s *cryptobyte.String, m *meta) bool {
 	var version uint8
-	return s.ReadUint8(&version) && version == formatVersion &&
-		s.CopyBytes(m.identity.Cluster[:]) && s.ReadUint8((*uint8)(&m.identity.Node)) &&
+	if !s.ReadUint8(&version) || version != formatVersion && version != formatEncrypted {
+		return false
+	}
+	m.encrypted = version == formatEncrypted
+	return s.CopyBytes(m.identity.Cluster[:]) && s.ReadUint8((*uint8)(&m.identity.Node)) &&
 		s.CopyBytes(m.identity.Key[:]) && s.CopyBytes(m.instance[:])
 }
 
@@ -145,25 +136,25 @@ type blockHeader struct {
 	parts uint64 // zero: the block follows in the same value
 }
 
-const blockHeaderBytes = 8 + 32 + 8 + checksumBytes
-
-func (h blockHeader) encode(id instance, key []byte) []byte {
-	b := binary.BigEndian.AppendUint64(make([]byte, 0, blockHeaderBytes), uint64(h.first))
+func (h blockHeader) encode(s *sealer, key []byte) []byte {
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, blockHeaderPlain), uint64(h.first))
 	b = append(b, h.hash[:]...)
-	return id.seal(key, binary.BigEndian.AppendUint64(b, h.parts))
+	return s.seal(key, binary.BigEndian.AppendUint64(b, h.parts))
 }
 
-func decodeBlockHeader(id instance, key, value []byte) (blockHeader, bool) {
+// decodeBlockHeader returns the header and what follows it.
+func decodeBlockHeader(s *sealer, key, value []byte) (blockHeader, []byte, bool) {
 	var h blockHeader
-	if len(value) < blockHeaderBytes {
-		return h, false
+	end := blockHeaderPlain + s.overhead()
+	if len(value) < end {
+		return h, nil, false
 	}
-	b, ok := id.unseal(key, value[:blockHeaderBytes])
+	b, ok := s.unseal(key, value[:end])
 	if !ok {
-		return h, false
+		return h, nil, false
 	}
 	h.first = bftraft.Index(binary.BigEndian.Uint64(b))
 	copy(h.hash[:], b[8:])
 	h.parts = binary.BigEndian.Uint64(b[40:])
-	return h, true
+	return h, value[end:], true
 }

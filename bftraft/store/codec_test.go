@@ -24,18 +24,21 @@ func FuzzRecords(f *testing.F) {
 	p := promiseOf(meta{identity: Identity{Node: 1}}, &st, st.encode())
 	f.Add(p.encode())
 	k := key(keyBlock, 1, 2)
-	f.Add(blockHeader{first: 1, parts: 2}.encode(instance{}, k))
+	f.Add(blockHeader{first: 1, parts: 2}.encode(&sealer{}, k))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		if st, ok := decodeState(raw); ok {
 			require.Equal(t, raw, st.encode())
 		}
 		slot := make([]byte, slotBytes)
 		copy(slot, raw)
-		if p, ok := decodePromise(slot); ok {
+		if p, ok := decodePromise(slot, nil); ok {
 			require.True(t, bytes.HasPrefix(slot, p.encode()[:300]))
 		}
-		if h, ok := decodeBlockHeader(instance{}, k, raw); ok {
-			require.True(t, bytes.HasPrefix(raw, h.encode(instance{}, k)))
+		if h, _, ok := decodeBlockHeader(&sealer{}, k, raw); ok {
+			require.True(t, bytes.HasPrefix(raw, h.encode(&sealer{}, k)))
+		}
+		if w, ok := decodeKeys(raw); ok {
+			require.Equal(t, raw, w.encode())
 		}
 	})
 }
@@ -46,17 +49,26 @@ func TestGuardSlotRoundTrips(t *testing.T) {
 	st.hard.Vote = bftraft.VoteRecord{Candidate: 2, Lock: st.hard.Lock}
 	st.hard.Mark = quorumcert.Lock{Term: 3, Index: 9, Hash: crypto.Digest{4}}
 	m := meta{identity: Identity{crypto.Digest{5}, 6, crypto.PublicKey{7}}, instance: instance{8}}
-	want := promiseOf(m, &st, st.encode())
-	slot := want.encode()
-	require.Len(t, slot, slotBytes)
-	got, ok := decodePromise(slot)
-	require.True(t, ok)
-	require.Equal(t, want, got)
-	for bit := 0; bit < slotBytes*8; bit += 7 {
-		slot[bit/8] ^= 1 << (bit % 8)
-		_, ok := decodePromise(slot)
-		require.False(t, ok, "bit %d", bit)
-		slot[bit/8] ^= 1 << (bit % 8)
+	for _, keys := range []*dataKeys{nil, firstKeys()} {
+		m.encrypted = keys != nil
+		want := promiseOf(m, &st, st.encode())
+		slot := (&sealer{keys: keys}).slot(&want)
+		require.Len(t, slot, slotBytes)
+		got, ok := decodePromise(slot, keys)
+		require.True(t, ok)
+		require.Equal(t, want, got)
+		for bit := 0; bit < slotBytes*8; bit += 7 {
+			slot[bit/8] ^= 1 << (bit % 8)
+			_, ok := decodePromise(slot, keys)
+			require.False(t, ok, "bit %d", bit)
+			slot[bit/8] ^= 1 << (bit % 8)
+		}
+		_, ok = decodePromise(slot, firstKeys())
+		require.False(t, ok, "with keys of another store")
+		if keys != nil {
+			_, ok = decodePromise(slot, nil)
+			require.False(t, ok)
+		}
 	}
 }
 
@@ -117,8 +129,8 @@ func TestRecordsKeepTheirLayout(t *testing.T) {
 	k := key(keyPart, 19, 20, 21)
 	var all []byte
 	for _, record := range [][]byte{
-		m.encode(), st.encode(), p.encode(), k, m.instance.seal(k, []byte("value")),
-		blockHeader{first: 22, hash: crypto.Digest{23}, parts: 24}.encode(m.instance, k),
+		m.encode(), st.encode(), p.encode(), k, m.instance.checked(k, []byte("value")),
+		blockHeader{first: 22, hash: crypto.Digest{23}, parts: 24}.encode(&sealer{id: m.instance}, k),
 		{keyMeta, keyState, keyTrim, keyBlock, keyPart, keyCommit, keyEvidence},
 	} {
 		all = append(all, record...)
@@ -126,4 +138,80 @@ func TestRecordsKeepTheirLayout(t *testing.T) {
 	require.Equal(t, 1, formatVersion)
 	require.Equal(t, "c4b499a687382d17db04b5ab662c1f52838d4a8d3ba9878296d6c803b409a937",
 		crypto.Hash(crypto.DomainState, all).String())
+}
+
+// TestEncryptedRecordsKeepTheirLayout is the same for an encrypted store. Its keys file is kept
+// whole, so that it can be read without this program.
+func TestEncryptedRecordsKeepTheirLayout(t *testing.T) {
+	keys := &dataKeys{newest: 3, all: []dataKey{
+		newDataKey(2, crypto.NewSecretKey([32]byte{2})),
+		newDataKey(3, crypto.NewSecretKey([32]byte{3})),
+	}}
+	m := meta{
+		identity: Identity{crypto.Digest{15}, 16, crypto.PublicKey{17}}, instance: instance{18},
+		encrypted: true,
+	}
+	masters := []crypto.SecretKey{
+		crypto.NewSecretKey([32]byte{4}), crypto.NewSecretKey([32]byte{5}),
+	}
+	w := wrapKeysWith([][crypto.SealNonceBytes]byte{{6}, {7}}, m, keys, masters)
+	got, ok := decodeKeys(w.encode())
+	require.True(t, ok)
+	require.Equal(t, w, got)
+	for _, master := range masters {
+		opened, err := got.open(master)
+		require.NoError(t, err)
+		require.Len(t, opened.all, 2)
+		require.Equal(t, keys.all[0].key.Bytes(), opened.all[0].key.Bytes())
+		require.Equal(t, epoch(3), opened.newest)
+	}
+	st := genesisState(crypto.Digest{1})
+	p := promiseOf(m, &st, st.encode())
+	k := key(keyPart, 19, 20, 21)
+	nonce := [crypto.SealNonceBytes]byte{22}
+	sealed := keys.sealWith(nonce, nil, k, []byte("value"))
+	require.Equal(t, "00000003"+"160000000000000000000000000000000000000000000000"+
+		"ddbe49e4bd33a62ca2a927192ce14162110453ff57", fmt.Sprintf("%x", sealed))
+	body := keys.sealWith(nonce, nil, blockPlace(k), []byte("value"))
+	slot := p.seal(keys)
+	require.Len(t, slot, slotBytes)
+	require.Equal(t, "8e43cf4fb081e4f43795e9288bb9dd79d2336aec0e143187af2363126725e40a",
+		crypto.Hash(crypto.DomainState, m.encode(), p.body(), w.encode(), body).String())
+}
+
+// TestNoNonceIsUsedTwice: what is sealed twice looks different, to the last word.
+func TestNoNonceIsUsedTwice(t *testing.T) {
+	s := &sealer{keys: firstKeys()}
+	seen := map[string]bool{}
+	for range 1000 {
+		sealed := s.seal(key(keyState), make([]byte, 8))
+		nonce := sealed[epochBytes : epochBytes+crypto.SealNonceBytes]
+		require.False(t, seen[string(nonce[:8])] || seen[string(nonce[16:])])
+		seen[string(nonce[:8])], seen[string(nonce[16:])] = true, true
+	}
+}
+
+// TestDataKeysAscendAndEndWithTheNewest: nothing else is taken, even from who has the master key.
+func TestDataKeysAscendAndEndWithTheNewest(t *testing.T) {
+	entry := func(e byte) []byte { return append([]byte{0, 0, 0, e}, make([]byte, 32)...) }
+	for _, test := range []struct {
+		name   string
+		plain  []byte
+		newest epoch
+		ok     bool
+	}{
+		{"one", entry(1), 1, true},
+		{"two", append(entry(1), entry(4)...), 4, true},
+		{"none", nil, 0, false},
+		{"of nothing", nil, 1, false},
+		{"not the newest", append(entry(1), entry(4)...), 1, false},
+		{"newer than there are", entry(1), 2, false},
+		{"descending", append(entry(4), entry(1)...), 1, false},
+		{"twice", append(entry(1), entry(1)...), 1, false},
+		{"zero", entry(0), 0, false},
+		{"cut", entry(1)[:35], 1, false},
+	} {
+		_, ok := readDataKeys(test.plain, test.newest)
+		require.Equal(t, test.ok, ok, test.name)
+	}
 }

@@ -8,6 +8,7 @@
 //
 //	DIR/store/  Badger's files
 //	DIR/guard   two slots of 4 KiB: who the node is, and what it may have signed
+//	DIR/keys    of an encrypted store: its data keys, wrapped by the master key
 //
 // Open never makes anything. A directory that is missing under an existing key is therefore
 // refused, and so is one that lacks either part: a node that starts with nothing in place of what
@@ -35,6 +36,28 @@
 // Records carry a checksum keyed by the store's instance; blocks are checked against their chain
 // hash whenever they are read, and all of them are when the store is loaded. Values stay below
 // Badger's threshold for its value log, whose failures it only logs.
+//
+// # Encryption
+//
+// A store made with CreateEncrypted opens only with its master key, which the caller keeps
+// elsewhere. Every value in Badger but the one that says whose store it is, and both slots of the
+// guard, are sealed with XChaCha20-Poly1305: epoch of the data key, random nonce of 24 bytes, what
+// hides the value, proof. The key that a record stands under is part of what is proven, so records
+// can be neither changed nor exchanged; that an old one is not brought back is what guard and chain
+// are for. The checksums of a plain store are thereby replaced. Nonces are random and not counted,
+// as a store that was copied or put back would count the same twice.
+//
+// What stays readable is how much there is, and when it was written: the kinds, indexes and batch
+// numbers in the keys of Badger, by which it sorts, the sizes of values, and whose store it is.
+// Badger's own encryption would hide those numbers, but it is AES in counter mode, without a proof:
+// who may write the disk may change the bits of his choice. It would encrypt everything a second
+// time, with a key registry and a rotation of its own that can fail. So it stays off, and whoever
+// adds a kind of record must not put anything into its key that is not a number of ours.
+//
+// The file of keys is only ever replaced as a whole. Changing the master key wraps the data keys
+// under both, lets the caller install the new one, and forgets the old; changing the data key adds
+// one, and may encrypt all records anew. A crash between any two steps leaves a store that opens.
+// Errors about the key (ErrNeedsKey, ErrWrongKey, ErrNotEncrypted) come before anything is written.
 //
 // # Threads
 //

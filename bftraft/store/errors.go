@@ -15,6 +15,16 @@ var (
 	// ErrDamaged is returned when a record is missing, fails its checksum or breaks the chain.
 	ErrDamaged = errors.New("store is damaged")
 
+	// ErrNeedsKey is returned when the store is encrypted and Options.Master is not set.
+	ErrNeedsKey = errors.New("store is encrypted, and there is no master key")
+	// ErrWrongKey is returned when the store is encrypted under another master key.
+	ErrWrongKey = errors.New("store is encrypted under another master key")
+	// ErrNotEncrypted is returned when Options.Master is set and the store is not encrypted: it is
+	// not the one that was made with the key.
+	ErrNotEncrypted = errors.New("store is not encrypted")
+	// ErrManyKeys is returned when a store has no room for another data key.
+	ErrManyKeys = errors.New("store has too many data keys")
+
 	// ErrLocked is returned when another process has the store open.
 	ErrLocked = errors.New("store is in use by another process")
 	// ErrDiskFull is returned when less than Options.MinFreeBytes are free.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"syscall"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -43,35 +44,57 @@ func stateDigest(id instance, record []byte) crypto.Digest {
 	return crypto.Hash(crypto.DomainGuard, id[:], record)
 }
 
-// encode returns a whole slot; its last 32 bytes are the checksum of all others.
+// encode returns a whole slot, the last 32 bytes of which are the checksum of all others.
 func (p *promise) encode() []byte {
-	b := p.meta.encode()
-	b = binary.BigEndian.AppendUint64(b, p.seq)
-	b = append(b, p.digest[:]...)
-	b = binary.BigEndian.AppendUint64(b, uint64(p.term))
-	b = p.vote.Lock.AppendTo(append(b, byte(p.vote.Candidate)))
-	b = p.mark.AppendTo(p.lock.AppendTo(b))
-	b = binary.BigEndian.AppendUint64(b, uint64(p.tip.Index))
-	b = append(b, p.tip.Hash[:]...)
 	slot := make([]byte, slotBytes)
-	copy(slot, b)
+	copy(slot, append(p.meta.encode(), p.body()...))
 	sum := crypto.Hash(crypto.DomainGuard, p.instance[:], slot[:slotBytes-32])
 	copy(slot[slotBytes-32:], sum[:])
 	return slot
 }
 
-func decodePromise(slot []byte) (promise, bool) {
+// seal returns a whole slot of an encrypted store: who the node is, for all to read, and the rest
+// sealed to its last byte.
+func (p *promise) seal(keys *dataKeys) []byte {
+	front := p.meta.encode()
+	body := make([]byte, slotBytes-metaBytes-sealedBytes)
+	copy(body, p.body())
+	return keys.seal(slices.Grow(front, slotBytes), front, body)
+}
+
+// body is what a slot says beside who the node is.
+func (p *promise) body() []byte {
+	b := binary.BigEndian.AppendUint64(nil, p.seq)
+	b = append(b, p.digest[:]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(p.term))
+	b = p.vote.Lock.AppendTo(append(b, byte(p.vote.Candidate)))
+	b = p.mark.AppendTo(p.lock.AppendTo(b))
+	b = binary.BigEndian.AppendUint64(b, uint64(p.tip.Index))
+	return append(b, p.tip.Hash[:]...)
+}
+
+// decodePromise reads what encode wrote, or seal where there are keys.
+func decodePromise(slot []byte, keys *dataKeys) (promise, bool) {
 	var p promise
 	s := cryptobyte.String(slot[:slotBytes-32])
-	if !readMeta(&s, &p.meta) || !s.ReadUint64(&p.seq) || !s.CopyBytes(p.digest[:]) ||
-		!s.ReadUint64((*uint64)(&p.term)) || !s.ReadUint8((*uint8)(&p.vote.Candidate)) ||
-		!quorumcert.ReadLock(&s, &p.vote.Lock) || !quorumcert.ReadLock(&s, &p.lock) ||
-		!quorumcert.ReadLock(&s, &p.mark) || !s.ReadUint64((*uint64)(&p.tip.Index)) ||
-		!s.CopyBytes(p.tip.Hash[:]) {
+	if !readMeta(&s, &p.meta) || p.encrypted != (keys != nil) {
 		return p, false
 	}
+	if keys != nil {
+		body, ok := keys.unseal(nil, slot[:metaBytes], slot[metaBytes:])
+		s = cryptobyte.String(body)
+		return p, ok && p.read(&s)
+	}
 	sum := crypto.Hash(crypto.DomainGuard, p.instance[:], slot[:slotBytes-32])
-	return p, string(sum[:]) == string(slot[slotBytes-32:])
+	return p, p.read(&s) && string(sum[:]) == string(slot[slotBytes-32:])
+}
+
+func (p *promise) read(s *cryptobyte.String) bool {
+	return s.ReadUint64(&p.seq) && s.CopyBytes(p.digest[:]) &&
+		s.ReadUint64((*uint64)(&p.term)) && s.ReadUint8((*uint8)(&p.vote.Candidate)) &&
+		quorumcert.ReadLock(s, &p.vote.Lock) && quorumcert.ReadLock(s, &p.lock) &&
+		quorumcert.ReadLock(s, &p.mark) && s.ReadUint64((*uint64)(&p.tip.Index)) &&
+		s.CopyBytes(p.tip.Hash[:])
 }
 
 // judge says whether a store in state st, whose record has this digest, explains the promise. The
@@ -100,26 +123,36 @@ func (p *promise) judge(st *state, digest crypto.Digest) error {
 // guard is the open guard file. It holds the lock against other processes.
 type guard struct {
 	file   *os.File
+	seals  *sealer      // with what slots are written
+	wraps  *wrappedKeys // nil for a store that is not encrypted
 	newest promise
 	slot   int  // where newest stands
 	spoilt bool // the other slot could not be read
 }
 
-func createGuard(path string, p promise) error {
+// slot returns a whole slot.
+func (s *sealer) slot(p *promise) []byte {
+	if s.keys == nil {
+		return p.encode()
+	}
+	return p.seal(s.keys)
+}
+
+func createGuard(path string, seals *sealer, p promise) error {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return fmt.Errorf("create guard: %w", err)
 	}
-	slot := p.encode()
-	_, err = f.Write(append(slot, slot...))
+	_, err = f.Write(append(seals.slot(&p), seals.slot(&p)...))
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("write guard: %w", err)
 	}
 	return nil
 }
 
-// openGuard locks and reads the guard.
-func openGuard(path string) (*guard, error) {
+// openGuard locks and reads the guard. Between the two, while nobody else can change what is in the
+// directory, it asks for the data keys, of which a store that is not encrypted has none.
+func openGuard(path string, unlock func() (*wrappedKeys, *dataKeys, error)) (*guard, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: there is no %s", ErrMissing, path)
@@ -127,15 +160,20 @@ func openGuard(path string) (*guard, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open guard: %w", err)
 	}
-	g := &guard{file: f}
-	if err := g.read(); err != nil {
+	g := &guard{file: f, seals: &sealer{}}
+	if err = g.lock(); err == nil {
+		if g.wraps, g.seals.keys, err = unlock(); err == nil {
+			err = g.read()
+		}
+	}
+	if err != nil {
 		_ = f.Close()
 		return nil, err
 	}
 	return g, nil
 }
 
-func (g *guard) read() error {
+func (g *guard) lock() error {
 	err := syscall.Flock(int(g.file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		return ErrLocked
@@ -143,23 +181,39 @@ func (g *guard) read() error {
 	if err != nil {
 		return fmt.Errorf("lock guard: %w", err)
 	}
-	found := 0
+	return nil
+}
+
+func (g *guard) read() error {
+	found, sealed, foreign := 0, 0, 0
 	for slot := range 2 {
 		b := make([]byte, slotBytes)
 		if _, err := g.file.ReadAt(b, int64(slot*slotBytes)); err != nil {
 			continue // too short or unreadable: like any other damage
 		}
-		p, ok := decodePromise(b)
+		p, ok := decodePromise(b, g.seals.keys)
 		if !ok {
+			if b[0] == formatEncrypted {
+				sealed++
+			}
+			if g.wraps != nil && p.meta != g.wraps.meta {
+				foreign++
+			}
 			continue
 		}
 		if found++; found == 1 || p.seq > g.newest.seq {
 			g.newest, g.slot = p, slot
 		}
 	}
-	if found == 0 {
+	switch {
+	case sealed == 2 && g.seals.keys == nil:
+		return fmt.Errorf("%w: there is no file %q, so it cannot be decrypted", ErrMissing, keysFile)
+	case foreign == 2:
+		return fmt.Errorf("%w: guard and data keys do not belong together", ErrWrongIdentity)
+	case found == 0:
 		return ErrGuardDamaged
 	}
+	g.seals.id = g.newest.instance
 	g.spoilt = found == 1
 	return nil
 }
@@ -171,7 +225,7 @@ func (g *guard) write(p promise) error {
 	if mutant.On(mutant.M65) {
 		slot = g.slot
 	}
-	if _, err := g.file.WriteAt(p.encode(), int64(slot*slotBytes)); err != nil {
+	if _, err := g.file.WriteAt(g.seals.slot(&p), int64(slot*slotBytes)); err != nil {
 		return fmt.Errorf("write guard: %w", err)
 	}
 	if mutant.On(mutant.M15b) {

@@ -14,6 +14,8 @@ import (
 	"tangaroa/quorumcert"
 )
 
+func noKeys() (*wrappedKeys, *dataKeys, error) { return nil, nil, nil }
+
 // slotOf is the slot of a store's n-th batch.
 func slotOf(n uint64) promise {
 	st := genesisState(crypto.Digest{1})
@@ -52,7 +54,7 @@ func FuzzGuardSlots(f *testing.F) {
 			intact[k] = len(raw) >= end && string(raw[end-slotBytes:end]) ==
 				string(whole[end-slotBytes:end])
 		}
-		g, err := openGuard(path)
+		g, err := openGuard(path, noKeys)
 		if !intact[0] && !intact[1] {
 			require.ErrorIs(t, err, ErrGuardDamaged)
 			return
@@ -73,8 +75,8 @@ func FuzzGuardSlots(f *testing.F) {
 // guard holds the last promise or the one before.
 func TestTornWriteLeavesThePromiseBefore(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "guard")
-	require.NoError(t, createGuard(path, slotOf(1)))
-	g, err := openGuard(path)
+	require.NoError(t, createGuard(path, &sealer{}, slotOf(1)))
+	g, err := openGuard(path, noKeys)
 	require.NoError(t, err)
 	require.False(t, g.spoilt)
 	for n := uint64(2); n < 12; n++ {
@@ -88,13 +90,13 @@ func TestTornWriteLeavesThePromiseBefore(t *testing.T) {
 		for torn := 0; torn <= len(after); torn += 512 {
 			mixed := append(append([]byte(nil), after[:torn]...), before[torn:]...)
 			require.NoError(t, os.WriteFile(path, mixed, 0o600))
-			g, err := openGuard(path)
+			g, err := openGuard(path, noKeys)
 			require.NoError(t, err, "torn at %d", torn)
 			require.Contains(t, []promise{slotOf(n - 1), slotOf(n)}, g.newest)
 			require.NoError(t, g.close())
 		}
 		require.NoError(t, os.WriteFile(path, after, 0o600))
-		g, err = openGuard(path)
+		g, err = openGuard(path, noKeys)
 		require.NoError(t, err)
 		require.Equal(t, slotOf(n), g.newest)
 		require.False(t, g.spoilt)
@@ -108,7 +110,7 @@ func TestGuardThatCannotBeFlushedPromisesNothing(t *testing.T) {
 		f, err := os.OpenFile(path, flags, 0)
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, f.Close()) })
-		return &guard{file: f, newest: slotOf(1), spoilt: true}
+		return &guard{file: f, seals: &sealer{}, newest: slotOf(1), spoilt: true}
 	}
 	for _, test := range []struct {
 		g    *guard
@@ -159,27 +161,34 @@ func TestStateRecordRoundTrips(t *testing.T) {
 	}
 }
 
-// A record is taken under its own key in its own store only.
+// A record is taken under its own key in its own store only, encrypted or not.
 func TestSealedRecordBelongsToItsKeyAndStore(t *testing.T) {
-	id, k := instance{1}, key(keyBlock, 4, 5)
-	for _, value := range [][]byte{{}, {0}, []byte("some value")} {
-		sealed := id.seal(k, append([]byte(nil), value...))
-		got, ok := id.unseal(k, sealed)
-		require.True(t, ok)
-		require.Equal(t, value, append([]byte{}, got...))
-		_, ok = instance{2}.unseal(k, sealed)
-		require.False(t, ok, "another store")
-		_, ok = id.unseal(key(keyBlock, 4, 6), sealed)
-		require.False(t, ok, "another key")
-		for n := range sealed {
-			_, ok = id.unseal(k, sealed[:n])
-			require.False(t, ok, "cut to %d bytes", n)
-		}
-		for at := range sealed {
-			sealed[at] ^= 0x80
-			_, ok = id.unseal(k, sealed)
-			require.False(t, ok, "byte %d", at)
-			sealed[at] ^= 0x80
+	for _, stores := range [][2]*sealer{
+		{{id: instance{1}}, {id: instance{2}}},
+		{{id: instance{1}, keys: firstKeys()}, {id: instance{1}, keys: firstKeys()}},
+	} {
+		s, other := stores[0], stores[1]
+		k := key(keyBlock, 4, 5)
+		for _, value := range [][]byte{{}, {0}, []byte("some value")} {
+			sealed := s.seal(k, append([]byte(nil), value...))
+			require.Len(t, sealed, len(value)+s.overhead())
+			got, ok := s.unseal(k, sealed)
+			require.True(t, ok)
+			require.Equal(t, value, append([]byte{}, got...))
+			_, ok = other.unseal(k, sealed)
+			require.False(t, ok, "another store")
+			_, ok = s.unseal(key(keyBlock, 4, 6), sealed)
+			require.False(t, ok, "another key")
+			for n := range sealed {
+				_, ok = s.unseal(k, sealed[:n])
+				require.False(t, ok, "cut to %d bytes", n)
+			}
+			for at := range sealed {
+				sealed[at] ^= 0x80
+				_, ok = s.unseal(k, sealed)
+				require.False(t, ok, "byte %d", at)
+				sealed[at] ^= 0x80
+			}
 		}
 	}
 }

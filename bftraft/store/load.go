@@ -61,7 +61,20 @@ func (s *Badger) load() (bftraft.Restored, error) {
 	if s.options.ReadOnly {
 		return r, nil
 	}
-	return r, s.raiseGuard()
+	if err := s.raiseGuard(); err != nil {
+		return r, err
+	}
+	return r, s.forgetMaster()
+}
+
+// forgetMaster ends a change of the master key that was cut short: the data keys stay wrapped by
+// the one we were opened with alone.
+func (s *Badger) forgetMaster() error {
+	if s.guard.wraps == nil || len(s.guard.wraps.wraps) == 1 {
+		return nil
+	}
+	s.guard.wraps = wrapKeys(s.meta, s.seals.keys, s.options.Master)
+	return run("forget the other master key", replaceKeys(s.dir, s.guard.wraps))
 }
 
 // raiseGuard brings the guard up to the store before anything is signed: a crash may have come
@@ -97,7 +110,7 @@ func (s *Badger) tidy() error {
 		if err != nil {
 			return err
 		}
-		trim, ok := s.meta.instance.unseal(key(keyTrim), sealed)
+		trim, ok := s.seals.unseal(key(keyTrim), sealed)
 		if !ok || len(trim) != 17 {
 			return fmt.Errorf("%w: a truncation cannot be read", ErrDamaged)
 		}
@@ -204,7 +217,7 @@ func (s *Badger) allEvidence() ([]quorumcert.Evidence, error) {
 			if err != nil {
 				return err
 			}
-			raw, ok := s.meta.instance.unseal(k, sealed)
+			raw, ok := s.seals.unseal(k, sealed)
 			in := cryptobyte.String(raw)
 			if !ok || !quorumcert.ReadEvidence(&in, &e) || !in.Empty() {
 				return fmt.Errorf("%w: a piece of evidence cannot be read", ErrDamaged)

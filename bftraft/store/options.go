@@ -19,6 +19,8 @@ type Identity struct {
 type Options struct {
 	// Identity must be the one the store was made with.
 	Identity Identity
+	// Master opens the data keys of an encrypted store; zero for a store that is not encrypted.
+	Master crypto.SecretKey
 	// Logger takes what Badger has to say, its errors as warnings; nil takes nothing.
 	Logger *slog.Logger
 	// ReadOnly opens the store for looking at it: Save is refused, and a store that is behind its

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/dgraph-io/badger/v4"
@@ -120,10 +121,19 @@ func (s *Badger) eachKey(txn *badger.Txn, kind byte, from uint64,
 
 // header reads the front of a block's record.
 func (s *Badger) header(item *badger.Item) (blockHeader, error) {
+	return s.front(item, func([]byte) bool { return true })
+}
+
+// front reads the front of a block's record and hands the rest to fn, which says whether it is
+// right.
+func (s *Badger) front(item *badger.Item, fn func(rest []byte) bool) (blockHeader, error) {
 	var h blockHeader
 	ok := false
 	err := item.Value(func(value []byte) error {
-		h, ok = decodeBlockHeader(s.meta.instance, item.Key(), value)
+		var rest []byte
+		if h, rest, ok = decodeBlockHeader(s.seals, item.Key(), value); ok {
+			ok = fn(rest)
+		}
 		return nil
 	})
 	if err == nil && !ok {
@@ -137,26 +147,21 @@ func (s *Badger) header(item *badger.Item) (blockHeader, error) {
 func (s *Badger) readBlock(txn *badger.Txn, item *badger.Item, buf *[]byte) (
 	*bftraft.Block, error,
 ) {
-	h, err := s.header(item)
-	if err != nil {
-		return nil, err
-	}
 	last, _ := number(item.Key(), 0)
 	seq, _ := number(item.Key(), 1)
 	raw := (*buf)[:0]
-	err = item.Value(func(value []byte) error {
-		raw = append(raw, value[blockHeaderBytes:]...) // nothing when there are parts
-		return nil
-	})
-	for part := range h.parts {
-		var partItem *badger.Item
-		if partItem, err = txn.Get(key(keyPart, seq, last, part)); err != nil {
-			break
+	h, err := s.front(item, func(rest []byte) (ok bool) {
+		if len(rest) == 0 {
+			return true // there are parts
 		}
-		err = partItem.Value(func(value []byte) error {
-			raw = append(raw, value...)
-			return nil
-		})
+		raw, ok = s.seals.unsealBlock(raw, item.Key(), rest)
+		return ok
+	})
+	if err != nil {
+		return nil, err
+	}
+	for part := uint64(0); part < h.parts && err == nil; part++ {
+		raw, err = s.readPart(txn, key(keyPart, seq, last, part), raw)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: read block at %d: %w", ErrDamaged, last, err)
@@ -172,6 +177,22 @@ func (s *Badger) readBlock(txn *badger.Txn, item *badger.Item, buf *[]byte) (
 	return b, nil
 }
 
+// readPart appends a part of a block to raw.
+func (s *Badger) readPart(txn *badger.Txn, k, raw []byte) ([]byte, error) {
+	item, err := txn.Get(k)
+	if err != nil {
+		return raw, err
+	}
+	err = item.Value(func(value []byte) error {
+		var ok bool
+		if raw, ok = s.seals.unsealBlock(raw, k, value); !ok {
+			return errors.New("a part of it was changed")
+		}
+		return nil
+	})
+	return raw, err
+}
+
 func (s *Badger) readCommit(item *badger.Item) (*quorumcert.Commit, error) {
 	k := item.Key()
 	index, _ := number(k, 0)
@@ -179,7 +200,7 @@ func (s *Badger) readCommit(item *badger.Item) (*quorumcert.Commit, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, ok := s.meta.instance.unseal(k, sealed)
+	raw, ok := s.seals.unseal(k, sealed)
 	in := cryptobyte.String(raw)
 	c := &quorumcert.Commit{}
 	if !ok || !quorumcert.ReadCommit(&in, c) || !in.Empty() || uint64(c.Index) != index {

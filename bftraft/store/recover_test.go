@@ -25,7 +25,7 @@ var owner = Identity{Cluster: crypto.Digest{9}, Node: 3, Key: crypto.PublicKey{4
 
 func reopened(t *testing.T, dir string) (*Badger, bftraft.Restored, error) {
 	t.Helper()
-	s, err := Open(dir, Options{Identity: owner, MinFreeBytes: 1})
+	s, err := Open(dir, Options{Identity: owner, MinFreeBytes: 1, Master: RunMaster()})
 	if err != nil {
 		return nil, bftraft.Restored{}, err
 	}
@@ -38,7 +38,7 @@ func reopened(t *testing.T, dir string) (*Badger, bftraft.Restored, error) {
 func begun(t *testing.T, n int) (*Badger, bftraft.Position) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data")
-	require.NoError(t, Create(dir, owner))
+	require.NoError(t, CreateEncrypted(dir, owner, RunMaster()))
 	s, r, err := reopened(t, dir)
 	require.NoError(t, err)
 	tip := r.Tip
@@ -90,7 +90,9 @@ func TestLoadMendsASpoiltSlot(t *testing.T) {
 		warnings := &slog.HandlerOptions{Level: slog.LevelWarn}
 		logger := slog.New(slog.NewTextHandler(&told, warnings))
 		for range 2 {
-			s, err = Open(s.dir, Options{Identity: owner, MinFreeBytes: 1, Logger: logger})
+			s, err = Open(s.dir, Options{
+				Identity: owner, Master: RunMaster(), MinFreeBytes: 1, Logger: logger,
+			})
 			require.NoError(t, err)
 			_, err = s.Load()
 			require.NoError(t, err)
@@ -98,7 +100,9 @@ func TestLoadMendsASpoiltSlot(t *testing.T) {
 			require.NoError(t, s.Close())
 		}
 		require.Equal(t, 1, strings.Count(told.String(), "\n"), "it is still damaged: %s", &told)
-		g, err := openGuard(path)
+		g, err := openGuard(path, func() (*wrappedKeys, *dataKeys, error) {
+			return s.guard.wraps, s.seals.keys, nil
+		})
 		require.NoError(t, err)
 		require.False(t, g.spoilt, "slot %d is still damaged", slot)
 		require.Equal(t, want, g.newest)
@@ -123,7 +127,7 @@ func TestCommitOffTheChainIsDamage(t *testing.T) {
 		s, tip := begun(t, 2)
 		c := quorumcert.Commit{Term: 1, Index: at, Hash: crypto.Digest{1}}
 		k := key(keyCommit, uint64(at), s.written.seq)
-		require.NoError(t, s.commit([]op{{k, s.meta.instance.seal(k, c.AppendTo(nil))}}))
+		require.NoError(t, s.commit([]op{{k, s.seals.seal(k, c.AppendTo(nil))}}))
 		require.NoError(t, s.Close())
 		_, _, err := reopened(t, s.dir)
 		require.ErrorIs(t, err, ErrDamaged, "commit at %d, tip %d", at, tip.Index)
@@ -221,7 +225,7 @@ func TestUnfinishedBatchIsTakenAway(t *testing.T) {
 		key(keyBlock, 7, seq), key(keyPart, seq, 7, 0), key(keyCommit, 7, seq),
 		key(keyEvidence, seq, 0),
 	} {
-		left = append(left, op{k, s.meta.instance.seal(k, []byte("anything"))})
+		left = append(left, op{k, s.seals.seal(k, []byte("anything"))})
 	}
 	require.NoError(t, s.commit(left))
 	require.NoError(t, s.Close())
@@ -495,13 +499,13 @@ func TestMalformedRecordsAreDamage(t *testing.T) {
 		"a short key of a part":  func(*Badger) op { return op{[]byte{keyPart, 1}, []byte{1}} },
 		"a truncation sealed as something else": func(s *Badger) op {
 			k := key(keyTrim)
-			return op{k, s.meta.instance.seal(key(keyState), key(keyTrim, 2, s.written.seq))}
+			return op{k, s.seals.seal(key(keyState), key(keyTrim, 2, s.written.seq))}
 		},
 		"a second block in one place": func(s *Badger) op {
 			b := bftraft.NewBlock(bftraft.Position{Hash: owner.Cluster}, []bftraft.Entry{{Kind: 2}})
 			k := key(keyBlock, 1, s.written.seq)
 			h := blockHeader{first: 1, hash: b.Hash()}
-			return op{k, append(h.encode(s.meta.instance, k), b.Raw()...)}
+			return op{k, s.seals.sealBlock(h.encode(s.seals, k), k, b.Raw())}
 		},
 		"an identity of another format": func(s *Badger) op {
 			raw := s.meta.encode()
@@ -510,11 +514,11 @@ func TestMalformedRecordsAreDamage(t *testing.T) {
 		},
 		"a short truncation": func(s *Badger) op {
 			k := key(keyTrim)
-			return op{k, s.meta.instance.seal(k, key(keyTrim, 1))}
+			return op{k, s.seals.seal(k, key(keyTrim, 1))}
 		},
 		"a long truncation": func(s *Badger) op {
 			k := key(keyTrim)
-			return op{k, s.meta.instance.seal(k, key(keyTrim, 2, s.written.seq, 1))}
+			return op{k, s.seals.seal(k, key(keyTrim, 2, s.written.seq, 1))}
 		},
 	} {
 		s, _ := begun(t, 2)

@@ -91,7 +91,7 @@ func (s *Badger) plan(sync bool) ([]func() error, state, error) {
 		next.hard = *s.pending.hard
 	}
 	record := next.encode()
-	last := []op{{key(keyState), s.meta.instance.seal(key(keyState), record)}}
+	last := []op{{key(keyState), s.seals.seal(key(keyState), record)}}
 	ops := s.records(next.seq)
 	var cut []op
 	if s.pending.truncated {
@@ -130,29 +130,29 @@ func (s *Badger) plan(sync bool) ([]func() error, state, error) {
 // records returns what is to be added, in batch seq.
 func (s *Badger) records(seq uint64) []op {
 	var ops []op
-	id := s.meta.instance
 	for _, b := range s.pending.blocks {
 		last, raw := uint64(b.Last()), b.Raw()
 		k := key(keyBlock, last, seq)
 		h := blockHeader{first: b.First(), hash: b.Hash()}
 		if len(raw) <= partBytes {
-			ops = append(ops, op{k, append(h.encode(id, k), raw...)})
+			ops = append(ops, op{k, s.seals.sealBlock(h.encode(s.seals, k), k, raw)})
 			continue
 		}
 		for ; len(raw) > 0; h.parts++ {
 			n := min(len(raw), partBytes)
-			ops = append(ops, op{key(keyPart, seq, last, h.parts), raw[:n]})
+			part := key(keyPart, seq, last, h.parts)
+			ops = append(ops, op{part, s.seals.sealBlock(nil, part, raw[:n])})
 			raw = raw[n:]
 		}
-		ops = append(ops, op{k, h.encode(id, k)})
+		ops = append(ops, op{k, h.encode(s.seals, k)})
 	}
 	for _, c := range s.pending.commits {
 		k := key(keyCommit, uint64(c.Index), seq)
-		ops = append(ops, op{k, id.seal(k, c.AppendTo(nil))})
+		ops = append(ops, op{k, s.seals.seal(k, c.AppendTo(nil))})
 	}
 	for i := range s.pending.evidence {
 		k := key(keyEvidence, seq, uint64(i))
-		ops = append(ops, op{k, id.seal(k, s.pending.evidence[i].AppendTo(nil))})
+		ops = append(ops, op{k, s.seals.seal(k, s.pending.evidence[i].AppendTo(nil))})
 	}
 	return ops
 }
@@ -232,7 +232,7 @@ func (s *Badger) beyond(at bftraft.Index, seq uint64) ([]op, error) {
 
 func (s *Badger) trimRecord(at bftraft.Index, seq uint64) op {
 	k := key(keyTrim)
-	return op{k, s.meta.instance.seal(k, key(keyTrim, uint64(at), seq))}
+	return op{k, s.seals.seal(k, key(keyTrim, uint64(at), seq))}
 }
 
 // finishTrim does the deletions that did not fit into the transaction of their batch.

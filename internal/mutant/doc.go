@@ -69,6 +69,7 @@ const (
 	M63  ID = "M63"  // checksums of records are not compared (J7)
 	M64  ID = "M64"  // the guard is never compared (J7)
 	M65  ID = "M65"  // the guard's newest slot is overwritten (J7)
+	M66  ID = "M66"  // a store opens with any master key (P9)
 	M68  ID = "M68"  // the guard is not brought up to the store (J7)
 	M69  ID = "M69"  // free space is not watched (J7)
 	M70  ID = "M70"  // a certificate may have too few signers (section 1)

@@ -1,0 +1,167 @@
+package store
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"tangaroa/crypto"
+)
+
+// RotateMaster puts next in the place of the master key o.Master of the store in dir, which no
+// process may have open. In between it calls install, which must make next, durably, the key with
+// which the node will open its store. Until install returns the store opens with the old key, and
+// from its call on with the new one; whatever crash comes, with the one that is installed.
+func RotateMaster(dir string, o Options, next crypto.SecretKey, install func() error) error {
+	steps, done, err := masterRotation(dir, o, next, install)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return run("change master key", steps)
+}
+
+func masterRotation(dir string, o Options, next crypto.SecretKey, install func() error) (
+	steps []func() error, done func(), err error,
+) {
+	dir = filepath.Clean(dir)
+	g, err := lockGuard(dir, &o)
+	if err != nil {
+		return nil, nil, err
+	}
+	if g.wraps == nil {
+		_ = g.close()
+		return nil, nil, fmt.Errorf("%w: it has no master key", ErrNotEncrypted)
+	}
+	both := wrapKeys(g.wraps.meta, g.seals.keys, o.Master, next)
+	only := &wrappedKeys{meta: both.meta, newest: both.newest, wraps: both.wraps[1:]}
+	steps = append(replaceKeys(dir, both), install)
+	return append(steps, replaceKeys(dir, only)...), func() { _ = g.close() }, nil
+}
+
+// RotateDataKey makes a new data key, with which all that is written from now on is encrypted. With
+// rewrite, what was written before is encrypted with it too, and the old keys are forgotten. The
+// store must be loaded. Whatever crash comes, the store opens and holds what it held.
+func (s *Badger) RotateDataKey(rewrite bool) error {
+	if s.options.ReadOnly {
+		return ErrReadOnly
+	}
+	steps, err := s.dataKeyRotation(rewrite)
+	if err != nil {
+		return err
+	}
+	return s.fail(run("change data key", steps))
+}
+
+func (s *Badger) dataKeyRotation(rewrite bool) ([]func() error, error) {
+	if s.seals.keys == nil {
+		return nil, fmt.Errorf("%w: it has no data key", ErrNotEncrypted)
+	}
+	if !s.loaded || !s.pending.empty() {
+		panic("bftraft/store: data key changed in a store that is in use")
+	}
+	old := s.seals.keys
+	if len(old.all) >= maxDataKeys-1 && !rewrite { // there is always room for one to rewrite with
+		return nil, fmt.Errorf("%w: it has %d; encrypt its records anew with the next",
+			ErrManyKeys, len(old.all))
+	}
+	fresh := newDataKey(old.newest+1, crypto.GenerateSecretKey())
+	next := &dataKeys{newest: fresh.epoch, all: append(slices.Clone(old.all), fresh)}
+	steps := replaceKeys(s.dir, wrapKeys(s.meta, next, s.options.Master))
+	steps = append(steps, func() error { s.seals.keys = next; return nil })
+	if !rewrite {
+		return steps, nil
+	}
+	steps = append(steps, s.reseal, func() error { return s.guard.write(s.guard.newest) },
+		func() error { return s.guard.write(s.guard.newest) })
+	only := &dataKeys{newest: fresh.epoch, all: []dataKey{fresh}}
+	steps = append(steps, replaceKeys(s.dir, wrapKeys(s.meta, only, s.options.Master))...)
+	return append(steps, func() error { s.seals.keys = only; return nil }), nil
+}
+
+// resealBytes is how much is encrypted anew in one go.
+const resealBytes = 4 << 20
+
+// reseal encrypts every record that an old key sealed with the newest. The records are what they
+// were, so it may stop anywhere.
+func (s *Badger) reseal() error {
+	return s.view(func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{})
+		defer it.Close()
+		var ops []op
+		bytes := 0
+		for it.Rewind(); it.Valid(); it.Next() {
+			o, err := s.resealed(it.Item())
+			if err != nil {
+				return err
+			}
+			if o.value == nil {
+				continue
+			}
+			ops = append(ops, o)
+			if bytes += len(o.value); bytes >= resealBytes {
+				if err := s.replace(ops); err != nil {
+					return err
+				}
+				ops, bytes = nil, 0
+			}
+		}
+		return s.replace(ops)
+	})
+}
+
+func (s *Badger) replace(ops []op) error {
+	if err := s.checkSpace(); err != nil {
+		return err
+	}
+	for _, group := range s.pack(ops) {
+		if err := s.commit(group); err != nil {
+			return err
+		}
+	}
+	return s.syncNewFiles()
+}
+
+// resealed returns the record under the newest key, nothing if it is.
+func (s *Badger) resealed(item *badger.Item) (op, error) {
+	o := op{key: item.KeyCopy(nil)}
+	err := item.Value(func(value []byte) error {
+		if e, ok := epochOf(value); o.key[0] == keyMeta || ok && e == s.seals.keys.newest {
+			return nil
+		}
+		var plain []byte
+		ok := false
+		switch o.key[0] {
+		case keyPart:
+			if plain, ok = s.seals.unsealBlock(nil, o.key, value); ok {
+				o.value = s.seals.sealBlock(nil, o.key, plain)
+			}
+		case keyBlock:
+			o.value, ok = s.resealedBlock(o.key, value)
+		default:
+			if plain, ok = s.seals.unseal(o.key, value); ok {
+				o.value = s.seals.seal(o.key, plain)
+			}
+		}
+		if !ok {
+			return fmt.Errorf("%w: a record of kind %q cannot be read", ErrDamaged, o.key[0])
+		}
+		return nil
+	})
+	return o, err
+}
+
+func (s *Badger) resealedBlock(key, value []byte) ([]byte, bool) {
+	h, rest, ok := decodeBlockHeader(s.seals, key, value)
+	if !ok {
+		return nil, false
+	}
+	fresh := h.encode(s.seals, key)
+	if len(rest) == 0 {
+		return fresh, true
+	}
+	raw, ok := s.seals.unsealBlock(nil, key, rest)
+	return s.seals.sealBlock(fresh, key, raw), ok
+}
