@@ -243,7 +243,7 @@ func present(path string) error {
 
 func (s *Badger) openBadger(path string) (err error) {
 	defer recoverDamage(&err)
-	if err = checkTables(path); err == nil {
+	if err = errors.Join(removeEmptyLogs(path), checkTables(path)); err == nil {
 		if s.db, err = badger.Open(BadgerOptions(path, s.options)); err == nil {
 			return nil
 		}
@@ -259,6 +259,26 @@ func (s *Badger) openBadger(path string) (err error) {
 		return fmt.Errorf("open badger: %w", err)
 	}
 	return fmt.Errorf("%w: open badger: %s", ErrDamaged, oneLine(err))
+}
+
+// removeEmptyLogs takes away write-ahead logs without a byte: Badger makes the file first and then
+// gives it its size, and does not open what a crash leaves in between. If there was more in one,
+// the guard knows.
+func removeEmptyLogs(path string) error {
+	logs, err := filepath.Glob(filepath.Join(path, "*.mem"))
+	if err != nil {
+		return err
+	}
+	for _, name := range logs {
+		info, err := os.Stat(name)
+		if err == nil && info.Size() == 0 {
+			err = os.Remove(name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkTables opens the tables that the MANIFEST names, for their footers and indexes. Badger

@@ -264,6 +264,31 @@ func TestTornBatchIsAbsentOrRefused(t *testing.T) {
 	}
 }
 
+// TestLogThatACrashLeftWithoutABytePasses: Badger makes a write-ahead log and gives it its size in
+// two steps. A log that is cut to nothing is told from that by the guard.
+func TestLogThatACrashLeftWithoutABytePasses(t *testing.T) {
+	dir := create(t)
+	s, _ := open(t, dir)
+	grow(t, s, "a", "b")
+	image := filepath.Join(t.TempDir(), "data")
+	copyTree(t, dir, image)
+	require.NoError(t, s.Close())
+	fresh := filepath.Join(image, "store", "00099.mem")
+	require.NoError(t, os.WriteFile(fresh, nil, 0o600))
+	r, err := loadOnce(image)
+	require.NoError(t, err)
+	require.EqualValues(t, 2, r.Tip.Index)
+	copyTree(t, dir, image)
+	s, _ = open(t, image)
+	grow(t, s, "c")
+	cut := filepath.Join(t.TempDir(), "data")
+	copyTree(t, image, cut)
+	require.NoError(t, s.Close())
+	require.NoError(t, os.Truncate(wal(t, cut), 0))
+	_, err = loadOnce(cut)
+	require.ErrorIs(t, err, store.ErrBehindGuard)
+}
+
 func loadOnce(dir string) (bftraft.Restored, error) {
 	s, err := store.Open(dir, small(storetest.Identity))
 	if err != nil {
