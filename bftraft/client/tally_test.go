@@ -373,6 +373,9 @@ func TestReceiptWithAnythingChangedProvesNothing(t *testing.T) {
 	foreign.Nonce[0]++
 	_, err = r.Verify(foreign)
 	require.ErrorContains(t, err, "of another cluster")
+	foreign.Voters = nil
+	_, err = r.Verify(foreign)
+	require.Error(t, err, "a genesis that describes no cluster")
 }
 
 // Even if more than f nodes are faulty, a receipt has one result for each operation.

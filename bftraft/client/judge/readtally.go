@@ -198,16 +198,13 @@ func (t *ReadTally) Behind() quorumcert.Set {
 // Exhausted says that a quorum has executed far enough and no f+1 of it agree: what is read keeps
 // changing, and the whole question should be asked anew.
 func (t *ReadTally) Exhausted() bool {
-	if t.settled || !t.fixed() {
-		return false
-	}
 	n := 0
 	for _, v := range t.voices {
 		if v.executed >= t.index {
 			n++
 		}
 	}
-	return n >= t.config.Size().Q
+	return !t.settled && n >= t.config.Size().Q // so many have fixed the read index
 }
 
 // Crowded says that a voter had no room left for the result in its answer.

@@ -130,3 +130,61 @@ func TestNoResultIsNotAnEmptyResult(t *testing.T) {
 	q.Add(&bftraft.ReadReply{Signer: 4, Results: [][]byte{{1}}})
 	require.Zero(t, q.Tallies[1].Dissenters())
 }
+
+// said is the answer of a voter to one query; without result it is one that had no room for it.
+func said(id bftraft.NodeID, lock, executed bftraft.Index, result ...string) *bftraft.ReadReply {
+	r := &bftraft.ReadReply{Signer: id, Lock: quorumcert.Lock{Index: lock}, Executed: executed}
+	for _, text := range result {
+		r.Results = append(r.Results, []byte(text))
+	}
+	return r
+}
+
+func TestWhoHadNoRoomContradictsNobody(t *testing.T) {
+	tally := NewReadTally(configuration(t))
+	tally.Add(said(1, 7, 7))
+	tally.Add(said(2, 7, 7, "a"))
+	require.Equal(t, Settled, tally.Add(said(3, 7, 7, "a")))
+	require.Equal(t, Agrees, tally.Add(said(4, 7, 7)), "after the result stands")
+	require.Zero(t, tally.Dissenters(), "nor before")
+	_, _, by, _ := tally.Result()
+	require.Equal(t, quorumcert.SetOf(2, 3), by)
+}
+
+func TestVoterMovesTheReadIndexOnce(t *testing.T) {
+	tally := NewReadTally(configuration(t))
+	tally.Add(said(1, 3, 5, "a"))
+	tally.Add(said(1, 9, 6, "b"))
+	tally.Add(said(2, 4, 4, "c"))
+	_, fixed := tally.ReadIndex()
+	require.False(t, fixed, "two have answered")
+	tally.Add(said(3, 2, 4, "d"))
+	index, fixed := tally.ReadIndex()
+	require.True(t, fixed)
+	require.Equal(t, bftraft.Index(4), index)
+}
+
+func TestResultIsAsNewAsTheFurthestThatVouchesForIt(t *testing.T) {
+	for _, executed := range [][]bftraft.Index{{5, 6, 9}, {9, 6, 5}, {6, 9, 5}} {
+		tally := NewReadTally(configuration(t))
+		tally.Add(said(4, 5, 20, "lie"))
+		tally.Add(said(1, 5, executed[0], "a"))
+		require.Equal(t, Settled, tally.Add(said(2, 5, executed[1], "a")))
+		_, at, _, _ := tally.Result()
+		require.Equal(t, max(executed[0], executed[1]), at)
+	}
+}
+
+func TestQuestionWithItsResultCanStillBeAsked(t *testing.T) {
+	q := Linearizable(configuration(t), []byte("q"))
+	for id := bftraft.NodeID(1); id <= 3; id++ {
+		q.Add(said(id, 2, bftraft.Index(id), "a"))
+	}
+	require.Equal(t, Answered, q.Outcome(0))
+	require.Equal(t, quorumcert.SetOf(4), q.Unheard())
+	require.Equal(t, quorumcert.SetOf(1), q.Behind())
+	require.True(t, q.Stuck())
+	r, err := bftraft.DecodeReadRequest(q.Frame(1))
+	require.NoError(t, err)
+	require.Equal(t, bftraft.Index(2), r.MinIndex)
+}
