@@ -1,6 +1,7 @@
 package client
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -395,13 +396,16 @@ func TestReceiptHasOneText(t *testing.T) {
 	c := newCluster(t, 4)
 	req, rs := replies(t, c, put(t, "k", "v"))
 	text := receiptOf(t, c, req, rs).Encode()
-	for name, bad := range map[string][]byte{
-		"empty": nil, "before": append([]byte("x\n"), text...),
-		"after": append(text[:len(text):len(text)], '\n'), "cut": text[:len(text)/2],
-		"too long": make([]byte, MaxReceiptBytes+1),
+	for name, bad := range map[string]struct{ text, why string }{
+		"empty": {"", "no receipt"}, "before": {"x\n" + string(text), "damaged"},
+		"after": {string(text) + "\n", "damaged"}, "cut": {string(text[:len(text)/2]), "no receipt"},
+		"renamed":  {strings.ReplaceAll(string(text), "RECEIPT V1", "RECEIPT V2"), "no receipt"},
+		"longest":  {string(make([]byte, MaxReceiptBytes)), "no receipt"},
+		"too long": {string(make([]byte, MaxReceiptBytes+1)), "longer than"},
 	} {
-		_, err := DecodeReceipt(bad)
+		_, err := DecodeReceipt([]byte(bad.text))
 		require.ErrorIs(t, err, ErrReceipt, name)
+		require.ErrorContains(t, err, bad.why, name)
 	}
 }
 

@@ -280,3 +280,33 @@ func TestForgedRequestHarmsOnlyItsSender(t *testing.T) {
 		require.Len(t, in.judge([]clientFrame{{source: two, frame: good(4)}}), 1)
 	})
 }
+
+// A request of a known forger is verified by itself, so that nobody else's must be verified twice.
+func TestOnlyAForgersFirstForgerySpoilsABatch(t *testing.T) {
+	g := testGenesis(4)
+	n, err := New(testConfig(g, 1, newDisk(g, 1)))
+	require.NoError(t, err)
+	sequence := uint64(0)
+	frame := func(forged bool) []byte {
+		sequence++
+		r := bftraft.SignRequest(n.verifier.Cluster(), clientKey(), 1, sequence, [][]byte{{1}})
+		frame := bftraft.RequestFrame(r.Raw())
+		if forged {
+			frame[len(frame)-1] ^= 1
+		}
+		return frame
+	}
+	forger, honest, clumsy := source{node: 2}, source{node: 3}, source{node: 4}
+	for round, rejected := range []int{2, 3, 4} { // the first batch, then the forgery alone
+		asks := n.in.judge([]clientFrame{
+			{source: honest, frame: frame(false)}, {source: forger, frame: frame(true)},
+			{source: clumsy, frame: []byte{bftraft.FrameRequest, 1}},
+			{source: honest, frame: frame(false)}, {source: forger, frame: frame(false)},
+		})
+		require.Len(t, asks, 3)
+		require.Equal(t, rejected, countOf(n.metrics.sigWrong), "round %d", round)
+		require.Equal(t, 3*(round+1), countOf(n.metrics.sigVerified), "each once")
+	}
+	require.False(t, n.in.forgers.has(clumsy), "what is malformed costs no signature")
+	require.False(t, n.in.forgers.has(honest))
+}
