@@ -65,6 +65,20 @@ func TestKnownRequestIsNotJudgedAgain(t *testing.T) {
 	require.Equal(t, 2, scheme.judged, "a block's requests are remembered too")
 }
 
+func TestGateWithoutMemoryStaysWithoutOne(t *testing.T) {
+	c := newWireCluster(t)
+	scheme := &countedScheme{Scheme: crypto.ZIP215()}
+	plain, err := NewVerifier(scheme, c.genesis)
+	require.NoError(t, err)
+	gate := plain.Remembering(NewRecent(10))
+	r := c.request(11, 1, "put")
+	for i, v := range []*Verifier{plain, plain, gate, gate, plain} {
+		_, err := v.VerifyRequest(r.Raw())
+		require.NoError(t, err)
+		require.Equal(t, []int{1, 2, 3, 3, 4}[i], scheme.judged)
+	}
+}
+
 func TestWhatDiffersFromAKnownRequestIsJudged(t *testing.T) {
 	c := newWireCluster(t)
 	gate, _ := c.remembering(t, 10)
