@@ -206,6 +206,7 @@ func newReader(t *testing.T) (*Replica, *outbox) {
 
 func TestReadWaitsForItsIndexAndNoLongerThanItsTime(t *testing.T) {
 	r, out := newReader(t)
+	r.now = 1000
 	for _, c := range []struct {
 		least   bftraft.Index
 		answers int
@@ -266,6 +267,7 @@ func TestAnswerToReadsHoldsWhatFits(t *testing.T) {
 		{[]int{1, bftraft.MaxResultBytes - 1, 0}, []int{1, bftraft.MaxResultBytes - 1, 0}},
 		{[]int{1, bftraft.MaxResultBytes, 0}, []int{1}},
 		{[]int{bftraft.MaxResultBytes + 1, 5}, []int{0, 5}},
+		{[]int{bftraft.MaxResultBytes + 1, bftraft.MaxResultBytes}, []int{0, bftraft.MaxResultBytes}},
 	} {
 		var queries [][]byte
 		for _, n := range k.asked {

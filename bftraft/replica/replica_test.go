@@ -72,10 +72,16 @@ func (d *disk) Block(i bftraft.Index) (*bftraft.Block, bool) {
 func (d *disk) Commit(bftraft.Index) (*quorumcert.Commit, bool) { return nil, false }
 
 // outbox is a transport that keeps what clients are told.
-type outbox struct{ frames [][]byte }
+type outbox struct {
+	frames [][]byte
+	last   ClientID // who was told last
+}
 
 func (o *outbox) Send(bftraft.NodeID, bftraft.Class, []byte) {}
-func (o *outbox) Reply(_ ClientID, frame []byte)             { o.frames = append(o.frames, frame) }
+
+func (o *outbox) Reply(to ClientID, frame []byte) {
+	o.frames, o.last = append(o.frames, frame), to
+}
 
 // alone is a cluster of one: what it proposes is committed at once.
 type alone struct {
@@ -218,6 +224,8 @@ func TestC2OneSignatureAnswersAllRequestsOfABlock(t *testing.T) {
 		require.Error(t, r.Verify(a.verifier.Cluster(), a.verifier.Configurations()))
 	}
 	require.Equal(t, uint32(3), first.Leaves)
+	require.Equal(t, a.r.Executed(), bftraft.Position{Index: first.Reply.Index, Hash: first.Reply.Hash})
+	require.Equal(t, ClientID{Key: a.client.Public()}, a.out.last, "over all its connections")
 }
 
 func TestC3ReadWaitsForItsIndexButNotForEver(t *testing.T) {
@@ -235,6 +243,8 @@ func TestC3ReadWaitsForItsIndexButNotForEver(t *testing.T) {
 	reply, err := bftraft.DecodeReadReply(a.out.frames[1])
 	require.NoError(t, err)
 	require.NoError(t, reply.Verify(a.verifier.Cluster(), a.verifier.Configurations(), read.Queries))
+	require.Equal(t, ClientID{Key: a.client.Public(), Conn: 7}, a.out.last)
+	require.Equal(t, read.Nonce, reply.Nonce)
 	require.Equal(t, bftraft.Index(2), reply.Executed)
 	require.Equal(t, "2", string(reply.Results[0]))
 	read.MinIndex = 99

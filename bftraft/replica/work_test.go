@@ -343,6 +343,24 @@ func TestReplyIsSignedOnceHoweverOftenItIsAskedFor(t *testing.T) {
 	require.Equal(t, 1, signer.made, "the oldest was forgotten")
 }
 
+func TestSignatureStandsUnderItsOwnStatementOnly(t *testing.T) {
+	a := newAlone(t)
+	base := quorumcert.Reply{Cluster: a.verifier.Cluster(), Index: 5, Hash: bftraft.Digest{1}}
+	list := []quorumcert.Reply{base, base, base, base, base, base}
+	list[1].Cluster[0]++
+	list[2].Configuration++
+	list[3].Index++
+	list[4].Hash[0]++
+	list[5].Results[0]++
+	for range 2 { // the second time all are remembered
+		for i, reply := range list {
+			sig := a.r.signReply(reply)
+			cfg := a.verifier.Configurations().Latest()
+			require.NoError(t, cfg.VerifyOne(1, reply, sig), "statement %d", i)
+		}
+	}
+}
+
 // TestNothingIsAnsweredOnceTheDiskHasFailed: a read may fail between two flushes. What the node
 // has signed before, or could sign, it does not send either.
 func TestNothingIsAnsweredOnceTheDiskHasFailed(t *testing.T) {

@@ -142,6 +142,7 @@ func TestOnlyOurSealsAreOpened(t *testing.T) {
 		"a length that lies": {head(1<<32-1, "k"), errNotOurSeal},
 		"another key":        {head(1, "xv"), errOtherKey},
 		"a longer key":       {head(2, "kv"), errOtherKey},
+		"a shorter key":      {head(0, "kv"), errOtherKey},
 	} {
 		plain, opened, err := o.open([]byte("k"), encrypt(c.plain))
 		require.ErrorIs(t, err, c.want, name)
