@@ -119,9 +119,23 @@ func TestGarbageCostsWhatItIsLookedAtFor(t *testing.T) {
 		for range 3000 {
 			n.in.FromNode(2, p2p.Consensus, spoilt)
 		}
-		takeIn(n, time.Millisecond, bftraft.Accepted)
+		require.Zero(t, takeIn(n, time.Millisecond, bftraft.Accepted))
 		require.Less(t, countOf(n.metrics.drops[2][bftraft.BadSignature]), 1000)
 		require.Positive(t, countOf(n.metrics.slowed[2]))
+	})
+}
+
+func TestWhatIsPaidForCostsNothingMore(t *testing.T) {
+	flooded(t, func(n *Node) {
+		n.in.refused(&step{from: 2}, bftraft.Stale)
+		require.Zero(t, n.in.budgets[2].paid)
+		n.in.FromNode(2, p2p.Consensus, suspicionOf(n, 2))
+		n.in.FromNode(3, p2p.Consensus, ackOf(n, 3))
+		for range 2 {
+			s := <-n.in.steps
+			require.Equal(t, s.from == 3, s.cost > 0)
+			require.Equal(t, s.from == 2, !n.in.budgets[s.from].paid.IsZero())
+		}
 	})
 }
 

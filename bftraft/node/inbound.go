@@ -22,7 +22,6 @@ type inbound struct {
 	log      *slog.Logger
 	verifier *bftraft.Verifier
 	metrics  *metrics
-	self     crypto.NodeID
 
 	peers   [crypto.MaxNodeID + 1]*[peerClasses]*queue // nil for who is no voter; never changed
 	budgets [crypto.MaxNodeID + 1]budget
@@ -61,7 +60,7 @@ const (
 
 func newInbound(cfg *Config, v *bftraft.Verifier, m *metrics) *inbound {
 	in := &inbound{
-		log: cfg.logger(), verifier: v, metrics: m, self: cfg.ID,
+		log: cfg.logger(), verifier: v, metrics: m,
 		clients: newFairQueue(cfg.ClientQueue, cfg.MaxClientQueueBytes),
 		steps:   make(chan step, stepsWaiting), asks: make(chan ask, asksWaiting),
 	}
@@ -94,8 +93,7 @@ func (in *inbound) start(ctx context.Context, workers int) {
 // FromNode queues a frame of another node.
 func (in *inbound) FromNode(id crypto.NodeID, class p2p.Class, frame []byte) {
 	if !id.Valid() || in.peers[id] == nil {
-		in.metrics.drop(id, bftraft.UnknownSender)
-		return
+		return // the network refuses them, and counts that
 	}
 	fits := false
 	switch {

@@ -66,7 +66,9 @@ func TestFramesOfPeersThatDoNotVerifyAreDroppedForTheRightReason(t *testing.T) {
 				return victim.droppedOf(4, c.drop) > before
 			})
 		}
-		victim.in.FromNode(60, p2p.Consensus, spoilt) // no voter: the network's business
+		for _, id := range []crypto.NodeID{0, 1, 60, 255} { // no voter: the network's business
+			victim.in.FromNode(id, p2p.Consensus, spoilt)
+		}
 		submit(t, nodes[1], []byte("goes on"))
 	})
 }

@@ -3,6 +3,7 @@ package replica
 import (
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -282,6 +283,40 @@ func TestAnswerToReadsHoldsWhatFits(t *testing.T) {
 		}
 		require.Equal(t, k.given, given)
 	}
+}
+
+// What the simulator bounds is what there is.
+func TestHeldCountsWhatIsHeld(t *testing.T) {
+	a := newAlone(t)
+	key, bytes := a.client.Public(), 0
+	require.Zero(t, a.r.HeldOf(key))
+	for sequence := uint64(1); sequence <= 3; sequence++ {
+		a.submit(a.request(1, sequence, strings.Repeat("a", 20*int(sequence))))
+	}
+	a.submit(a.request(2, 1, "b"), a.request(2, 2, "c"))
+	for _, waits := range []*bftraft.Request{
+		a.request(1, 8, "far ahead"), a.request(2, 4, "not as far"),
+	} {
+		require.Empty(t, a.submit(waits))
+		bytes += len(waits.Raw())
+	}
+	for range 3 {
+		a.r.Read(ClientID{Key: key}, &bftraft.ReadRequest{MinIndex: 99})
+	}
+	a.r.Read(ClientID{Key: a.key.Public()}, &bftraft.ReadRequest{MinIndex: 99})
+	a.r.slack.rounds.arrived = make([]arrival, 5)
+	a.r.evidence.known = make([]quorumcert.Evidence, 6)
+	a.r.evidence.convicted = make([]bftraft.Conviction, 7)
+	require.Equal(t, Held{
+		Clients: 1, Remembered: 1, Reads: 4, Timed: 5, Proofs: 6, Convicted: 7,
+	}, a.r.Held())
+	require.Equal(t, HeldOf{
+		Requests: 2, RequestBytes: bytes, Ahead: 5, Sessions: 2, Results: 3,
+		ResultBytes: len("1:") + 20 + len("2:") + 40, Reads: 3,
+	}, a.r.HeldOf(key))
+	require.Equal(t, HeldOf{Reads: 1}, a.r.HeldOf(a.key.Public()))
+	a.r.pool.clients[0].requests[0].Sequence = 3 // executed, as one that another node had ordered
+	require.Equal(t, uint64(2), a.r.HeldOf(key).Ahead)
 }
 
 func TestLargeFramesKeepOffTheStreamOfVotes(t *testing.T) {

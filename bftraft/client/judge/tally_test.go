@@ -13,12 +13,16 @@ import (
 // configuration returns that of four voters.
 func configuration(t *testing.T) *quorumcert.Configuration {
 	t.Helper()
+	return configurationBy(t, crypto.ZIP215())
+}
+
+func configurationBy(t *testing.T, scheme crypto.Scheme) *quorumcert.Configuration {
+	t.Helper()
 	g := &bftraft.Genesis{Name: "judge", Testnet: true, Nonce: bftraft.Digest{1}}
 	for id := crypto.NodeID(1); id <= 4; id++ {
-		key := crypto.KeyFromSeed(crypto.Hash(crypto.DomainMessage, []byte{byte(id)}))
-		g.Voters = append(g.Voters, quorumcert.Voter{ID: id, Key: key.Public()})
+		g.Voters = append(g.Voters, quorumcert.Voter{ID: id, Key: signerOf(id).Public()})
 	}
-	cfg, err := g.Configuration(crypto.ZIP215())
+	cfg, err := g.Configuration(scheme)
 	require.NoError(t, err)
 	return cfg
 }
@@ -36,6 +40,7 @@ func TestSettledTallyHoldsNoReplies(t *testing.T) {
 	verdict, _ := tally.Add(reply(1))
 	require.Equal(t, Counted, verdict)
 	require.Len(t, tally.voices, 1)
+	require.Equal(t, quorumcert.SetOf(1), tally.Heard())
 	verdict, _ = tally.Add(reply(2))
 	require.Equal(t, Settled, verdict)
 	require.Empty(t, tally.voices)

@@ -39,7 +39,7 @@ func NewReplies(
 // leads to the root that the node signed.
 func (j *Replies) Verify(r *bftraft.BlockReply) bool {
 	cfg := j.configs.For(r.Reply.Index)
-	if r.Signer != j.node || !cfg.Has(j.node) || r.Reply.Cluster != j.cluster ||
+	if r.Signer != j.node || r.Reply.Cluster != j.cluster ||
 		r.Reply.Configuration != cfg.Entry() || !crypto.VerifyBranch(
 		r.Reply.Results, r.Leaf(), int(r.Place), int(r.Leaves), r.Branch) {
 		return false
