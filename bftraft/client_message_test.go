@@ -144,6 +144,8 @@ func TestReadReplyAnswersItsOwnQueryOnly(t *testing.T) {
 	require.Error(t, r.Verify(c.id, cs, [][]byte{[]byte("something else"), wireQueries[1]}))
 	require.Error(t, r.Verify(c.id, cs, wireQueries[:2]))
 	require.Error(t, r.Verify(c.id, cs, append(wireQueries[:3:3], nil)))
+	require.NoError(t, r.VerifyStatement(c.id, cs, wireQueries))
+	require.Error(t, r.VerifyStatement(Digest{99}, cs, wireQueries), "another cluster")
 	short := *r
 	short.Results = r.Results[:1]
 	require.Error(t, short.Verify(c.id, cs, wireQueries), "all results are signed")
@@ -155,6 +157,23 @@ func TestReadReplyAnswersItsOwnQueryOnly(t *testing.T) {
 	require.Error(t, long.Verify(c.id, cs, wireQueries), "more than queries are none")
 	r.LockQC = nil
 	require.Error(t, r.Verify(c.id, cs, wireQueries), "a lock without its certificate")
+}
+
+// Whatever differs has another leaf: a request that was not executed passes for none that was.
+func TestResultLeafBindsRequestOutcomeAndEachResult(t *testing.T) {
+	seen := make(map[Digest]bool)
+	n := 0
+	for _, request := range []Digest{{1}, {2}} {
+		for _, outcome := range []Outcome{Executed, Repeated, OutOfOrder, Expired} {
+			for _, results := range [][][]byte{
+				nil, {{}}, {{}, {}}, {{1}, {2}}, {{2}, {1}}, {{1, 2}}, {{1, 2}, {}}, {{}, {1, 2}},
+			} {
+				seen[ResultLeaf(request, outcome, results)] = true
+				n++
+			}
+		}
+	}
+	require.Len(t, seen, n)
 }
 
 func TestReadFramesKeepTheirLimits(t *testing.T) {

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -217,6 +218,28 @@ func TestReadThatCannotAgreeIsAskedAnewAtOnce(t *testing.T) {
 		require.ErrorIs(t, err, ErrReadUnsettled)
 		require.Less(t, time.Since(began), DefaultConfig().ReadPatience)
 	})
+}
+
+// TestBeingCrowdedOutIsNoTry has a question of two: nobody agrees on either, and one node had no
+// room for the second result.
+func TestBeingCrowdedOutIsNoTry(t *testing.T) {
+	c := &Client{config: configOf(t, 4), asking: readWindow, cfg: DefaultConfig()}
+	c.stop, c.cancel = context.WithCancel(context.Background())
+	calls := []*call{{done: make(chan struct{})}, {done: make(chan struct{})}}
+	r := &reading{Question: judge.Linearizable(c.config, nil, nil), calls: calls}
+	calls[0].asked, calls[1].asked = r, r
+	for id := bftraft.NodeID(1); id <= 3; id++ {
+		r.Add(&bftraft.ReadReply{Signer: id, Results: [][]byte{{byte(id)}, {byte(id)}}[:min(2, 4-id)]})
+	}
+	require.True(t, c.advance(r, false), "nobody waits for this question any more")
+	require.Equal(t, []int{1, 0}, []int{calls[0].tries, calls[1].tries})
+	require.Equal(t, []bool{false, true}, []bool{calls[0].alone, calls[1].alone})
+	require.Nil(t, calls[0].asked)
+	require.Nil(t, calls[1].asked)
+	require.Same(t, calls[1], c.calls[0], "it is asked at once, the other after a while")
+	c.cancel()
+	c.readers.Wait()
+	require.ErrorIs(t, calls[0].err, ErrClosed)
 }
 
 func TestStaleReadGoesRoundUntilSomebodyAnswers(t *testing.T) {

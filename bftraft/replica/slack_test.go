@@ -189,8 +189,87 @@ func TestE5WhatNoLeaderDoesBetterIsNotTheLeadersFault(t *testing.T) {
 func TestE5SuspicionThatNobodySharesIsGivenUpAndDoubted(t *testing.T) {
 	c := newSlackCluster(t)
 	require.Less(t, c.serve(20, 3000), 3000)
-	for range 101 {
+	require.Equal(t, c.now+100, c.slack.until, "for one timeout")
+	for range 99 {
+		c.Tick()
+		require.True(t, c.core.starving)
+	}
+	require.Zero(t, c.slack.doublings)
+	c.Tick()
+	require.False(t, c.core.starving)
+	require.Equal(t, 1, c.slack.doublings)
+	require.Zero(t, c.slack.bucket)
+}
+
+// TestE5BucketFillsLeaksAndIsForgotten is the arithmetic of the bucket, with timeouts of 100 ticks.
+func TestE5BucketFillsLeaksAndIsForgotten(t *testing.T) {
+	const calm = slackCalmTimeouts * 100
+	for name, k := range map[string]struct {
+		set   func(c *slackCluster)
+		ticks int
+		want  slack
+		slow  bool
+	}{
+		"loses little while nothing waits": {
+			func(c *slackCluster) { c.slack.bucket = 10 }, 4 * slackIdleLeak, slack{bucket: 6}, false},
+		"loses more while something waits": {
+			func(c *slackCluster) {
+				c.request(1)
+				c.pool.clients[0].requests[0].slack = slackPerRequest
+				c.slack.bucket = 10
+			}, 4 * slackLeak, slack{bucket: 6}, false},
+		"is never less than empty": {
+			func(*slackCluster) {}, 2 * slackIdleLeak, slack{}, false},
+		"is not full yet": {
+			func(c *slackCluster) { c.slack.bucket = 49 }, 1, slack{bucket: 49}, false},
+		"is full": {
+			func(c *slackCluster) { c.slack.bucket = 50 }, 1,
+			slack{until: 6501 + 100, blamed: true, calm: 6501}, true},
+		"is full for the second time": {
+			func(c *slackCluster) { c.slack.bucket, c.slack.blamed = 50, true }, 1,
+			slack{until: 6501 + 100, blamed: true, calm: 6501, doublings: 1}, true},
+		"of who leads itself": {
+			func(c *slackCluster) { c.leader, c.slack.bucket, c.slack.until = 1, 60, 9999 }, 1,
+			slack{}, false},
+		"of who knows no leader": {
+			func(c *slackCluster) { c.leader, c.slack.bucket, c.slack.until = 0, 60, 9999 }, 1,
+			slack{}, false},
+		"before a calm time has passed": {
+			func(c *slackCluster) { c.slack.blamed, c.slack.doublings = true, 3 }, 2*calm - 6500 - 1,
+			slack{blamed: true, doublings: 3, calm: calm}, false},
+		"after a calm time": {
+			func(c *slackCluster) { c.slack.blamed, c.slack.doublings = true, 3 }, 2*calm - 6500,
+			slack{doublings: 2, calm: 2 * calm}, false},
+	} {
+		c := newSlackCluster(t)
+		c.now, c.slack.calm = 6500, calm
+		k.set(c)
+		slow := false
+		for range k.ticks {
+			c.now++
+			slow = c.tickSlack()
+		}
+		require.Equal(t, k.slow, slow, name)
+		got := c.slack
+		if k.want.calm == 0 {
+			got.calm = 0
+		}
+		got.scale = 0
+		require.Equal(t, k.want, got, name)
+	}
+}
+
+func TestE5PressingRequestIsShownToTheLeaderOnce(t *testing.T) {
+	c := newSlackCluster(t)
+	sent := sentFrames{}
+	c.cfg.Transport = sent
+	c.request(1)
+	for c.slack.bucket == 0 {
+		require.Equal(t, sentFrames{2: 1}, sent)
 		c.Tick()
 	}
-	require.Equal(t, 1, c.slack.doublings)
+	for range 10 {
+		require.Equal(t, sentFrames{2: 2}, sent, "it may have been lost")
+		c.Tick()
+	}
 }

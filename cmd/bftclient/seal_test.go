@@ -67,6 +67,12 @@ func sealedValuesStaySealed(t *testing.T, c *cluster) {
 	require.Contains(t, c.ok("txn", txn, "--seal", toAlice), "seal/b = (sealed, ")
 	require.Equal(t, "in a txn\n", c.ok("get", "seal/t", "-i", alice))
 	require.NotContains(t, c.do("get", "seal/t", "--read", "stale").out, "in a txn")
+	require.NoError(t, os.WriteFile(txn, []byte(
+		`{"compare": [{"key": "seal/t", "target": "version", "relation": "=", "number": 0}],
+		"else": [{"put": {"key": "seal/e", "value": "otherwise"}}]}`), 0o600))
+	c.fails(cli.NotMet, "", "txn", txn, "--seal", toAlice)
+	require.Equal(t, "otherwise\n", c.ok("get", "seal/e", "-i", alice))
+	require.NotContains(t, c.do("get", "seal/e").out, "otherwise")
 }
 
 func sealedValuesCanBeCompared(t *testing.T, c *cluster) {
@@ -164,6 +170,16 @@ func TestOnlyOurSealsAreOpened(t *testing.T) {
 			require.Equal(t, bent, plain)
 		}
 	}
+	other, err := age.GenerateX25519Identity()
+	require.NoError(t, err)
+	toOther, err := (&sealer{[]age.Recipient{other.Recipient()}}).seal([]byte("a"), []byte("v"))
+	require.NoError(t, err)
+	held := []kv.KV{{Key: []byte("a"), Value: toOther}, {Key: []byte("k"), Value: sealed}}
+	require.NoError(t, o.openAll(held), "what is sealed to others stays sealed")
+	require.Equal(t, []string{string(toOther), "v"},
+		[]string{string(held[0].Value), string(held[1].Value)})
+	held = append(held, kv.KV{Key: []byte("copied"), Value: sealed})
+	require.ErrorIs(t, o.openAll(held), errOtherKey)
 	again, err := (&sealer{[]age.Recipient{key.Recipient()}}).seal([]byte("k"), []byte("v"))
 	require.NoError(t, err)
 	require.NotEqual(t, sealed, again, "equal values do not look equal")
