@@ -225,7 +225,8 @@ func TestC2OneSignatureAnswersAllRequestsOfABlock(t *testing.T) {
 	}
 	require.Equal(t, uint32(3), first.Leaves)
 	require.Equal(t, a.client.Public(), first.Client)
-	require.Equal(t, a.r.Executed(), bftraft.Position{Index: first.Reply.Index, Hash: first.Reply.Hash})
+	require.Equal(t, a.r.Executed(),
+		bftraft.Position{Index: first.Reply.Index, Hash: first.Reply.Hash})
 	require.Equal(t, ClientID{Key: a.client.Public()}, a.out.last, "over all its connections")
 }
 
