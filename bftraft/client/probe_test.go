@@ -69,32 +69,39 @@ func TestProbeShowsAllThatIsUnderWay(t *testing.T) {
 	})
 }
 
-// TestProbeShowsAPart keeps what all nodes do for probes a part of what they do for requests.
+// TestProbeShowsAPart keeps what all nodes do for probes a part of what they do for requests: the
+// more was shown, the later is the next.
 func TestProbeShowsAPart(t *testing.T) {
-	change := func(c *Config) { c.Probe, c.Window, c.BundleOps = 100*time.Millisecond, 32, 1 }
+	change := func(c *Config) {
+		c.Probe, c.Window, c.BundleOps = 100*time.Millisecond, 32, 1
+		c.Late, c.LateMax = 10*time.Second, 20*time.Second
+	}
 	play(t, 4, change, func(s *scene) {
-		const usual = 400 * time.Millisecond
 		s.put("first", "v")
-		s.client.mu.Lock()
-		s.client.pace.usual = usual
-		s.client.mu.Unlock()
 		s.holdBack(true)
 		before := s.node(2).heard(bftraft.FrameRequest)
+		shown := func() int { return s.node(2).heard(bftraft.FrameRequest) - before }
 		begin := func() *Future {
 			f := s.client.Go(put(t, "k", "v"))
 			s.pass(10 * time.Millisecond)
 			return f
 		}
-		shown := func() int { return s.node(2).heard(bftraft.FrameRequest) - before }
-		for range probeRequests + 4 {
-			begin()
+		const many = 2 * probeRequests
+		for range many - 1 {
+			s.client.Go(put(t, "k", "v"))
 		}
-		s.pass(usual - 10*(probeRequests+5)*time.Millisecond)
+		s.pass(100 * time.Millisecond)
+		require.Zero(t, shown(), "too early")
 		begin()
-		require.Zero(t, shown(), "not before answers have come as usual")
-		s.pass(10 * time.Millisecond)
+		require.Equal(t, many, shown(), "all that is under way")
+		s.pass(180 * time.Millisecond)
+		begin()
+		require.Equal(t, many, shown(), "not yet, after so many")
+		begin()
+		require.Equal(t, many+2, shown())
+		s.pass(100 * time.Millisecond)
 		last := begin()
-		require.Equal(t, probeRequests, shown(), "the oldest")
+		require.Equal(t, many+3, shown(), "what is known to all costs nothing")
 		s.holdBack(false)
 		_, err := s.client.Wait(s.within(10*time.Second), last)
 		require.NoError(t, err)

@@ -49,28 +49,33 @@ func (c *Client) launch() bool {
 	c.stats.Ops += uint64(len(ops))
 	f.due = f.began.Add(c.pace.first())
 	c.send(f, false)
-	if c.cfg.Probe >= 0 && f.began.Sub(c.probed) >= max(c.cfg.Probe, c.pace.usual) {
-		c.probed = f.began
-		c.probe()
+	if c.cfg.Probe >= 0 && !f.began.Before(c.probeDue) {
+		shown := c.probe()
+		c.probeDue = f.began.Add(c.cfg.Probe * time.Duration(max(shown, probeRequests)) / probeRequests)
 	}
 	return true
 }
 
-// What a probe shows to each node at most. More would be timed better, but is verified, forwarded
-// and compared by all.
+// probeRequests is how many requests a probe may show without making the next one later. What is
+// shown is verified, forwarded and compared by all, and should be a part of all requests.
+// probeBytes bounds what a probe shows to each node.
 const (
 	probeRequests = 8
 	probeBytes    = 128 << 10
 )
 
 // probe shows all nodes what is under way, from the oldest request on: a node can time only what
-// follows without a gap on what has been executed.
-func (c *Client) probe() {
+// follows without a gap on what has been executed, and the newest waits longest for a leader that
+// takes one at a time. It returns how many of them were not known to all.
+func (c *Client) probe() (shown int) {
 	size := 0
-	for i, f := range c.flights {
+	for _, f := range c.flights {
 		size += len(f.frame)
-		if f.frame == nil || i == probeRequests || i > 0 && size > probeBytes {
-			return
+		if f.frame == nil || size > probeBytes && f != c.flights[0] {
+			break
+		}
+		if c.up&^f.sent != 0 {
+			shown++
 		}
 		f.reach |= c.up
 		for id := c.up.Next(0); id != 0; id = c.up.Next(id) {
@@ -79,6 +84,7 @@ func (c *Client) probe() {
 			}
 		}
 	}
+	return shown
 }
 
 // room says that another request may be sent. The window counts from the oldest one without a
