@@ -91,6 +91,7 @@ var outside = []struct {
 		"values are sealed by users to users, and the cluster knows nothing of it"},
 	{"golang.org/x/crypto", []string{"crypto"}, "there is one place for keys and ciphers"},
 	{"golang.org/x/crypto/cryptobyte", []string{everything}, "it encodes, and that is all"},
+	{"golang.org/x/term", []string{"cmd/..."}, "people sit at commands"},
 	{"github.com/urfave/cli", []string{"cmd/..."}, "flags are for commands"},
 	{"github.com/prometheus", []string{"bftraft/node", "cmd/..."}, "metrics are an edge"},
 	{"gopkg.in/yaml.v3", []string{"cmd/..."}, "what is hashed or signed is never YAML"},
