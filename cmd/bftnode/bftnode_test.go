@@ -16,6 +16,7 @@ import (
 	"tangaroa/bftraft/store"
 	"tangaroa/cmd/internal/cli"
 	"tangaroa/cmd/internal/clusterfile"
+	"tangaroa/cmd/internal/unlock"
 	"tangaroa/crypto"
 )
 
@@ -230,9 +231,9 @@ func TestInspectRefusesWhatDoesNotVerify(t *testing.T) {
 	} {
 		net := newTestnet(t, "1")
 		s := settingsOf(t, net, 1)
-		m, err := identify(s)
+		m, err := identify(t.Context(), &unlock.Sources{}, s)
 		require.NoError(t, err)
-		disk, err := store.Open(s.Data, store.Options{Identity: m.identity()})
+		disk, err := store.Open(s.Data, store.Options{Identity: m.identity(), Master: m.master})
 		require.NoError(t, err)
 		_, err = disk.Load()
 		require.NoError(t, err)

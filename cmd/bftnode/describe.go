@@ -19,19 +19,30 @@ func text(b []byte) string {
 	return strconv.Quote(string(b[:shown])) + fmt.Sprintf("... (%d bytes)", len(b))
 }
 
-// describeOp puts an operation into one line.
-func describeOp(raw []byte) string {
+// describer puts operations into one line each.
+type describer struct {
+	values bool // show them; else their length
+}
+
+func (d describer) op(raw []byte) string {
 	op, err := kv.DecodeOp(raw)
 	if err != nil {
 		return fmt.Sprintf("unreadable, %d bytes", len(raw))
 	}
-	return describe(op)
+	return d.decoded(op)
 }
 
-func describe(op kv.Op) string {
+func (d describer) value(b []byte) string {
+	if !d.values {
+		return fmt.Sprintf("(%d bytes)", len(b))
+	}
+	return text(b)
+}
+
+func (d describer) decoded(op kv.Op) string {
 	switch op := op.(type) {
 	case kv.Put:
-		return "put " + text(op.Key) + " " + text(op.Value)
+		return "put " + text(op.Key) + " " + d.value(op.Value)
 	case kv.Delete:
 		return "delete " + span(op.Span)
 	case kv.Range:
@@ -39,7 +50,7 @@ func describe(op kv.Op) string {
 	case kv.Compact:
 		return fmt.Sprintf("compact to revision %d", op.Revision)
 	case kv.Txn:
-		return describeTxn(op)
+		return d.txn(op)
 	}
 	return fmt.Sprintf("%T", op)
 }
@@ -54,19 +65,19 @@ func span(s kv.Span) string {
 	return text(s.Key) + " to " + text(s.End)
 }
 
-func describeTxn(t kv.Txn) string {
+func (d describer) txn(t kv.Txn) string {
 	conditions := make([]string, len(t.Compares))
 	for i := range t.Compares {
-		conditions[i] = condition(&t.Compares[i])
+		conditions[i] = d.condition(&t.Compares[i])
 	}
 	return fmt.Sprintf("txn if %s then {%s} else {%s}", strings.Join(conditions, " and "),
-		list(t.Then), list(t.Else))
+		d.list(t.Then), d.list(t.Else))
 }
 
-func list(ops []kv.Op) string {
+func (d describer) list(ops []kv.Op) string {
 	lines := make([]string, len(ops))
 	for i, op := range ops {
-		lines[i] = describe(op)
+		lines[i] = d.decoded(op)
 	}
 	return strings.Join(lines, "; ")
 }
@@ -80,10 +91,10 @@ var relations = map[kv.Relation]string{
 	kv.Equal: "=", kv.NotEqual: "!=", kv.Greater: ">", kv.Less: "<",
 }
 
-func condition(c *kv.Compare) string {
+func (d describer) condition(c *kv.Compare) string {
 	operand := strconv.FormatUint(c.Number, 10)
 	if c.Target == kv.TargetValue {
-		operand = text(c.Value)
+		operand = d.value(c.Value)
 	}
 	return fmt.Sprintf("%s(%s) %s %s", targets[c.Target], text(c.Key), relations[c.Relation],
 		operand)

@@ -112,7 +112,7 @@ func openOne(c *ucli.Context, path string) (*member, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := identify(s)
+	m, err := identify(c.Context, sources(c, s), s)
 	if err != nil {
 		return nil, err
 	}

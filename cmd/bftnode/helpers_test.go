@@ -17,6 +17,7 @@ import (
 	"tangaroa/bftraft/node"
 	"tangaroa/cmd/internal/cli"
 	"tangaroa/cmd/internal/clusterfile"
+	"tangaroa/cmd/internal/unlock"
 	"tangaroa/crypto"
 )
 
@@ -140,12 +141,12 @@ func fill(t *testing.T, net string, ops ...kv.Op) {
 	t.Helper()
 	s := settingsOf(t, net, 1)
 	s.Security, s.Transport, s.HTTP = "tls", "tcp", "off"
-	m, err := identify(s)
+	m, err := identify(t.Context(), &unlock.Sources{}, s)
 	require.NoError(t, err)
 	log, err := newLogger(&clusterfile.Node{LogLevel: "error", LogFormat: "text"}, os.Stderr)
 	require.NoError(t, err)
 	require.NoError(t, m.open(log))
-	key, err := readKey(filepath.Join(net, "client1", clusterfile.KeyName), "")
+	key, err := crypto.ReadKeyFile(filepath.Join(net, "client1", clusterfile.KeyName), nil)
 	require.NoError(t, err)
 	cfg := m.config()
 	cfg.Client = key

@@ -13,6 +13,7 @@ import (
 	"tangaroa/bftraft"
 	"tangaroa/cmd/internal/cli"
 	"tangaroa/cmd/internal/clusterfile"
+	"tangaroa/cmd/internal/unlock"
 	"tangaroa/crypto"
 	"tangaroa/quorumcert"
 )
@@ -73,11 +74,8 @@ func keygen(c *ucli.Context) error {
 	var passphrase []byte
 	if file := c.String("passphrase-file"); file != "" {
 		var err error
-		if passphrase, err = readPassphrase(file); err != nil {
-			return err
-		}
-		if len(passphrase) == 0 {
-			return cli.Errorf(cli.Usage, "the passphrase in %s is empty", file)
+		if passphrase, err = unlock.ReadFile(file); err != nil {
+			return cli.WithCode(cli.Usage, err)
 		}
 	}
 	key := crypto.GenerateKey()

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 
 	ucli "github.com/urfave/cli/v2"
 
@@ -21,12 +20,15 @@ func inspectCommand() *ucli.Command {
 		Name: "inspect", Usage: "verify and show the store of a node that does not run",
 		Description: `Example:  bftnode inspect --dir /tmp/net/node1 --limit 5
 It goes through the whole chain and checks every block, request, certificate and proof. What
-does not verify is exit code 6; a store with which the node must not sign, 8.`,
+does not verify is exit code 6; a store with which the node must not sign, 8. For an encrypted
+store it needs the node's key file, and its unlock key if that is locked; values stay hidden there
+unless --values asks for them.`,
 		Flags: append(settingFlags(),
 			&ucli.Uint64Flag{Name: "from", Usage: "first `INDEX` to show"},
 			&ucli.Uint64Flag{Name: "to", Usage: "last `INDEX` to show"},
 			&ucli.IntFlag{Name: "limit", Value: 20,
-				Usage: "show so many of the newest entries, 0 for all, `N`"}),
+				Usage: "show so many of the newest entries, 0 for all, `N`"},
+			&ucli.BoolFlag{Name: "values", Usage: "show values, of an encrypted store too"}),
 		Action: inspect,
 	}
 }
@@ -46,6 +48,8 @@ type report struct {
 	Blocks     int                   `json:"blocks"`
 	Requests   int                   `json:"requests"`
 	Commits    int                   `json:"commit_certificates"`
+	Encrypted  bool                  `json:"encrypted,omitempty"`
+	Terms      []termText            `json:"terms"`
 	Evidence   []node.EvidenceStatus `json:"evidence"`
 	Entries    []entryText           `json:"entries"`
 }
@@ -74,16 +78,13 @@ func inspect(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	m, err := identify(s)
+	m, err := identify(c.Context, sources(c, s), s)
 	if err != nil {
 		return err
 	}
-	m.store, err = store.Open(s.Data, store.Options{
-		Identity: m.identity(), ReadOnly: true, MinFreeBytes: 1,
-		Logger: slog.New(slog.NewTextHandler(c.App.ErrWriter,
-			&slog.HandlerOptions{Level: slog.LevelWarn})),
-	})
-	if err != nil {
+	o := m.storeOptions(warnings(c.App.ErrWriter))
+	o.ReadOnly, o.MinFreeBytes = true, 1
+	if m.store, err = store.Open(s.Data, o); err != nil {
 		return storeError(s, err)
 	}
 	r, err := m.examine(c)
@@ -105,6 +106,7 @@ type examiner struct {
 	report   *report
 	verifier *bftraft.Verifier
 	from, to quorumcert.Index
+	show     describer
 }
 
 func (m *member) examine(c *ucli.Context) (*report, error) {
@@ -117,6 +119,7 @@ func (m *member) examine(c *ucli.Context) (*report, error) {
 		return nil, err
 	}
 	x := examiner{member: m, verifier: v, report: m.summary(&loaded)}
+	x.show.values = m.master.IsZero() || c.Bool("values")
 	x.from, x.to = quorumcert.Index(c.Uint64("from")), quorumcert.Index(c.Uint64("to"))
 	if x.to == 0 {
 		x.to = loaded.Tip.Index
@@ -142,6 +145,7 @@ func (m *member) summary(l *bftraft.Restored) *report {
 		Mark: positionText{hs.Mark.Term, hs.Mark.Index, hs.Mark.Hash},
 		Tip:  positionText{0, l.Tip.Index, l.Tip.Hash},
 
+		Encrypted: !m.master.IsZero(), Terms: []termText{},
 		Evidence: []node.EvidenceStatus{}, Entries: []entryText{},
 	}
 	if verdict := m.store.Verdict(); verdict != nil {
@@ -165,6 +169,9 @@ func (x *examiner) checkState(l *bftraft.Restored) error {
 		}
 	} else if l.HardState.Lock.Index > 0 {
 		return fmt.Errorf("the lock at %d has no certificate", l.HardState.Lock.Index)
+	}
+	if err := x.checkProof(&l.HardState.Proof); err != nil {
+		return err
 	}
 	for i := range l.Evidence {
 		e := &l.Evidence[i]
@@ -197,6 +204,7 @@ func (x *examiner) walk(l *bftraft.Restored) error {
 		}
 		x.report.Blocks++
 	}
+	x.newestTerm(&l.HardState)
 	if at != l.Tip {
 		return fmt.Errorf("the chain does not end where it should, at %d", l.Tip.Index)
 	}
@@ -213,6 +221,7 @@ func (x *examiner) commit(c *quorumcert.Commit, at bftraft.Position) error {
 		return fmt.Errorf("commit certificate of %d: %w", c.Index, err)
 	}
 	x.report.Commits++
+	x.committed(c)
 	return nil
 }
 
@@ -241,7 +250,7 @@ func (x *examiner) entries(b *bftraft.Block) error {
 			Client: x.clientName(r.Client), Session: r.Session, Sequence: r.Sequence,
 		}
 		for _, op := range r.Ops {
-			text.Ops = append(text.Ops, describeOp(op))
+			text.Ops = append(text.Ops, x.show.op(op))
 		}
 		x.report.Entries = append(x.report.Entries, text)
 	}
@@ -290,6 +299,7 @@ func (r *report) print(w io.Writer) {
 			r.Blocks, r.Requests, r.Commits, len(r.Evidence))},
 	}
 	_ = cli.WriteTable(w, nil, rows)
+	r.printTerms(w)
 	for _, e := range r.Evidence {
 		fmt.Fprintf(w, "\nnode %d is proven faulty: %s; the proof verifies\n", e.Culprit,
 			explain(e))

@@ -2,7 +2,8 @@
 // genesis, test clusters, stores.
 //
 // It wires packages together and holds no logic of the protocol. Its exit codes are those of
-// package cli; 8 means that the node must not sign, 9 that the data directory is in use.
+// package cli; 8 means that the node must not sign, 9 that the data directory is in use, 10 that a
+// key to what is encrypted is missing or wrong.
 package main
 
 import (
@@ -35,7 +36,8 @@ Four processes:
    bftnode status --dir /tmp/net/node1`,
 		Commands: []*ucli.Command{
 			startCommand(), initCommand(), devCommand(), testnetCommand(), keygenCommand(),
-			genesisCommand(), statusCommand(), inspectCommand(), adversariesCommand(),
+			genesisCommand(), statusCommand(), inspectCommand(), lockCommand(), unlockCommand(),
+			unlockKeyCommand(), masterKeyCommand(), dataKeyCommand(), adversariesCommand(),
 		},
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"tangaroa/bftraft/store"
 	"tangaroa/cmd/internal/cli"
 	"tangaroa/cmd/internal/clusterfile"
+	"tangaroa/cmd/internal/unlock"
 	"tangaroa/crypto"
 )
 
@@ -22,6 +23,8 @@ type member struct {
 	settings *clusterfile.Node
 	file     *clusterfile.File
 	key      crypto.PrivateKey
+	master   crypto.SecretKey // of the store; zero if it is not encrypted
+	unlocked []byte           // the unlock key of the key file; none if it is not locked
 	log      *slog.Logger
 	store    *store.Badger
 	node     *node.Node
@@ -29,18 +32,20 @@ type member struct {
 }
 
 // identify reads genesis and key and makes sure that the two belong together.
-func identify(s *clusterfile.Node) (*member, error) {
+func identify(ctx context.Context, from *unlock.Sources, s *clusterfile.Node) (*member, error) {
 	file, err := clusterfile.LoadGenesis(s.Genesis)
 	if err != nil {
 		return nil, cli.WithCode(cli.Usage, err)
 	}
-	key, err := readKey(s.Key, s.PassphraseFile)
+	keys, err := openKeys(ctx, from, s.Key)
 	if err != nil {
 		return nil, err
 	}
-	m := &member{settings: s, file: file, key: key}
+	m := &member{
+		settings: s, file: file, key: keys.Signing, master: keys.Master, unlocked: keys.Passphrase,
+	}
 	for _, v := range file.Genesis.Voters {
-		if v.ID == s.ID && v.Key == key.Public() {
+		if v.ID == s.ID && v.Key == m.key.Public() {
 			return m, nil
 		}
 	}
@@ -63,12 +68,11 @@ func (m *member) open(log *slog.Logger) error {
 		return err
 	}
 	log = log.With("node", m.settings.ID)
-	m.store, err = store.Open(m.settings.Data, store.Options{
-		Identity: m.identity(), Logger: log, Progress: func(at, last bftraft.Index) {
-			log.Debug("checking the store", "index", at, "of", last)
-		},
-	})
-	if err != nil {
+	o := m.storeOptions(log.Handler())
+	o.Progress = func(at, last bftraft.Index) {
+		log.Debug("checking the store", "index", at, "of", last)
+	}
+	if m.store, err = store.Open(m.settings.Data, o); err != nil {
 		return storeError(m.settings, err)
 	}
 	cfg := m.config()
@@ -119,6 +123,12 @@ func (m *member) run(ctx context.Context) error {
 func storeError(s *clusterfile.Node, err error) error {
 	advice := ""
 	switch {
+	case errors.Is(err, store.ErrNeedsKey), errors.Is(err, store.ErrWrongKey):
+		return cli.Errorf(cli.Locked, "%w: %s: use the key file that the store was made with, or "+
+			"its copy of after the last bftnode master-key rotate, not %s", err, s.Data, s.Key)
+	case errors.Is(err, store.ErrNotEncrypted):
+		return cli.Errorf(cli.Locked, "%w: %s: %s has a master key, so another store was put into "+
+			"its place", err, s.Data, s.Key)
 	case errors.Is(err, store.ErrLocked):
 		return cli.Errorf(cli.InUse, "data directory %s is in use: %w", s.Data, err)
 	case errors.Is(err, store.ErrMissing):

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -40,6 +39,10 @@ var settings = []setting{
 		func(n *clusterfile.Node) *string { return &n.Key }},
 	{"passphrase-file", "FILE", "passphrase of the key, if it is encrypted", "", true,
 		func(n *clusterfile.Node) *string { return &n.PassphraseFile }},
+	{"unlock-key-file", "FILE", "unlock key of the key, if it is locked", "", true,
+		func(n *clusterfile.Node) *string { return &n.UnlockKeyFile }},
+	{"unlock-socket", "FILE", "where to wait for the unlock key, a socket to make", "", true,
+		func(n *clusterfile.Node) *string { return &n.UnlockSocket }},
 	{"data", "DIR", "store and guard of this node", "", true,
 		func(n *clusterfile.Node) *string { return &n.Data }},
 	{"listen", "HOST:PORT", "where nodes and clients connect; the genesis' address by default", "",
@@ -152,34 +155,8 @@ func requireSettings(n *clusterfile.Node) error {
 		missing, clusterfile.NodeName, missing, env(missing))
 }
 
-// readKey reads a private key, with the passphrase from a file or BFTNODE_PASSPHRASE.
-func readKey(path, passphraseFile string) (crypto.PrivateKey, error) {
-	key, err := crypto.ReadKeyFile(path, func() ([]byte, error) {
-		return readPassphrase(passphraseFile)
-	})
-	if err != nil {
-		return key, fmt.Errorf("read private key: %w", err)
-	}
-	return key, nil
-}
-
-// passphraseVariable holds a passphrase where no file does.
+// passphraseVariable holds an unlock key, or passphrase, where no file does.
 const passphraseVariable = "BFTNODE_PASSPHRASE"
-
-func readPassphrase(file string) ([]byte, error) {
-	if file != "" {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return nil, fmt.Errorf("read passphrase: %w", err)
-		}
-		return []byte(strings.TrimRight(string(text), "\r\n")), nil
-	}
-	if text := os.Getenv(passphraseVariable); text != "" {
-		return []byte(text), nil
-	}
-	return nil, fmt.Errorf("the key is encrypted: give --passphrase-file or %s",
-		passphraseVariable)
-}
 
 // nodeName is the folder of a node in a test cluster.
 func nodeName(id crypto.NodeID) string { return "node" + strconv.Itoa(int(id)) }

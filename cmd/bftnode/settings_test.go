@@ -12,6 +12,7 @@ import (
 
 	"tangaroa/cmd/internal/cli"
 	"tangaroa/cmd/internal/clusterfile"
+	"tangaroa/cmd/internal/unlock"
 	"tangaroa/crypto"
 )
 
@@ -136,14 +137,15 @@ func TestGenesisIsPutTogetherFromIdentitiesMadeApart(t *testing.T) {
 	require.Equal(t, []crypto.NodeID{1, 2, 3, 5}, ids)
 	require.Equal(t, "10.0.0.5:7100", f.Address(5))
 
-	alice, err := readKey(at("alice.key"), at("secret"))
+	alice, err := openKeys(t.Context(), &unlock.Sources{File: at("secret")}, at("alice.key"))
 	require.NoError(t, err)
-	require.Equal(t, f.Genesis.Clients[0].Key, alice.Public())
-	_, err = readKey(at("alice.key"), "")
+	require.Equal(t, f.Genesis.Clients[0].Key, alice.Signing.Public())
+	_, err = openKeys(t.Context(), &unlock.Sources{}, at("alice.key"))
 	require.ErrorContains(t, err, passphraseVariable)
-	t.Setenv(passphraseVariable, "wrong")
-	_, err = readKey(at("alice.key"), "")
+	require.Equal(t, cli.Locked, cli.CodeOf(err))
+	_, err = openKeys(t.Context(), &unlock.Sources{Text: "wrong"}, at("alice.key"))
 	require.ErrorIs(t, err, crypto.ErrWrongPassphrase)
+	require.Equal(t, cli.Locked, cli.CodeOf(err))
 }
 
 func TestGenesisWarnsWhereANodeBuysNothing(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"runtime/debug"
@@ -10,6 +11,7 @@ import (
 	"tangaroa/bftraft/store"
 	"tangaroa/cmd/internal/cli"
 	"tangaroa/cmd/internal/clusterfile"
+	"tangaroa/crypto"
 	"tangaroa/p2p"
 )
 
@@ -43,9 +45,14 @@ func start(c *ucli.Context, s *clusterfile.Node) error {
 	}
 	smallProcess(1)
 	p2p.LibraryLog(slog.DiscardHandler)
-	m, err := identify(s)
+	m, err := identify(c.Context, sources(c, s), s)
 	if err != nil {
 		return err
+	}
+	if !m.master.IsZero() || len(m.unlocked) > 0 {
+		if err := keepSecrets(); err != nil {
+			return err
+		}
 	}
 	if err := m.open(log); err != nil {
 		return err
@@ -79,21 +86,43 @@ func initCommand() *ucli.Command {
 		Name: "init", Usage: "make the empty store of a node that has never run",
 		Description: `Example:  bftnode init --dir node1
 A node whose store is gone must not be given an empty one under the same key: it would
-forget what it signed, and count as a liar. Give it a new key instead.`,
-		Flags: settingFlags(),
-		Action: func(c *ucli.Context) error {
-			if err := cli.RequireArgs(c, 0, 0); err != nil {
-				return err
-			}
-			s, err := readSettings(c)
+forget what it signed, and count as a liar. Give it a new key instead.
+
+With --encrypt the store is encrypted; its master key is added to the key file. See
+bftnode lock.`,
+		Flags: append(settingFlags(), encryptFlag()),
+		Action: keyAction(func(c *ucli.Context, s *clusterfile.Node) error {
+			m, err := identify(c.Context, sources(c, s), s)
 			if err != nil {
 				return err
 			}
-			m, err := identify(s)
-			if err != nil {
-				return err
+			if entries, err := os.ReadDir(s.Data); err == nil && len(entries) > 0 {
+				return fmt.Errorf("%w: %s", store.ErrExists, s.Data)
 			}
-			return store.Create(s.Data, m.identity())
-		},
+			if c.Bool("encrypt") && m.master.IsZero() {
+				if m.master, err = addMaster(s.Key, m.unlocked); err != nil {
+					return err
+				}
+			}
+			return store.CreateEncrypted(s.Data, m.identity(), m.master)
+		}),
 	}
+}
+
+func encryptFlag() ucli.Flag {
+	return &ucli.BoolFlag{Name: "encrypt", Usage: "encrypt what is stored"}
+}
+
+// addMaster puts a new master key into a key file that has none, and returns it.
+func addMaster(path string, unlocked []byte) (crypto.SecretKey, error) {
+	var master crypto.SecretKey
+	err := crypto.ChangeKeyFile(path, func() ([]byte, error) { return unlocked, nil },
+		func(k *crypto.KeyFile) error {
+			if k.Master.IsZero() {
+				k.Master = crypto.GenerateSecretKey()
+			}
+			master = k.Master
+			return nil
+		})
+	return master, err
 }

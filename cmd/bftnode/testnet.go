@@ -27,6 +27,7 @@ type layout struct {
 	nodes, clients int
 	host           string
 	ports          []int // for each node two: its own, and that of its status
+	encrypt        bool  // what the nodes store
 }
 
 // The ports of a test cluster: node k listens on base+k and serves its status on base+100+k.
@@ -54,6 +55,7 @@ keygen, genesis and init.`,
 			&ucli.IntFlag{Name: "base-port", Value: defaultBasePort,
 				Usage: "node k listens on base+k, its status on base+100+k; " +
 					"0 takes ports that are free, `P`"},
+			encryptFlag(),
 		},
 		Action: func(c *ucli.Context) error {
 			if err := cli.RequireArgs(c, 0, 0); err != nil {
@@ -61,7 +63,7 @@ keygen, genesis and init.`,
 			}
 			l := layout{
 				dir: c.String("dir"), name: c.String("name"), nodes: c.Int("nodes"),
-				clients: c.Int("clients"), host: c.String("host"),
+				clients: c.Int("clients"), host: c.String("host"), encrypt: c.Bool("encrypt"),
 			}
 			if err := l.choosePorts(c.Int("base-port")); err != nil {
 				return err
@@ -120,11 +122,23 @@ func (l *layout) write() error {
 	}
 	for _, v := range f.Genesis.Voters {
 		id := store.Identity{Cluster: f.Genesis.Hash(), Node: v.ID, Key: v.Key}
-		if err := store.Create(filepath.Join(l.node(v.ID), clusterfile.DataName), id); err != nil {
+		if err := l.writeStore(id); err != nil {
 			return fmt.Errorf("write test cluster: %w", err)
 		}
 	}
 	return nil
+}
+
+func (l *layout) writeStore(id store.Identity) error {
+	var master crypto.SecretKey
+	if l.encrypt {
+		var err error
+		master, err = addMaster(filepath.Join(l.node(id.Node), clusterfile.KeyName), nil)
+		if err != nil {
+			return err
+		}
+	}
+	return store.CreateEncrypted(filepath.Join(l.node(id.Node), clusterfile.DataName), id, master)
 }
 
 func (l *layout) genesis() string { return filepath.Join(l.dir, clusterfile.GenesisName) }

@@ -10,16 +10,17 @@ type Code int
 
 // The exit codes of both tools. They are part of the interface: scripts rely on them.
 const (
-	OK            Code = 0 // what was asked for was done
-	Failed        Code = 1 // what was asked for failed, and no other code fits
-	Usage         Code = 2 // the command line or a settings file is wrong
-	NotFound      Code = 3 // the key does not exist
-	NotMet        Code = 4 // the condition of a compare was not met
-	NoQuorum      Code = 5 // no quorum answered in time
-	BadProof      Code = 6 // a proof does not verify
-	NotAuthorised Code = 7 // the cluster does not know or accept this key
-	MustNotSign   Code = 8 // bftnode: what is on disk does not allow this node to sign
-	InUse         Code = 9 // bftnode: the data directory belongs to another process
+	OK            Code = 0  // what was asked for was done
+	Failed        Code = 1  // what was asked for failed, and no other code fits
+	Usage         Code = 2  // the command line or a settings file is wrong
+	NotFound      Code = 3  // the key does not exist
+	NotMet        Code = 4  // the condition of a compare was not met
+	NoQuorum      Code = 5  // no quorum answered in time
+	BadProof      Code = 6  // a proof does not verify
+	NotAuthorised Code = 7  // the cluster does not know or accept this key
+	MustNotSign   Code = 8  // bftnode: what is on disk does not allow this node to sign
+	InUse         Code = 9  // bftnode: the data directory belongs to another process
+	Locked        Code = 10 // bftnode: an unlock key or master key is missing or wrong
 )
 
 // coded is an error that knows its exit code.

@@ -37,6 +37,10 @@ type Node struct {
 
 	// PassphraseFile holds the passphrase of the key, if it is encrypted.
 	PassphraseFile string `yaml:"passphrase_file,omitempty"`
+	// UnlockKeyFile holds the unlock key of a key that was locked; it counts before PassphraseFile.
+	UnlockKeyFile string `yaml:"unlock_key_file,omitempty"`
+	// UnlockSocket is the path of a socket at which a locked node waits for its unlock key.
+	UnlockSocket string `yaml:"unlock_socket,omitempty"`
 
 	HTTP      string `yaml:"http,omitempty"`       // status and metrics; "off" for none
 	Pprof     bool   `yaml:"pprof,omitempty"`      // serve profiles beside the metrics
@@ -68,7 +72,8 @@ func LoadNode(path string) (*Node, error) {
 	if err := loadYAML(path, &n); err != nil {
 		return nil, err
 	}
-	resolve(path, &n.Genesis, &n.Key, &n.Data, &n.PassphraseFile)
+	resolve(path, &n.Genesis, &n.Key, &n.Data, &n.PassphraseFile, &n.UnlockKeyFile,
+		&n.UnlockSocket)
 	if err := checkOverrides(path, n.Nodes); err != nil {
 		return nil, err
 	}

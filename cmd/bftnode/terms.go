@@ -1,0 +1,113 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"tangaroa/bftraft"
+	"tangaroa/cmd/internal/cli"
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
+
+// termText is a term of which the store has a certificate, and why its leader came. The store has
+// the proof of the newest term alone: who ended the one before, and who elected. What the others
+// had against the leader of the term before is not signed; each node counts its own reasons, in the
+// metric bft_leader_changes_total.
+type termText struct {
+	Term    quorumcert.Term  `json:"term"`
+	First   quorumcert.Index `json:"first_committed,omitempty"` // by a certificate of the term
+	Last    quorumcert.Index `json:"last_committed,omitempty"`
+	Leader  crypto.NodeID    `json:"leader,omitempty"`
+	Ended   []crypto.NodeID  `json:"suspected_the_term_before,omitempty"`
+	Elected []crypto.NodeID  `json:"voted,omitempty"`
+	Reason  string           `json:"reason"`
+}
+
+// committed takes in a certificate, in the order of the log.
+func (x *examiner) committed(c *quorumcert.Commit) {
+	all := x.report.Terms
+	if len(all) > 0 && all[len(all)-1].Term == c.Term {
+		all[len(all)-1].Last = c.Index
+		return
+	}
+	t := termText{Term: c.Term, First: c.Index, Last: c.Index, Reason: "not in the store any more"}
+	if c.Term == 1 {
+		t.Reason = "the first term"
+	}
+	x.report.Terms = append(all, t)
+}
+
+// checkProof verifies what shows why the node is in its term.
+func (x *examiner) checkProof(p *bftraft.TermProof) error {
+	cluster, configs := x.report.Cluster, x.verifier.Configurations()
+	if p.TC != nil {
+		if err := p.TC.Verify(cluster, configs.Latest()); err != nil {
+			return fmt.Errorf("proof that term %d ended: %w", p.TC.Term, err)
+		}
+	}
+	if p.EC != nil {
+		if err := p.EC.Verify(cluster, configs.For(p.EC.Base.Index+1)); err != nil {
+			return fmt.Errorf("proof of the election in term %d: %w", p.EC.Term, err)
+		}
+	}
+	return nil
+}
+
+// newestTerm adds what the proof of the newest term tells.
+func (x *examiner) newestTerm(h *bftraft.HardState) {
+	all := x.report.Terms
+	if h.Term == 1 || len(all) > 0 && all[len(all)-1].Term > h.Term {
+		return
+	}
+	if len(all) == 0 || all[len(all)-1].Term < h.Term {
+		all = append(all, termText{Term: h.Term})
+	}
+	t := &all[len(all)-1]
+	x.report.Terms = all
+	var reasons []string
+	if tc := h.Proof.TC; tc != nil {
+		t.Ended = tc.Signers.Members()
+		reasons = append(reasons, fmt.Sprintf("%s suspected the leader of term %d",
+			nodeList(t.Ended), tc.Term))
+	}
+	if ec := h.Proof.EC; ec != nil {
+		t.Leader, t.Elected = ec.Leader, ec.Signers.Members()
+		reasons = append(reasons, fmt.Sprintf("%s elected node %d", nodeList(t.Elected), ec.Leader))
+	}
+	if t.Reason = strings.Join(reasons, "; "); t.Reason == "" {
+		t.Reason = "a certificate of the term, which others had entered"
+	}
+}
+
+func nodeList(ids []crypto.NodeID) string {
+	if len(ids) == 1 {
+		return fmt.Sprintf("node %d", ids[0])
+	}
+	words := make([]string, len(ids))
+	for i, id := range ids {
+		words[i] = fmt.Sprint(id)
+	}
+	return "nodes " + strings.Join(words, ", ")
+}
+
+// printTerms shows the changes of the leader; a log of one term has none.
+func (r *report) printTerms(w io.Writer) {
+	if len(r.Terms) < 2 && (len(r.Terms) == 0 || r.Terms[0].Term == 1) {
+		return
+	}
+	fmt.Fprintln(w)
+	var rows [][]string
+	for _, t := range r.Terms {
+		leader, entries := "?", "none"
+		if t.Leader != 0 {
+			leader = fmt.Sprint(t.Leader)
+		}
+		if t.First != 0 {
+			entries = fmt.Sprintf("%d to %d", t.First, t.Last)
+		}
+		rows = append(rows, []string{fmt.Sprint(t.Term), leader, entries, t.Reason})
+	}
+	_ = cli.WriteTable(w, []string{"TERM", "LEADER", "COMMITTED", "WHY"}, rows)
+}
