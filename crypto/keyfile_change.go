@@ -102,6 +102,7 @@ func replacement(old *os.File, path string, text []byte) []func() error {
 	return []func() error{
 		func() error { return removeIfThere(fresh) }, // what a crash left
 		func() error { return createKeyFile(fresh, text) },
+		func() error { return giveTo(fresh, old) },
 		func() error { return os.Rename(fresh, path) },
 		func() error { return syncDirectory(filepath.Dir(path)) },
 		func() error { return wipe(old) },
@@ -114,6 +115,20 @@ func removeIfThere(path string) error {
 		return nil
 	}
 	return err
+}
+
+// giveTo makes a file that of the owner of another: root may change a key that a
+// node without root's rights must read.
+func giveTo(path string, other *os.File) error {
+	info, err := other.Stat()
+	if err != nil {
+		return err
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || int(owner.Uid) == os.Getuid() && int(owner.Gid) == os.Getgid() {
+		return nil
+	}
+	return os.Chown(path, int(owner.Uid), int(owner.Gid))
 }
 
 // wipe writes over a file that has lost its last name. One that still has a name

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"tangaroa/internal/notdone"
 )
 
 func writeGolden(t *testing.T, word string) string {
@@ -171,4 +174,23 @@ func TestReplacedKeyFileIsWiped(t *testing.T) {
 			require.Equal(t, make([]byte, len(before)), text)
 		}
 	}
+}
+
+// TestChangedKeyFileKeepsItsOwner: root locks the keys of a node that runs as somebody else.
+func TestChangedKeyFileKeepsItsOwner(t *testing.T) {
+	if os.Getuid() != 0 {
+		notdone.Skip(t, "only root can give files away")
+	}
+	path := writeGolden(t, "")
+	require.NoError(t, os.Chown(path, 1234, 2345))
+	require.NoError(t, ChangeKeyFile(path, nil, func(k *KeyFile) error {
+		k.Master = goldenMaster()
+		return nil
+	}))
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	owner := info.Sys().(*syscall.Stat_t)
+	require.EqualValues(t, 1234, owner.Uid)
+	require.EqualValues(t, 2345, owner.Gid)
+	require.Equal(t, os.FileMode(0o600), info.Mode())
 }
