@@ -69,7 +69,7 @@ var layers = []permission{
 		"commands share flags and files, and nothing imports them but commands"},
 	{"tests", 5, []string{everything}, "tests see all"},
 	{"tests/disk", 5,
-		[]string{"bftraft", "bftraft/store", "bftraft/store/storetest", "quorumcert"},
+		[]string{"bftraft", "bftraft/store", "bftraft/store/storetest", "crypto", "quorumcert"},
 		"it compares two stores and needs no node"},
 	{"tests/chaos", 5, []string{"bftraft", "crypto", "quorumcert"},
 		"its proxy carries bytes that it cannot read, and its oracle asks no node"},

@@ -33,6 +33,8 @@ func TestMain(m *testing.M) {
 		childSaves(os.Getenv(envDir))
 	case "load":
 		childLoads(os.Getenv(envDir))
+	case "rotate":
+		childRotates(os.Getenv(envDir))
 	default:
 		os.Exit(m.Run())
 	}
@@ -79,6 +81,66 @@ func childLoads(dir string) {
 	os.Exit(0)
 }
 
+// childRotates changes the data key without end, rewrites all that is stored with each second one,
+// saves something with each, and says how far it has come.
+func childRotates(dir string) {
+	s, r := childOpens(dir)
+	rng := rand.New(rand.NewPCG(uint64(r.Tip.Index), 4))
+	for tip, n := r.Tip, 0; ; n++ {
+		if err := s.RotateDataKey(n%2 == 0); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		b := chainOf(rng, tip, 1, rng.IntN(60000))[0]
+		tip = b.End()
+		if err := s.Save(&bftraft.Ready{Blocks: []*bftraft.Block{b}, MustSync: true}); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println(tip.Index)
+	}
+}
+
+// TestKilledRotationLosesNothing kills a process in the middle of changing data keys, again and
+// again.
+func TestKilledRotationLosesNothing(t *testing.T) {
+	if store.RunMaster().IsZero() {
+		return // TestEverythingHoldsEncrypted runs it
+	}
+	rng := rand.New(rand.NewPCG(storetest.Seed(t), 1))
+	dir := create(t, names(20)...)
+	var reached uint64
+	for range 5 {
+		reached = max(reached, killedAfter(t, child("rotate", dir), rng.IntN(8)))
+		r, err := loadOnce(dir)
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, uint64(r.Tip.Index), reached)
+	}
+	require.Greater(t, reached, uint64(20))
+}
+
+// killedAfter kills a child when it has said so many lines or a little later, and returns the last
+// number that it said.
+func killedAfter(t *testing.T, cmd *exec.Cmd, lines int) (last uint64) {
+	t.Helper()
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	said := bufio.NewScanner(out)
+	for n := 0; n <= lines && said.Scan(); n++ {
+		last, err = strconv.ParseUint(said.Text(), 10, 64)
+		require.NoError(t, err)
+	}
+	require.NoError(t, cmd.Process.Kill())
+	for said.Scan() {
+		if n, err := strconv.ParseUint(said.Text(), 10, 64); err == nil {
+			last = n
+		}
+	}
+	require.ErrorContains(t, cmd.Wait(), "killed")
+	return last
+}
+
 func child(what, dir string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), envChild+"="+what, envDir+"="+dir)
@@ -89,22 +151,7 @@ func TestKilledProcessKeepsWhatItSaved(t *testing.T) {
 	dir := create(t)
 	var reached uint64
 	for round := range 4 {
-		cmd := child("save", dir)
-		out, err := cmd.StdoutPipe()
-		require.NoError(t, err)
-		require.NoError(t, cmd.Start())
-		lines := bufio.NewScanner(out)
-		for n := 0; n < 20+90*round && lines.Scan(); n++ {
-			reached, err = strconv.ParseUint(lines.Text(), 10, 64)
-			require.NoError(t, err)
-		}
-		require.NoError(t, cmd.Process.Kill())
-		for lines.Scan() {
-			if n, err := strconv.ParseUint(lines.Text(), 10, 64); err == nil {
-				reached = n
-			}
-		}
-		require.ErrorContains(t, cmd.Wait(), "killed")
+		reached = killedAfter(t, child("save", dir), 19+90*round)
 		r, err := loadOnce(dir)
 		require.NoError(t, err)
 		require.GreaterOrEqual(t, uint64(r.Tip.Index), reached)

@@ -13,6 +13,7 @@ import (
 	"tangaroa/bftraft"
 	"tangaroa/bftraft/store"
 	"tangaroa/bftraft/store/storetest"
+	"tangaroa/crypto"
 	"tangaroa/quorumcert"
 )
 
@@ -32,6 +33,7 @@ type pair struct {
 	rng    *rand.Rand
 	next   *storetest.Generator
 	dir    string
+	master crypto.SecretKey // of the real disk; every other history is encrypted
 	badger *store.Badger
 	memory *store.Memory
 	model  storetest.Model
@@ -56,7 +58,11 @@ func newPair(t *testing.T, seed uint64, seen map[string]int) *pair {
 		model: storetest.NewModel(storetest.Identity.Cluster), seen: seen,
 	}
 	p.next.Large = seed%4 == 0
-	require.NoError(t, store.Create(p.dir, storetest.Identity))
+	if seed%2 == 0 {
+		p.master = crypto.NewSecretKey([32]byte{1, byte(seed)})
+		seen["encrypted"]++
+	}
+	require.NoError(t, store.CreateEncrypted(p.dir, storetest.Identity, p.master))
 	t.Cleanup(func() {
 		if p.badger != nil {
 			_ = p.badger.Close()
@@ -67,15 +73,16 @@ func newPair(t *testing.T, seed uint64, seen map[string]int) *pair {
 	return p
 }
 
-func options() store.Options {
+func (p *pair) options() store.Options {
 	return store.Options{
-		Identity: storetest.Identity, MemtableBytes: store.MinMemtableBytes, MinFreeBytes: 1 << 20,
+		Identity: storetest.Identity, Master: p.master,
+		MemtableBytes: store.MinMemtableBytes, MinFreeBytes: 1 << 20,
 	}
 }
 
 // load opens the directory as a new process would.
 func (p *pair) load() (bftraft.Restored, error) {
-	s, err := store.Open(p.dir, options())
+	s, err := store.Open(p.dir, p.options())
 	if err != nil {
 		return bftraft.Restored{}, err
 	}
@@ -347,7 +354,7 @@ func TestVirtualDiskShowsWhatTheRealOneDoes(t *testing.T) {
 		p.closeReal()
 	}
 	for _, what := range []string{
-		"crash that lost unsynced", "crash that lost nothing", "stop in order",
+		"crash that lost unsynced", "crash that lost nothing", "stop in order", "encrypted",
 		"one slot damaged", "both slots damaged", "store gone", "unlinked save",
 		"store put back behind its guard", "disk and guard put back",
 	} {
