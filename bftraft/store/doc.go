@@ -54,6 +54,7 @@
 // time, with a key registry and a rotation of its own that can fail. So it stays off, and whoever
 // adds a kind of record must not put anything into its key that is not a number of ours.
 //
+// Encrypt makes an encrypted copy of a plain store and exchanges the two directories in one step.
 // The file of keys is only ever replaced as a whole. Changing the master key wraps the data keys
 // under both, lets the caller install the new one, and forgets the old; changing the data key adds
 // one, and may encrypt all records anew. A crash between any two steps leaves a store that opens.

@@ -254,6 +254,74 @@ func TestMasterKeyIsChangedWhateverCrashComes(t *testing.T) {
 	require.Greater(t, last, 5)
 }
 
+// TestStoreIsEncryptedWhateverCrashComes stops after each step. The store opens as the one it was,
+// or as the one it shall be; and once it was called again, nothing is left to read.
+func TestStoreIsEncryptedWhateverCrashComes(t *testing.T) {
+	const canary = "canary 0b7e sings "
+	whole, m := encryptedStore(t, crypto.SecretKey{}, canary)
+	last, changed := 0, 0
+	for crash := 0; crash <= last; crash++ {
+		parent := t.TempDir()
+		dir := filepath.Join(parent, "data")
+		copyTree(t, whole, dir)
+		installed := false
+		steps, done, err := store.EncryptSteps(dir, withKey(master), func() error {
+			installed = true
+			return nil
+		})
+		require.NoError(t, err)
+		last = len(steps)
+		for _, step := range steps[:crash] {
+			require.NoError(t, step())
+		}
+		require.NoError(t, done())
+		now := crypto.SecretKey{}
+		if _, err := os.Stat(filepath.Join(dir, "keys")); err == nil {
+			require.True(t, installed, "encrypted with a key that nobody has")
+			now = master
+			changed++
+		}
+		holds(t, dir, now, m)
+		require.NoError(t, store.Encrypt(dir, withKey(master), func() error { return nil }))
+		holds(t, dir, master, m)
+		require.NoError(t, store.Encrypt(dir, withKey(master), func() error {
+			require.Fail(t, "encrypted twice")
+			return nil
+		}))
+		for _, file := range filesOf(t, parent) {
+			raw, err := os.ReadFile(filepath.Join(parent, file))
+			require.NoError(t, err)
+			require.NotContains(t, string(raw), canary, file)
+		}
+		entries, err := os.ReadDir(parent)
+		require.NoError(t, err)
+		require.Len(t, entries, 1)
+	}
+	require.Positive(t, changed)
+	require.Less(t, changed, last)
+}
+
+func TestStoreThatIsInUseOrDamagedIsNotEncrypted(t *testing.T) {
+	never := func() error {
+		require.Fail(t, "installed a key for a store that stays as it is")
+		return nil
+	}
+	dir, _ := encryptedStore(t, crypto.SecretKey{}, "text")
+	s, err := store.Open(dir, withKey(crypto.SecretKey{}))
+	require.NoError(t, err)
+	require.ErrorIs(t, store.Encrypt(dir, withKey(master), never), store.ErrLocked)
+	_, err = s.Load()
+	require.NoError(t, err)
+	require.NoError(t, s.Change('c', 0, func(v []byte) []byte { v[0] ^= 1; return v }))
+	require.NoError(t, s.Close())
+	require.ErrorIs(t, store.Encrypt(dir, withKey(master), never), store.ErrDamaged)
+	require.NoDirExists(t, dir+".new")
+	require.ErrorIs(t, store.Encrypt(dir+"x", withKey(master), never), store.ErrMissing)
+	dir, _ = encryptedStore(t, master, "text")
+	err = store.Encrypt(dir, withKey(crypto.NewSecretKey([32]byte{8})), never)
+	require.ErrorIs(t, err, store.ErrWrongKey)
+}
+
 // TestDataKeyIsChangedWhateverCrashComes stops after each step, with and without the rewriting, and
 // once more in the middle of it.
 func TestDataKeyIsChangedWhateverCrashComes(t *testing.T) {

@@ -71,6 +71,13 @@ func MasterSteps(dir string, o Options, next crypto.SecretKey, install func() er
 	return masterRotation(dir, o, next, install)
 }
 
+// EncryptSteps returns the steps of Encrypt, and what lets go of the store.
+func EncryptSteps(dir string, o Options, install func() error) (
+	[]func() error, func() error, error,
+) {
+	return encryption(dir, o, install)
+}
+
 // DataKeySteps returns the steps of RotateDataKey.
 func (s *Badger) DataKeySteps(rewrite bool) ([]func() error, error) {
 	return s.dataKeyRotation(rewrite)

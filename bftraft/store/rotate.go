@@ -86,14 +86,25 @@ const resealBytes = 4 << 20
 
 // reseal encrypts every record that an old key sealed with the newest. The records are what they
 // were, so it may stop anywhere.
-func (s *Badger) reseal() error {
+func (s *Badger) reseal() error { return s.eachResealed(s) }
+
+// eachResealed writes every record, as to seals it, to another store or the same; what is there in
+// this form already is left out.
+func (s *Badger) eachResealed(to *Badger) error {
 	return s.view(func(txn *badger.Txn) error {
 		it := txn.NewIterator(badger.IteratorOptions{})
 		defer it.Close()
 		var ops []op
 		bytes := 0
 		for it.Rewind(); it.Valid(); it.Next() {
-			o, err := s.resealed(it.Item())
+			o := op{key: it.Item().KeyCopy(nil)}
+			err := it.Item().Value(func(value []byte) error {
+				var ok bool
+				if o.value, ok = s.resealed(to, o.key, value); !ok {
+					return fmt.Errorf("%w: a record of kind %q cannot be read", ErrDamaged, o.key[0])
+				}
+				return nil
+			})
 			if err != nil {
 				return err
 			}
@@ -102,13 +113,13 @@ func (s *Badger) reseal() error {
 			}
 			ops = append(ops, o)
 			if bytes += len(o.value); bytes >= resealBytes {
-				if err := s.replace(ops); err != nil {
+				if err := to.replace(ops); err != nil {
 					return err
 				}
 				ops, bytes = nil, 0
 			}
 		}
-		return s.replace(ops)
+		return to.replace(ops)
 	})
 }
 
@@ -124,44 +135,30 @@ func (s *Badger) replace(ops []op) error {
 	return s.syncNewFiles()
 }
 
-// resealed returns the record under the newest key, nothing if it is.
-func (s *Badger) resealed(item *badger.Item) (op, error) {
-	o := op{key: item.KeyCopy(nil)}
-	err := item.Value(func(value []byte) error {
-		if e, ok := epochOf(value); o.key[0] == keyMeta || ok && e == s.seals.keys.newest {
-			return nil
-		}
-		var plain []byte
-		ok := false
-		switch o.key[0] {
-		case keyPart:
-			if plain, ok = s.seals.unsealBlock(nil, o.key, value); ok {
-				o.value = s.seals.sealBlock(nil, o.key, plain)
-			}
-		case keyBlock:
-			o.value, ok = s.resealedBlock(o.key, value)
-		default:
-			if plain, ok = s.seals.unseal(o.key, value); ok {
-				o.value = s.seals.seal(o.key, plain)
-			}
-		}
-		if !ok {
-			return fmt.Errorf("%w: a record of kind %q cannot be read", ErrDamaged, o.key[0])
-		}
-		return nil
-	})
-	return o, err
-}
-
-func (s *Badger) resealedBlock(key, value []byte) ([]byte, bool) {
+// resealed returns a record of s as it is to stand in another store or the same, nothing if it
+// stands there like this.
+func (s *Badger) resealed(to *Badger, key, value []byte) ([]byte, bool) {
+	e, _ := epochOf(value)
+	switch {
+	case s == to && (key[0] == keyMeta || e == s.seals.keys.newest):
+		return nil, true
+	case key[0] == keyMeta:
+		return to.meta.encode(), true
+	case key[0] == keyPart:
+		plain, ok := s.seals.unsealBlock(nil, key, value)
+		return to.seals.sealBlock(nil, key, plain), ok
+	case key[0] != keyBlock:
+		plain, ok := s.seals.unseal(key, value)
+		return to.seals.seal(key, plain), ok
+	}
 	h, rest, ok := decodeBlockHeader(s.seals, key, value)
 	if !ok {
 		return nil, false
 	}
-	fresh := h.encode(s.seals, key)
+	fresh := h.encode(to.seals, key)
 	if len(rest) == 0 {
 		return fresh, true
 	}
 	raw, ok := s.seals.unsealBlock(nil, key, rest)
-	return s.seals.sealBlock(fresh, key, raw), ok
+	return to.seals.sealBlock(fresh, key, raw), ok
 }

@@ -263,6 +263,39 @@ func notEncrypted(s *clusterfile.Node) error {
 	return cli.Errorf(cli.Failed, "%s has no master key: its store is not encrypted", s.Key)
 }
 
+func encryptCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "encrypt", Usage: "encrypt the store of a node that does not run",
+		Description: `Example:  bftnode encrypt --dir /tmp/net/node1
+The store is copied, so there must be room for it twice. It can be stopped anywhere and given
+again; until it has ended the node may refuse to start. The master key is added to the key file.`,
+		Flags: settingFlags(), Action: keyAction(encrypt),
+	}
+}
+
+func encrypt(c *ucli.Context, s *clusterfile.Node) error {
+	m, err := identify(c.Context, sources(c, s), s)
+	if err != nil {
+		return err
+	}
+	o := m.storeOptions(warnings(c.App.ErrWriter))
+	if o.Master.IsZero() {
+		o.Master = crypto.GenerateSecretKey()
+	}
+	install := func() error {
+		installed, err := addMaster(s.Key, m.unlocked, o.Master)
+		if err == nil && installed.Name() != o.Master.Name() {
+			err = errors.New("another process has changed the key file; try again")
+		}
+		return err
+	}
+	if err := store.Encrypt(s.Data, o, install); err != nil {
+		return storeError(s, err)
+	}
+	fmt.Fprintf(c.App.ErrWriter, "The store in %s is encrypted. Its keys: bftnode lock\n", s.Data)
+	return nil
+}
+
 func dataKeyCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "data-key", Usage: "change the data key of a node's encrypted store",

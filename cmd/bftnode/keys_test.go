@@ -216,6 +216,36 @@ func TestInitEncryptsWhatIsNewOnly(t *testing.T) {
 	require.FileExists(t, filepath.Join(s.Data, "keys"), "the key file says that it is")
 }
 
+func TestPlainStoreIsEncryptedInItsPlace(t *testing.T) {
+	net := newTestnet(t, "1")
+	fill(t, net, put("k", "canary"))
+	dir, s := nodeDir(net, 1), settingsOf(t, net, 1)
+	before := mustRun(t, "inspect", "--dir", dir)
+	plain := filepath.Join(t.TempDir(), "plain")
+	require.NoError(t, os.CopyFS(plain, os.DirFS(s.Data)))
+	key := lockedWith(t, net, "key", "lock")
+	refusedUnchanged(t, net, cli.Locked, "encrypt", "--dir", dir)
+	mustRun(t, "encrypt", "--dir", dir, "--unlock-key-file", key)
+	mustRun(t, "encrypt", "--dir", dir, "--unlock-key-file", key)
+	require.Equal(t, before, mustRun(t, "inspect", "--dir", dir, "--unlock-key-file", key,
+		"--values"))
+	require.FileExists(t, filepath.Join(s.Data, "keys"))
+	mustRun(t, "unlock", "--for-good", "--dir", dir, "--unlock-key-file", key)
+	fill(t, net, put("k", "canary"))
+	for path := range bytesOf(t, dir) {
+		raw, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.NotContains(t, string(raw), "canary", path)
+	}
+
+	require.NoError(t, os.RemoveAll(s.Data))
+	require.NoError(t, os.Rename(plain, s.Data))
+	errs := refusedUnchanged(t, net, cli.Locked, "start", "--dir", dir)
+	require.Contains(t, errs, "bftnode encrypt")
+	mustRun(t, "encrypt", "--dir", dir)
+	require.Equal(t, before, mustRun(t, "inspect", "--dir", dir, "--values"))
+}
+
 func TestInspectHidesTheValuesOfAnEncryptedStore(t *testing.T) {
 	net := encryptedNet(t, put("name", "canary"),
 		kv.CompareAndSwap([]byte("name"), []byte("canary"), []byte("canary two")))

@@ -36,8 +36,9 @@ Four processes:
    bftnode status --dir /tmp/net/node1`,
 		Commands: []*ucli.Command{
 			startCommand(), initCommand(), devCommand(), testnetCommand(), keygenCommand(),
-			genesisCommand(), statusCommand(), inspectCommand(), lockCommand(), unlockCommand(),
-			unlockKeyCommand(), masterKeyCommand(), dataKeyCommand(), adversariesCommand(),
+			genesisCommand(), statusCommand(), inspectCommand(), encryptCommand(), lockCommand(),
+			unlockCommand(), unlockKeyCommand(), masterKeyCommand(), dataKeyCommand(),
+			adversariesCommand(),
 		},
 	}
 }

@@ -127,8 +127,8 @@ func storeError(s *clusterfile.Node, err error) error {
 		return cli.Errorf(cli.Locked, "%w: %s: use the key file that the store was made with, or "+
 			"its copy of after the last bftnode master-key rotate, not %s", err, s.Data, s.Key)
 	case errors.Is(err, store.ErrNotEncrypted):
-		return cli.Errorf(cli.Locked, "%w: %s: %s has a master key, so another store was put into "+
-			"its place", err, s.Data, s.Key)
+		return cli.Errorf(cli.Locked, "%w: %s: %s has a master key, so either bftnode encrypt was "+
+			"stopped and must be given again, or another store was put there", err, s.Data, s.Key)
 	case errors.Is(err, store.ErrLocked):
 		return cli.Errorf(cli.InUse, "data directory %s is in use: %w", s.Data, err)
 	case errors.Is(err, store.ErrMissing):

@@ -100,7 +100,7 @@ bftnode lock.`,
 				return fmt.Errorf("%w: %s", store.ErrExists, s.Data)
 			}
 			if c.Bool("encrypt") && m.master.IsZero() {
-				if m.master, err = addMaster(s.Key, m.unlocked); err != nil {
+				if m.master, err = addMaster(s.Key, m.unlocked, crypto.GenerateSecretKey()); err != nil {
 					return err
 				}
 			}
@@ -113,13 +113,13 @@ func encryptFlag() ucli.Flag {
 	return &ucli.BoolFlag{Name: "encrypt", Usage: "encrypt what is stored"}
 }
 
-// addMaster puts a new master key into a key file that has none, and returns it.
-func addMaster(path string, unlocked []byte) (crypto.SecretKey, error) {
+// addMaster puts a master key into a key file that has none, and returns the one that is there.
+func addMaster(path string, unlocked []byte, fresh crypto.SecretKey) (crypto.SecretKey, error) {
 	var master crypto.SecretKey
 	err := crypto.ChangeKeyFile(path, func() ([]byte, error) { return unlocked, nil },
 		func(k *crypto.KeyFile) error {
 			if k.Master.IsZero() {
-				k.Master = crypto.GenerateSecretKey()
+				k.Master = fresh
 			}
 			master = k.Master
 			return nil

@@ -133,7 +133,8 @@ func (l *layout) writeStore(id store.Identity) error {
 	var master crypto.SecretKey
 	if l.encrypt {
 		var err error
-		master, err = addMaster(filepath.Join(l.node(id.Node), clusterfile.KeyName), nil)
+		master, err = addMaster(filepath.Join(l.node(id.Node), clusterfile.KeyName), nil,
+			crypto.GenerateSecretKey())
 		if err != nil {
 			return err
 		}
