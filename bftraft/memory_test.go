@@ -31,18 +31,20 @@ func (c *wireCluster) remembering(t *testing.T, limit int) (*Verifier, *countedS
 func TestRecentForgetsTheOldestFirst(t *testing.T) {
 	mark := func(i int) SignedDigest { return SignedDigest{Digest: Digest{byte(i)}} }
 	r := NewRecent(3)
-	for i := range 5 {
+	for i := range 10 {
 		require.False(t, r.Knows(mark(i)))
 		r.Keep(mark(i))
 		r.Keep(mark(i)) // twice is once
-		for k := range 5 {
+		for k := range 10 {
 			require.Equal(t, k <= i && k > i-3, r.Knows(mark(k)), "%d after %d", k, i)
 		}
 	}
 	require.Len(t, r.known, 3)
-	none := NewRecent(0)
-	none.Keep(mark(1))
-	require.False(t, none.Knows(mark(1)))
+	for limit, some := range []bool{false, true} {
+		few := NewRecent(limit)
+		few.Keep(mark(1))
+		require.Equal(t, some, few.Knows(mark(1)), "room for %d", limit)
+	}
 }
 
 func TestKnownRequestIsNotJudgedAgain(t *testing.T) {
@@ -123,6 +125,16 @@ func TestManyRequestsAreJudgedAsEachByItself(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestForgedRequestThatComesAloneIsJudgedOnce(t *testing.T) {
+	c := newWireCluster(t)
+	gate, scheme := c.remembering(t, 10)
+	forged := slices.Clone(c.request(11, 1, "put").Raw())
+	forged[len(forged)-1] ^= 1
+	_, err := gate.VerifyRequest(forged)
+	require.ErrorIs(t, err, ErrRequestSignature)
+	require.Equal(t, 1, scheme.judged)
 }
 
 func TestForgedRequestAmongKnownOnesSpoilsItsBlock(t *testing.T) {

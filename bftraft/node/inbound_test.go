@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tangaroa/bftraft"
+	"tangaroa/bftraft/replica"
 	"tangaroa/crypto"
 	"tangaroa/p2p"
 	"tangaroa/quorumcert"
@@ -108,6 +109,12 @@ func TestClientIsToldWhyItsRequestIsRefused(t *testing.T) {
 			require.NoError(t, err, c.name)
 			require.Equal(t, c.code, refusal.Code, c.name)
 			require.Equal(t, c.sequence, refusal.Sequence, c.name)
+		}
+		for code, n := range map[bftraft.RefusalCode]int{
+			bftraft.RefusedMalformed: 1, bftraft.RefusedClient: 3, bftraft.RefusedWindow: 1,
+			bftraft.RefusedTooLarge: 1, bftraft.RefusedBusy: 0,
+		} {
+			require.Equal(t, n, countOf(nodes[0].metrics.refusals.WithLabelValues(code.String())))
 		}
 		for _, r := range nodes {
 			require.Zero(t, r.Status().Tip, "nothing of it is in the log")
@@ -311,4 +318,53 @@ func TestOnlyAForgersFirstForgerySpoilsABatch(t *testing.T) {
 	}
 	require.False(t, n.in.forgers.has(clumsy), "what is malformed costs no signature")
 	require.False(t, n.in.forgers.has(honest))
+}
+
+func TestEachKindOfClientFrameIsHandedOnAsWhatItIs(t *testing.T) {
+	g := testGenesis(4)
+	n, err := New(testConfig(g, 1, newDisk(g, 1)))
+	require.NoError(t, err)
+	read := &bftraft.ReadRequest{MinIndex: 3, Queries: [][]byte{{1}}}
+	forged := bftraft.SignRequest(crypto.Digest{9}, clientKey(), 1, 1, [][]byte{{1}})
+	from := source{key: clientKey().Public()}
+	for name, k := range map[string]struct {
+		frame []byte
+		want  *ask
+	}{
+		"a read":               {read.Encode(), &ask{read: read}},
+		"a status":             {[]byte{bftraft.FrameStatus}, &ask{status: true}},
+		"proofs":               {[]byte{bftraft.FrameEvidence}, &ask{proofs: true}},
+		"a status with a body": {[]byte{bftraft.FrameStatus, 0}, nil},
+		"proofs with a body":   {[]byte{bftraft.FrameEvidence, 0}, nil},
+		"of no kind":           {append([]byte{bftraft.FrameReply}, forged.Raw()...), nil},
+	} {
+		asks := n.in.judge([]clientFrame{{source: from, conn: 7, frame: k.frame}})
+		if k.want == nil {
+			require.Empty(t, asks, name)
+			continue
+		}
+		k.want.client = replica.ClientID{Key: from.key, Conn: 7}
+		require.Equal(t, []ask{*k.want}, asks, name)
+	}
+	require.False(t, n.in.forgers.has(from), "only requests are judged as requests")
+}
+
+// What a node that has executed a request says to one that is behind (E5) comes to the owner.
+func TestReplyOfAPeerReachesTheOwner(t *testing.T) {
+	flooded(t, func(n *Node) {
+		r := &bftraft.BlockReply{Client: clientKey().Public(), Session: 1, Sequence: 2, Leaves: 1}
+		r.Reply.Cluster = n.verifier.Cluster()
+		r.Reply.Results = crypto.MerkleRoot([]crypto.Digest{r.Leaf()})
+		r.Signer, r.Sig = 2, quorumcert.Sign(crypto.NewSigner(2, seeded(2)), r.Reply)
+		n.in.FromNode(3, p2p.Bulk, r.Encode())
+		n.in.FromNode(2, p2p.Bulk, r.Encode())
+		s := <-n.in.steps
+		require.Equal(t, crypto.NodeID(2), s.from, "its own word only")
+		require.Equal(t, r.Encode(), s.reply.Encode())
+		require.Positive(t, s.cost, "it pays if there is no use for it")
+		require.True(t, n.in.budgets[2].paid.IsZero())
+		synctest.Wait()
+		require.Empty(t, n.in.steps)
+		require.Equal(t, 1, countOf(n.metrics.drops[3][bftraft.WrongSender]))
+	})
 }
