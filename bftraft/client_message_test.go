@@ -207,6 +207,84 @@ func TestReadFramesKeepTheirLimits(t *testing.T) {
 	}
 }
 
+// decodes says whether a decoder takes a frame; if it does there must be a message, and only then.
+func decodes[M any](t *testing.T, m *M, err error) bool {
+	require.Equal(t, err == nil, m != nil)
+	return err == nil
+}
+
+func TestClientFramesAreWholeAndOfTheirKind(t *testing.T) {
+	c := newWireCluster(t)
+	decoders := map[byte]func(frame []byte) bool{
+		FrameReply: func(frame []byte) bool {
+			m, err := DecodeBlockReply(frame)
+			return decodes(t, m, err)
+		},
+		FrameRefusal: func(frame []byte) bool {
+			m, err := DecodeRefusal(frame)
+			return decodes(t, m, err)
+		},
+		FrameRead: func(frame []byte) bool {
+			m, err := DecodeReadRequest(frame)
+			return decodes(t, m, err)
+		},
+		FrameReadReply: func(frame []byte) bool {
+			m, err := DecodeReadReply(frame)
+			return decodes(t, m, err)
+		},
+		FrameStatusReply: func(frame []byte) bool {
+			m, err := DecodeNodeStatus(frame, c.id, c.gate.Configurations())
+			return decodes(t, m, err)
+		},
+	}
+	frames := c.clientFrames()
+	for kind, decode := range decoders {
+		frame := frames[kind]
+		require.True(t, decode(frame), "kind %d", kind)
+		for n := range frame {
+			require.False(t, decode(frame[:n:n]), "kind %d cut to %d", kind, n)
+		}
+		require.False(t, decode(append(bytes.Clone(frame), 0)), "kind %d with more", kind)
+		for other := range decoders {
+			named := append([]byte{other}, frame[1:]...)
+			require.Equal(t, other == kind, decode(named), "kind %d named %d", kind, other)
+		}
+	}
+}
+
+func TestBranchOfAReplyHasAtMost32Nodes(t *testing.T) {
+	for n, fits := range map[int]bool{0: true, 1: true, 31: true, 32: true, 33: false} {
+		r, err := DecodeBlockReply((&BlockReply{Branch: make([]Digest, n)}).Encode())
+		require.Equal(t, fits, err == nil, "%d nodes", n)
+		if fits {
+			require.Len(t, r.Branch, n)
+		}
+	}
+}
+
+func TestLockOfAReadIsProvenOrTheGenesis(t *testing.T) {
+	c := newWireCluster(t)
+	base, qc := c.base()
+	genesis := Lock{Hash: c.id}
+	higher := base
+	higher.Index++
+	for name, k := range map[string]struct {
+		lock Lock
+		qc   *quorumcert.QC
+		want bool
+	}{
+		"certified": {base, qc, true}, "genesis": {genesis, nil, true}, "none": {Lock{}, nil, false},
+		"of another cluster": {Lock{Hash: Digest{99}}, nil, false},
+		"without its proof":  {base, nil, false}, "of another": {higher, qc, false},
+		"genesis with a proof": {genesis, qc, false},
+	} {
+		r := &ReadReply{Lock: k.lock, LockQC: k.qc, Results: wireQueries} // one for each query
+		r.Sign(c.signer(3), c.id, wireQueries)
+		err := r.Verify(c.id, c.gate.Configurations(), wireQueries)
+		require.Equal(t, k.want, err == nil, name)
+	}
+}
+
 // FuzzClientFrames: make fuzz runs it for longer.
 func FuzzClientFrames(f *testing.F) {
 	c := newWireCluster(f)

@@ -43,6 +43,8 @@ func TestFramesOfPeersThatDoNotVerifyAreDroppedForTheRightReason(t *testing.T) {
 		spoilt[len(spoilt)-1] ^= 1
 		alien := bftraft.SignRequest(cluster, seeded(99), 1, 1, [][]byte{{1}})
 		forged := bftraft.SignRequest(crypto.Digest{9}, clientKey(), 1, 1, [][]byte{{1}})
+		large := bftraft.SignRequest(cluster, clientKey(), 1, 1,
+			[][]byte{make([]byte, bftraft.MaxOpBytes+1)})
 		cases := []struct {
 			name  string
 			frame []byte
@@ -59,6 +61,7 @@ func TestFramesOfPeersThatDoNotVerifyAreDroppedForTheRightReason(t *testing.T) {
 			{"request", []byte{bftraft.FrameRequest, 1}, bftraft.Malformed},
 			{"alien request", bftraft.RequestFrame(alien.Raw()), bftraft.UnknownSender},
 			{"forged request", bftraft.RequestFrame(forged.Raw()), bftraft.BadSignature},
+			{"large request", bftraft.RequestFrame(large.Raw()), bftraft.Oversize},
 		}
 		for _, c := range cases {
 			before := victim.droppedOf(4, c.drop)
@@ -109,6 +112,7 @@ func TestClientIsToldWhyItsRequestIsRefused(t *testing.T) {
 			require.NoError(t, err, c.name)
 			require.Equal(t, c.code, refusal.Code, c.name)
 			require.Equal(t, c.sequence, refusal.Sequence, c.name)
+			require.Equal(t, min(1, c.sequence), refusal.Session, c.name)
 		}
 		for code, n := range map[bftraft.RefusalCode]int{
 			bftraft.RefusedMalformed: 1, bftraft.RefusedClient: 3, bftraft.RefusedWindow: 1,
@@ -231,6 +235,22 @@ func TestFairQueueServesSourcesInTurn(t *testing.T) {
 	require.Empty(t, q.pop(nil, 1))
 	require.Zero(t, q.bytes)
 	require.Empty(t, q.lines)
+}
+
+func TestFairQueueIsFullAtItsLastByteOrFrame(t *testing.T) {
+	q := newFairQueue(p2p.QueueLimit{Frames: 3, Bytes: 10}, 25)
+	for k, c := range []struct {
+		node crypto.NodeID
+		size int
+		fits bool
+	}{
+		{1, 4, true}, {1, 7, false}, {1, 6, true}, {1, 1, false}, {1, 0, true}, {1, 0, false},
+		{2, 11, false}, {2, 10, true}, {2, 1, false}, {3, 6, false}, {3, 5, true}, {4, 1, false},
+		{4, 0, true},
+	} {
+		f := clientFrame{source: source{node: c.node}, frame: make([]byte, c.size)}
+		require.Equal(t, c.fits, q.push(f), "push %d", k)
+	}
 }
 
 func TestEachPeerAndClassIsVerifiedOnItsOwn(t *testing.T) {
