@@ -237,6 +237,18 @@ func TestFairQueueServesSourcesInTurn(t *testing.T) {
 	require.Empty(t, q.lines)
 }
 
+func TestFairQueueWakesAnotherWorkerWhileFramesWait(t *testing.T) {
+	q := newFairQueue(p2p.QueueLimit{Frames: 9, Bytes: 9}, 9)
+	for range 3 {
+		q.push(clientFrame{source: source{node: 1}})
+	}
+	for left := 2; left >= 0; left-- {
+		<-q.ready
+		require.Len(t, q.pop(nil, 1), 1)
+		require.Len(t, q.ready, min(1, left))
+	}
+}
+
 func TestFairQueueIsFullAtItsLastByteOrFrame(t *testing.T) {
 	q := newFairQueue(p2p.QueueLimit{Frames: 3, Bytes: 10}, 25)
 	for k, c := range []struct {
