@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -79,7 +80,7 @@ func sealedValuesCanBeCompared(t *testing.T, c *cluster) {
 	alice, toAlice := c.sealKey("alice", "--post-quantum")
 	require.True(t, strings.HasPrefix(toAlice, "age1pq1"))
 	c.ok("put", "scas/a", "1", "--seal", toAlice)
-	c.ok("cas", "scas/a", "1", "2", "-i", alice, "--seal", alice+".pub")
+	require.NotEmpty(t, c.ok("cas", "scas/a", "1", "2", "-i", alice, "--seal", alice+".pub"))
 	var e entry
 	c.json(&e, "get", "scas/a", "-i", alice)
 	require.Equal(t, "2", *e.Value)
@@ -112,12 +113,67 @@ func sealsAreJudged(t *testing.T, c *cluster) {
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode())
 
+	// What cannot be sealed as asked is not written, in a transaction or a cas either.
+	small, large := filepath.Join(t.TempDir(), "small"), filepath.Join(t.TempDir(), "large")
+	for path, value := range map[string]string{small: "v", large: big} {
+		require.NoError(t, os.WriteFile(path,
+			[]byte(`{"then": [{"put": {"key": "judged/t", "value": "`+value+`"}}]}`), 0o600))
+	}
+	carol, _ := c.sealKey("carol")
+	c.ok("put", "judged/c", "1", "--seal", toAlice)
+	c.fails(cli.Usage, "no such file", "txn", small, "--seal", none)
+	c.fails(cli.Usage, "more than fit", "txn", large, "--seal", toAlice)
+	c.fails(cli.NotFound, "judged/t", "get", "judged/t")
+	c.fails(cli.Usage, "no such file", "cas", "judged/c", "1", "2", "-i", alice, "--seal", none)
+	c.fails(cli.Usage, "no such file", "cas", "judged/c", "1", "2", "-i", none)
+	c.fails(cli.NotAuthorised, "not sealed to any", "cas", "judged/c", "1", "2", "-i", carol)
+	require.Equal(t, "1\n", c.ok("get", "judged/c", "-i", alice))
+
 	// A member that copies a sealed value to another key is found out.
 	c.ok("put", "judged/a", "v", "--seal", toAlice)
 	sealed := strings.TrimSpace(c.ok("get", hex.EncodeToString([]byte("judged/a")), "--hex"))
 	c.ok("put", "--hex", hex.EncodeToString([]byte("judged/b")), sealed)
 	require.Equal(t, "v\n", c.ok("get", "judged/a", "-i", alice))
 	c.fails(cli.Failed, "sealed for another key", "get", "judged/b", "-i", alice)
+}
+
+func TestSealsAndKeyFilesAreAsLargeAsTheyMayBe(t *testing.T) {
+	key, err := age.GenerateX25519Identity()
+	require.NoError(t, err)
+	s := &sealer{[]age.Recipient{key.Recipient()}}
+	more := func(n int) int { // what does not fit when n bytes are sealed
+		sealed, err := s.seal([]byte("k"), make([]byte, n))
+		if err == nil {
+			return len(sealed) - kv.MaxValueBytes
+		}
+		require.Equal(t, cli.Usage, cli.CodeOf(err))
+		var size, excess int
+		_, scanErr := fmt.Sscanf(err.Error(), "the sealed value has %d bytes, %d more than fit",
+			&size, &excess)
+		require.NoError(t, scanErr)
+		require.Equal(t, kv.MaxValueBytes+excess, size)
+		require.Positive(t, excess)
+		return excess
+	}
+	fits := kv.MaxValueBytes - more(kv.MaxValueBytes)
+	fits -= more(fits) // which has one chunk less
+	require.Zero(t, more(fits), "the largest")
+	require.Equal(t, 1, more(fits+1))
+
+	path := filepath.Join(t.TempDir(), "recipients")
+	for n, fits := range map[int]bool{maxKeyFile: true, maxKeyFile + 1: false} {
+		text := bytes.Repeat([]byte{'#'}, n)
+		require.NoError(t, os.WriteFile(path, text, 0o600))
+		got, err := readKeyFile(path)
+		require.Equal(t, fits, err == nil)
+		if fits {
+			require.Equal(t, text, got)
+		} else {
+			require.ErrorContains(t, err, "longer than")
+		}
+	}
+	_, err = readKeyFile(filepath.Dir(path))
+	require.ErrorContains(t, err, "is a directory")
 }
 
 func TestOnlyOurSealsAreOpened(t *testing.T) {
@@ -143,6 +199,7 @@ func TestOnlyOurSealsAreOpened(t *testing.T) {
 		"a value":            {head(1, "kv"), nil},
 		"an empty value":     {head(1, "k"), nil},
 		"not by us":          {[]byte("v"), errNotOurSeal},
+		"without our mark":   {[]byte("\x00\x00\x00\x01kv"), errNotOurSeal},
 		"no length":          {[]byte(sealMagic + "\x00\x00"), errNotOurSeal},
 		"a key cut short":    {head(2, "k"), errNotOurSeal},
 		"a length that lies": {head(1<<32-1, "k"), errNotOurSeal},
@@ -169,6 +226,15 @@ func TestOnlyOurSealsAreOpened(t *testing.T) {
 			require.False(t, opened)
 			require.Equal(t, bent, plain)
 		}
+	}
+	long, err := (&sealer{[]age.Recipient{key.Recipient()}}).seal([]byte("k"), make([]byte, 150_000))
+	require.NoError(t, err)
+	bent := bytes.Clone(long)
+	bent[len(bent)-1] ^= 1
+	for _, bad := range [][]byte{bent, long[:len(long)-1], long[:100_000]} {
+		plain, _, err := o.open([]byte("k"), bad)
+		require.Error(t, err, "its beginning is not the value")
+		require.Nil(t, plain)
 	}
 	other, err := age.GenerateX25519Identity()
 	require.NoError(t, err)
