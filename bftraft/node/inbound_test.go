@@ -263,6 +263,10 @@ func TestFairQueueIsFullAtItsLastByteOrFrame(t *testing.T) {
 		f := clientFrame{source: source{node: c.node}, frame: make([]byte, c.size)}
 		require.Equal(t, c.fits, q.push(f), "push %d", k)
 	}
+	require.Len(t, q.pop(nil, 1), 1) // four bytes of the first
+	f := clientFrame{source: source{node: 1}, frame: make([]byte, 4)}
+	require.True(t, q.push(f), "they are free again")
+	require.False(t, q.push(f))
 }
 
 func TestEachPeerAndClassIsVerifiedOnItsOwn(t *testing.T) {
