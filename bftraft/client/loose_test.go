@@ -236,10 +236,55 @@ func TestBeingCrowdedOutIsNoTry(t *testing.T) {
 	require.Equal(t, []bool{false, true}, []bool{calls[0].alone, calls[1].alone})
 	require.Nil(t, calls[0].asked)
 	require.Nil(t, calls[1].asked)
-	require.Same(t, calls[1], c.calls[0], "it is asked at once, the other after a while")
+	require.Equal(t, []*call{calls[1]}, c.calls, "it is asked at once, the other after a while")
+	require.True(t, c.advance(r, true), "it is no matter of this question any more")
+	require.Equal(t, []int{1, 0}, []int{calls[0].tries, calls[1].tries})
+	c.mu.Lock()
+	c.question()
+	c.mu.Unlock()
+	require.Equal(t, []*call{calls[1]}, c.calls, "there is no room for another question")
 	c.cancel()
 	c.readers.Wait()
 	require.ErrorIs(t, calls[0].err, ErrClosed)
+}
+
+func TestQuestionLastsAsLongAsSomebodyWaits(t *testing.T) {
+	r := &reading{calls: []*call{{}, {}, {}}, news: make(chan struct{}, 1)}
+	c := &Client{reads: map[bftraft.Digest]*reading{{}: r}, stop: context.Background()}
+	for _, l := range r.calls {
+		l.done, l.asked = make(chan struct{}), r
+	}
+	c.leave(r.calls[1], ErrNoQuorum)
+	r.calls[2].asked = nil // it has to be asked anew, and gives up meanwhile
+	c.calls = []*call{r.calls[2]}
+	c.leave(r.calls[2], ErrNoQuorum)
+	c.question()
+	require.Empty(t, c.calls)
+	require.Zero(t, c.asking, "who has given up is not asked for")
+	require.Contains(t, c.reads, r.Nonce)
+	require.Empty(t, r.news)
+	c.leave(r.calls[0], ErrClosed)
+	require.Empty(t, c.reads)
+	require.Len(t, r.news, 1, "so that it makes room at once")
+	require.ErrorIs(t, r.calls[1].err, ErrNoQuorum)
+	c.leave(r.calls[1], ErrClosed)
+	require.ErrorIs(t, r.calls[1].err, ErrNoQuorum, "it has ended")
+}
+
+func TestReadIsAskedAtOnceAndNotTooLarge(t *testing.T) {
+	play(t, 4, nil, func(s *scene) {
+		s.put("k", "v")
+		s.pass(time.Second)
+		began := time.Now()
+		require.Equal(t, "v", s.read("k"))
+		require.Less(t, time.Since(began), s.client.pace.first()/2)
+		for size, want := range map[int]error{
+			bftraft.MaxOpBytes: nil, bftraft.MaxOpBytes + 1: ErrTooLarge,
+		} {
+			_, err := s.client.Read(s.within(time.Second), make([]byte, size))
+			require.ErrorIs(t, err, want)
+		}
+	})
 }
 
 func TestStaleReadGoesRoundUntilSomebodyAnswers(t *testing.T) {
