@@ -262,6 +262,34 @@ func TestBranchOfAReplyHasAtMost32Nodes(t *testing.T) {
 	}
 }
 
+func TestClientFramesKeepTheirBounds(t *testing.T) {
+	for n, fits := range map[int]bool{0: false, MaxFrameBytes: true, MaxFrameBytes + 1: false} {
+		frame := make([]byte, n)
+		if n > 0 {
+			frame[0] = FrameRead
+		}
+		_, ok := body(frame, FrameRead)
+		require.Equal(t, fits, ok, "%d bytes", n)
+	}
+	frame := (&BlockReply{}).Encode()
+	_, err := DecodeBlockReply(frame)
+	require.NoError(t, err)
+	results := boundByRequest + 32 // their number
+	frame[results], frame[results+1] = 0xff, 0xff
+	_, err = DecodeBlockReply(frame)
+	require.Error(t, err, "too many results that are not there")
+}
+
+func TestReplyIsJudgedByTheConfigurationItNames(t *testing.T) {
+	c := newWireCluster(t)
+	r, err := DecodeBlockReply(c.clientFrames()[FrameReply])
+	require.NoError(t, err)
+	require.NoError(t, r.Verify(c.id, c.gate.Configurations()))
+	r.Reply.Configuration++
+	r.Sig = quorumcert.Sign(c.signer(2), r.Reply)
+	require.Error(t, r.Verify(c.id, c.gate.Configurations()))
+}
+
 func TestLockOfAReadIsProvenOrTheGenesis(t *testing.T) {
 	c := newWireCluster(t)
 	base, qc := c.base()

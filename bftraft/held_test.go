@@ -22,18 +22,18 @@ func TestHeldCountsWhatIsHeld(t *testing.T) {
 	require.Equal(t, 3, core.Held().Ahead)
 	require.Equal(t, Accepted, l.say(3, &Committed{Commit: l.commit(1, a.End())}))
 	for _, at := range []Position{a.End(), b.End(), c.End()} {
-		l.say(4, l.response(4, 1, at, 0))
+		l.say(3, l.response(3, 1, at, 0))
 	}
-	l.say(3, l.response(3, 1, f.End(), 0))
+	l.say(4, l.response(4, 1, f.End(), 0))
 	l.wait(l.m.cfg.HeartbeatTicks)
 	require.NotNil(t, core.gather)
-	require.Equal(t, Accepted, l.say(3, &Chain{Blocks: []*Block{e, f}}))
+	require.Equal(t, Accepted, l.say(4, &Chain{Blocks: []*Block{e, f}}))
 	want := Held{
 		Ahead: 2, AheadBytes: len(b.raw) + len(c.raw), Chain: 3, Gathered: 2,
-		GatheredBytes: len(e.raw) + len(f.raw), Acks: len(core.peers[4].acks),
+		GatheredBytes: len(e.raw) + len(f.raw), Acks: len(core.peers[3].acks),
 	}
 	require.Equal(t, want, core.Held())
-	require.Greater(t, want.Acks, len(core.peers[3].acks))
+	require.Greater(t, want.Acks, len(core.peers[4].acks))
 	core.out.Messages = make([]Outbound, 2)
 	core.toAck = make([]proposal, 5)
 	core.evidence = make([]quorumcert.Evidence, 4)
