@@ -231,6 +231,17 @@ func TestOnlyOurSealsAreOpened(t *testing.T) {
 			require.Equal(t, bent, plain)
 		}
 	}
+	again, err := (&sealer{[]age.Recipient{key.Recipient()}}).seal([]byte("k"), []byte("v"))
+	require.NoError(t, err)
+	require.NotEqual(t, sealed, again, "equal values do not look equal")
+}
+
+func TestSealsThatAreCutOrCopiedSpoilWhatTheyStandIn(t *testing.T) {
+	key, err := age.GenerateX25519Identity()
+	require.NoError(t, err)
+	o := &opener{[]age.Identity{key}}
+	mine, err := (&sealer{[]age.Recipient{key.Recipient()}}).seal([]byte("k"), []byte("v"))
+	require.NoError(t, err)
 	long, err := (&sealer{[]age.Recipient{key.Recipient()}}).seal([]byte("k"), make([]byte, 150_000))
 	require.NoError(t, err)
 	bent := bytes.Clone(long)
@@ -244,13 +255,10 @@ func TestOnlyOurSealsAreOpened(t *testing.T) {
 	require.NoError(t, err)
 	toOther, err := (&sealer{[]age.Recipient{other.Recipient()}}).seal([]byte("a"), []byte("v"))
 	require.NoError(t, err)
-	held := []kv.KV{{Key: []byte("a"), Value: toOther}, {Key: []byte("k"), Value: sealed}}
+	held := []kv.KV{{Key: []byte("a"), Value: toOther}, {Key: []byte("k"), Value: mine}}
 	require.NoError(t, o.openAll(held), "what is sealed to others stays sealed")
 	require.Equal(t, []string{string(toOther), "v"},
 		[]string{string(held[0].Value), string(held[1].Value)})
-	held = append(held, kv.KV{Key: []byte("copied"), Value: sealed})
+	held = append(held, kv.KV{Key: []byte("copied"), Value: mine})
 	require.ErrorIs(t, o.openAll(held), errOtherKey)
-	again, err := (&sealer{[]age.Recipient{key.Recipient()}}).seal([]byte("k"), []byte("v"))
-	require.NoError(t, err)
-	require.NotEqual(t, sealed, again, "equal values do not look equal")
 }
