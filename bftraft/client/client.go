@@ -75,8 +75,9 @@ func NewWithLink(cfg Config, dial Dial) (*Client, error) {
 		cfg: cfg, cluster: cfg.Genesis.Hash(), config: config,
 		configs: quorumcert.NewConfigurations(config), wake: make(chan struct{}, 1),
 		stopped: make(chan struct{}), session: cfg.Session, next: max(1, cfg.FirstSequence),
-		pace:  pace{late: cfg.Late, lateMax: cfg.LateMax},
-		reads: make(map[bftraft.Digest]*reading),
+		pace:     pace{late: cfg.Late, lateMax: cfg.LateMax},
+		probeDue: time.Now().Add(cfg.Probe),
+		reads:    make(map[bftraft.Digest]*reading),
 	}
 	if c.session == 0 {
 		c.session = uint64(time.Now().UnixNano())

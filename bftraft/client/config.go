@@ -11,7 +11,8 @@ import (
 )
 
 // maxWindow is the largest window: a cluster remembers the last 128 results of a session, and the
-// answer to a lost reply must be among them.
+// answer to a lost reply must be among them. It remembers 1 MiB of them at least; who expects
+// larger results takes a window with which they stay below that.
 const maxWindow = 128
 
 // Config says which cluster, under which key, and the limits.
@@ -31,7 +32,8 @@ type Config struct {
 	Session       uint64
 	FirstSequence uint64
 
-	// Window is the greatest number of requests that await their result, 1 to 128.
+	// Window is the greatest number of requests that await their result, 1 to 128. A reply that is
+	// lost can be had again as long as their results are no larger than 1 MiB together.
 	Window int
 	// BundleOps and BundleBytes bound the operations under one signature, and the queries of one
 	// question.
@@ -50,7 +52,7 @@ type Config struct {
 	Late    time.Duration
 	LateMax time.Duration
 	// Probe is how often all nodes are shown the requests under way, so that they can time their
-	// leader: what the leader alone knows of, it may serve as late as it likes. After more than 8
+	// leader: what the leader alone knows of, it may serve as late as it likes. After more than 32
 	// requests at once, the next time is so much later. Negative is never.
 	Probe time.Duration
 	// ReadTries is how often a linearizable read is asked anew before it is unsettled, and

@@ -36,11 +36,13 @@ func TestRequestsGoToAllNodesNowAndThen(t *testing.T) {
 	require.Positive(t, DefaultConfig().Probe)
 }
 
-// TestProbeShowsAllThatIsUnderWay keeps a leader honest that takes one request at a time: a node
-// can time only what follows without a gap on what has been executed.
+// TestProbeShowsAllThatIsUnderWay keeps a leader honest that takes one request at a time, and one
+// that holds up all there is room for: a node can time only what follows without a gap on what has
+// been executed, and there may be no new request to show it with.
 func TestProbeShowsAllThatIsUnderWay(t *testing.T) {
 	change := func(c *Config) { c.Probe, c.Window, c.BundleOps = 100*time.Millisecond, 8, 1 }
 	play(t, 4, change, func(s *scene) {
+		s.pass(100 * time.Millisecond)
 		s.put("first", "v") // it learns who leads
 		s.holdBack(true)
 		s.pass(10 * time.Millisecond)
@@ -51,18 +53,16 @@ func TestProbeShowsAllThatIsUnderWay(t *testing.T) {
 			return f
 		}
 		shown := func() int { return s.node(2).heard(bftraft.FrameRequest) - before }
-		for range 4 {
+		for range 7 {
 			begin()
 		}
 		require.Zero(t, shown(), "too early")
-		s.pass(100 * time.Millisecond)
-		begin()
-		require.Equal(t, 5, shown(), "all up to the newest, each once")
-		begin()
-		require.Equal(t, 5, shown())
-		s.pass(100 * time.Millisecond)
+		s.pass(40 * time.Millisecond)
+		require.Equal(t, 7, shown(), "all, each once")
 		last := begin()
-		require.Equal(t, 7, shown(), "none of them twice")
+		require.Equal(t, 7, shown())
+		s.pass(100 * time.Millisecond)
+		require.Equal(t, 8, shown(), "the newest, and none of the others again")
 		s.holdBack(false)
 		_, err := s.client.Wait(s.within(10*time.Second), last)
 		require.NoError(t, err)
@@ -70,38 +70,34 @@ func TestProbeShowsAllThatIsUnderWay(t *testing.T) {
 }
 
 // TestProbeShowsAPart keeps what all nodes do for probes a part of what they do for requests: the
-// more was shown, the later is the next.
+// more was shown, the later is the next. What is known to all costs nothing.
 func TestProbeShowsAPart(t *testing.T) {
+	const many = 3 * probeRequests
 	change := func(c *Config) {
-		c.Probe, c.Window, c.BundleOps = 100*time.Millisecond, 32, 1
+		c.Probe, c.Window, c.BundleOps = 100*time.Millisecond, many+2, 1
 		c.Late, c.LateMax = 10*time.Second, 20*time.Second
 	}
 	play(t, 4, change, func(s *scene) {
+		s.pass(100 * time.Millisecond)
 		s.put("first", "v")
 		s.holdBack(true)
 		before := s.node(2).heard(bftraft.FrameRequest)
 		shown := func() int { return s.node(2).heard(bftraft.FrameRequest) - before }
-		begin := func() *Future {
-			f := s.client.Go(put(t, "k", "v"))
-			s.pass(10 * time.Millisecond)
-			return f
-		}
-		const many = 2 * probeRequests
-		for range many - 1 {
+		for range many {
 			s.client.Go(put(t, "k", "v"))
 		}
-		s.pass(100 * time.Millisecond)
+		s.pass(90 * time.Millisecond)
 		require.Zero(t, shown(), "too early")
-		begin()
+		s.pass(20 * time.Millisecond)
 		require.Equal(t, many, shown(), "all that is under way")
-		s.pass(180 * time.Millisecond)
-		begin()
+		s.client.Go(put(t, "k", "v"))
+		s.pass(280 * time.Millisecond)
 		require.Equal(t, many, shown(), "not yet, after so many")
-		begin()
-		require.Equal(t, many+2, shown())
-		s.pass(100 * time.Millisecond)
-		last := begin()
-		require.Equal(t, many+3, shown(), "what is known to all costs nothing")
+		s.pass(20 * time.Millisecond)
+		require.Equal(t, many+1, shown())
+		last := s.client.Go(put(t, "k", "v"))
+		s.pass(110 * time.Millisecond)
+		require.Equal(t, many+2, shown(), "after a single one")
 		s.holdBack(false)
 		_, err := s.client.Wait(s.within(10*time.Second), last)
 		require.NoError(t, err)

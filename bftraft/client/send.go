@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"tangaroa/bftraft"
@@ -49,10 +50,7 @@ func (c *Client) launch() bool {
 	c.stats.Ops += uint64(len(ops))
 	f.due = f.began.Add(c.pace.first())
 	c.send(f, false)
-	if c.cfg.Probe >= 0 && !f.began.Before(c.probeDue) {
-		shown := c.probe()
-		c.probeDue = f.began.Add(c.cfg.Probe * time.Duration(max(shown, probeRequests)) / probeRequests)
-	}
+	c.probeWhenDue(f.began)
 	return true
 }
 
@@ -60,13 +58,31 @@ func (c *Client) launch() bool {
 // shown is verified, forwarded and compared by all, and should be a part of all requests.
 // probeBytes bounds what a probe shows to each node.
 const (
-	probeRequests = 8
+	probeRequests = 32
 	probeBytes    = 128 << 10
 )
 
+// probeWhenDue shows all nodes what is under way, if it is time and there is something that not all
+// have been shown. It returns when to look again. It must not depend on new requests: a leader
+// that holds up a full window would see to it that there are none.
+func (c *Client) probeWhenDue(now time.Time) time.Duration {
+	if c.cfg.Probe < 0 || !slices.ContainsFunc(c.flights, c.unshown) {
+		return c.cfg.LateMax
+	}
+	if now.Before(c.probeDue) {
+		return c.probeDue.Sub(now)
+	}
+	shown := c.probe()
+	c.probeDue = now.Add(c.cfg.Probe * time.Duration(max(shown, probeRequests)) / probeRequests)
+	return max(c.cfg.Probe, time.Millisecond)
+}
+
+// unshown says whether some node that can be reached has not been sent a request.
+func (c *Client) unshown(f *flight) bool { return f.frame != nil && c.up&^f.sent != 0 }
+
 // probe shows all nodes what is under way, from the oldest request on: a node can time only what
 // follows without a gap on what has been executed, and the newest waits longest for a leader that
-// takes one at a time. It returns how many of them were not known to all.
+// takes one at a time. It returns how many requests were news to somebody.
 func (c *Client) probe() (shown int) {
 	size := 0
 	for _, f := range c.flights {
@@ -74,14 +90,15 @@ func (c *Client) probe() (shown int) {
 		if f.frame == nil || size > probeBytes && f != c.flights[0] {
 			break
 		}
-		if c.up&^f.sent != 0 {
-			shown++
-		}
 		f.reach |= c.up
+		before := f.sent
 		for id := c.up.Next(0); id != 0; id = c.up.Next(id) {
-			if !f.sent.Has(id) {
+			if !before.Has(id) {
 				c.sendTo(f, id)
 			}
+		}
+		if f.sent != before {
+			shown++
 		}
 	}
 	return shown
@@ -151,8 +168,8 @@ func (c *Client) sendTo(f *flight, id bftraft.NodeID) {
 	}
 }
 
-// repeatLate sends what is late to all nodes, and asks them who leads. It returns the time until
-// the next one will be late.
+// repeatLate sends what is late to all nodes, and asks them who leads. It returns when there will
+// be something to do again.
 func (c *Client) repeatLate() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -190,7 +207,7 @@ func (c *Client) repeatLate() time.Duration {
 		c.asked = now
 		c.askStatus(c.up)
 	}
-	return wait
+	return min(wait, c.probeWhenDue(now))
 }
 
 // askStatus asks nodes for their status.

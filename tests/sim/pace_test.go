@@ -43,10 +43,9 @@ func (l *closed) loop() {
 	c := l.c
 	for len(c.writes) < closedWindow {
 		l.send(c.newWrite(), false)
-		if c.w.now-l.probed >= probeMillis {
-			l.probed = c.w.now
-			l.show()
-		}
+	}
+	if c.w.now-l.probed >= probeMillis && l.show() {
+		l.probed = c.w.now
 	}
 	for _, wr := range c.writes {
 		wait := min(max(lateMillis, 4*l.usual), lateMost)
@@ -59,20 +58,21 @@ func (l *closed) loop() {
 	}
 }
 
-// show shows what is under way to those who have not seen it.
-func (l *closed) show() {
+// show shows what is under way to those who have not seen it. It returns whether there was any.
+func (l *closed) show() (news bool) {
 	leader := l.c.w.leaderOfMost()
 	for _, wr := range l.c.writes {
 		if wr.request.Sequence <= l.shown {
 			continue
 		}
-		l.shown = wr.request.Sequence
+		l.shown, news = wr.request.Sequence, true
 		for i, m := range l.c.w.nodes {
 			if m.id != leader {
 				l.c.send(i, bftraft.RequestFrame(wr.request.Raw()))
 			}
 		}
 	}
+	return news
 }
 
 func (l *closed) took(ms int) { l.usual += (ms - l.usual) / 8 }
