@@ -2,6 +2,7 @@ package replica
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -83,4 +84,45 @@ func TestSessionsOfAClientAreServedAsTheyCome(t *testing.T) {
 	}
 	r.proposeNext()
 	require.Equal(t, uint64(7), core.sessions(t)[0])
+}
+
+// A client may fill its share with requests that wait for others. They cost the others, when blocks
+// are made and timers run, no more than a look at each.
+func TestRequestsThatWaitForOthersCostALookEach(t *testing.T) {
+	const clients, blocks, most = 10, 20, 30
+	requests := make([]*bftraft.Request, MaxOutstanding)
+	for i := range requests {
+		requests[i] = ask(1, uint64(i+1), 1)
+	}
+	spent := func(waiting int) time.Duration {
+		r, _ := leadingReplica(t, blocks)
+		for k := range waiting {
+			key := crypto.KeyFromSeed([32]byte{7, byte(k)})
+			for session := range uint64(MaxOutstanding) {
+				req := bftraft.SignRequest(crypto.Digest{}, key, session+1, 2, [][]byte{{1}})
+				fits, _ := r.pool.add(req, 0, false, 0)
+				require.True(t, fits)
+			}
+		}
+		least := time.Hour
+		for range blocks {
+			for _, req := range requests {
+				_, fresh := r.pool.add(req, 0, false, 0)
+				require.True(t, fresh)
+			}
+			began := time.Now()
+			require.Len(t, r.nextEntries(), MaxOutstanding)
+			for range 2 {
+				for _, o := range r.pool.clients {
+					r.lowest(o)
+				}
+			}
+			least = min(least, time.Since(began))
+			r.pool.executed(requests[MaxOutstanding-1])
+		}
+		return least
+	}
+	alone, crowded := spent(0), spent(clients)
+	t.Logf("%v alone, %v beside %d clients", alone, crowded, clients)
+	require.Less(t, crowded, most*alone)
 }

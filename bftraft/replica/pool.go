@@ -2,6 +2,7 @@ package replica
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 
 	"tangaroa/bftraft"
@@ -37,6 +38,9 @@ type outstanding struct {
 	watchedSession, watchedSequence uint64
 	since                           uint64
 	asked                           uint64 // when others were last asked about such a request
+	// line is what may go into the block that is being made, and taken how much of it does.
+	line  []inLine
+	taken int
 }
 
 type pending struct {
@@ -386,8 +390,13 @@ func (r *Replica) prune() {
 // lowest returns the request of a client whose turn it is to be executed, if it is here: the one
 // that follows what was executed, of the lowest session.
 func (r *Replica) lowest(o *outstanding) *pending {
-	for _, p := range o.requests {
-		last, ok := r.sessions.last(p.Client, p.Session)
+	executed, _, _ := r.sessions.client(o.key)
+	var last uint64
+	var ok bool
+	for i, p := range o.requests {
+		if i == 0 || p.Session != o.requests[i-1].Session {
+			last, ok = executed.last(p.Session)
+		}
 		if ok && p.Sequence == last+1 {
 			return p
 		}
@@ -420,15 +429,17 @@ func (r *Replica) nextEntries() []bftraft.Entry {
 	}
 	start, _ := slices.BinarySearchFunc(r.pool.clients, r.pool.turn,
 		func(o *outstanding, k crypto.PublicKey) int { return bytes.Compare(o.key[:], k[:]) })
-	n := len(r.pool.clients)
-	for took := true; took; {
-		took = false
-		for k := range n {
-			o := r.pool.clients[(start+k)%n]
-			p := r.nextUnproposed(o)
-			if p == nil {
+	waiting := slices.Concat(r.pool.clients[start:], r.pool.clients[:start])
+	for _, o := range waiting {
+		r.lineUp(o)
+	}
+	for len(waiting) > 0 {
+		left := waiting[:0]
+		for _, o := range waiting {
+			if o.taken == len(o.line) {
 				continue
 			}
+			p := o.line[o.taken].pending
 			cost := len(p.Raw()) + 5
 			if len(entries) > 0 && size+cost > r.cfg.BlockBytes ||
 				len(entries) == bftraft.MaxBlockEntries {
@@ -438,36 +449,43 @@ func (r *Replica) nextEntries() []bftraft.Entry {
 			p.proposed = r.term
 			entries = append(entries, p.Entry())
 			size += cost
-			took = true
+			o.taken++
+			left = append(left, o)
 		}
+		waiting = left
 	}
 	return entries
 }
 
-// nextUnproposed returns the client's next request that continues, in its session, what was
-// executed and proposed: of several sessions the one that came first, so that none waits for ever
-// for the others.
-func (r *Replica) nextUnproposed(o *outstanding) *pending {
-	var first *pending
-	var session, next uint64
-	for _, p := range o.requests {
-		if p.Session != session || next == 0 {
-			last, ok := r.sessions.last(p.Client, p.Session)
-			if !ok {
-				continue
-			}
-			session, next = p.Session, last+1
+// inLine is a request that may be proposed, and since when it and all before it in its session have
+// been here.
+type inLine struct {
+	*pending
+	since uint64
+}
+
+// lineUp puts the client's requests that continue, in their sessions, what was executed and
+// proposed into the order in which they are to be proposed: those of several sessions as they came,
+// so that none waits for ever for the others. It looks at each request once: a client may fill its
+// share with requests that wait for others.
+func (r *Replica) lineUp(o *outstanding) {
+	o.line, o.taken = o.line[:0], 0
+	executed, _, _ := r.sessions.client(o.key)
+	var next, since uint64
+	var accepted bool
+	for i, p := range o.requests {
+		if i == 0 || p.Session != o.requests[i-1].Session {
+			next, accepted = executed.last(p.Session)
+			next, since = next+1, 0
 		}
-		switch {
-		case p.Sequence != next:
+		if !accepted || p.Sequence != next {
 			continue // a gap: the rest of this session must wait
-		case p.proposed != r.term:
-			if first == nil || p.since < first.since {
-				first = p
-			}
-			continue // the rest of this session comes after it
 		}
 		next++
+		if p.proposed != r.term {
+			since = max(since, p.since)
+			o.line = append(o.line, inLine{p, since})
+		}
 	}
-	return first
+	slices.SortStableFunc(o.line, func(a, b inLine) int { return cmp.Compare(a.since, b.since) })
 }

@@ -106,29 +106,37 @@ func TestNextRequestToProposeContinuesItsSession(t *testing.T) {
 				if rng.IntN(3) == 0 {
 					continue
 				}
-				p := &pending{Request: made[s][q], since: rng.Uint64N(50),
+				p := &pending{Request: made[s][q], since: rng.Uint64N(5),
 					proposed: bftraft.Term(rng.IntN(3) / 2)}
 				o.requests = append(o.requests, p)
 				pool[[2]uint64{uint64(s), uint64(q)}] = p
 			}
 		}
-		var want *pending
-		for s := range uint64(6) {
-			last, ok := r.sessions.last(o.key, s)
-			at := [2]uint64{s, last + 1}
-			for ok && pool[at] != nil && pool[at].proposed == r.term {
-				at[1]++
+		r.lineUp(o)
+		require.Zero(t, o.taken)
+		for k := 0; ; k++ {
+			var want *pending
+			for s := range uint64(6) {
+				last, ok := r.sessions.last(o.key, s)
+				at := [2]uint64{s, last + 1}
+				for ok && pool[at] != nil && pool[at].proposed == r.term {
+					at[1]++
+				}
+				if p := pool[at]; ok && p != nil && (want == nil || p.since < want.since) {
+					want = p
+				}
 			}
-			if p := pool[at]; ok && p != nil && (want == nil || p.since < want.since) {
-				want = p
+			if want == nil {
+				require.Len(t, o.line, k, "seed %d, round %d", seed, round)
+				break
 			}
-		}
-		if want != nil {
 			found++
+			require.Greater(t, len(o.line), k, "seed %d, round %d", seed, round)
+			require.Same(t, want, o.line[k].pending, "seed %d, round %d, place %d", seed, round, k)
+			want.proposed = r.term
 		}
-		require.Same(t, want, r.nextUnproposed(o), "seed %d, round %d", seed, round)
 	}
-	require.Greater(t, found, 1000)
+	require.Greater(t, found, 4000)
 }
 
 // TestNewLeaderProposesWhatDoesNotStandInItsLog has a block of an earlier term there.

@@ -87,8 +87,13 @@ func (c *client) session(number uint64) (*session, int, bool) {
 // last returns the highest executed sequence of a session, and whether the session may be used: a
 // new one may unless it is as old as those forgotten.
 func (s *sessions) last(key crypto.PublicKey, number uint64) (uint64, bool) {
-	c, _, ok := s.client(key)
-	if !ok {
+	c, _, _ := s.client(key)
+	return c.last(number)
+}
+
+// last is that for a client, nil for one of which nothing was executed.
+func (c *client) last(number uint64) (uint64, bool) {
+	if c == nil {
 		return 0, true
 	}
 	if live, _, ok := c.session(number); ok {

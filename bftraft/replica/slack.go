@@ -159,7 +159,8 @@ func (r *Replica) unordered(o *outstanding, p *pending, tolerance uint64, idle b
 // unexecuted says whether it has waited too long for its execution, whatever is on its way. Who
 // has more outstanding than nodes have room for may have to wait.
 func (r *Replica) unexecuted(o *outstanding, p *pending, tolerance uint64) bool {
-	return r.now-max(p.ready, r.slack.office) > tolerance && len(o.requests) < MaxOutstanding
+	full := len(o.requests) >= r.pool.limits.Outstanding
+	return !full && r.now-max(p.ready, r.slack.office) > tolerance
 }
 
 // makeReady notes since when the leader could have ordered requests: the lowest, and those that
