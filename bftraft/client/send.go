@@ -50,7 +50,7 @@ func (c *Client) launch() bool {
 	c.stats.Ops += uint64(len(ops))
 	f.due = f.began.Add(c.pace.first())
 	c.send(f, false)
-	c.probeWhenDue(f.began)
+	c.probeWhenDue(f.began, 0)
 	return true
 }
 
@@ -62,15 +62,16 @@ const (
 	probeBytes    = 128 << 10
 )
 
-// probeWhenDue shows all nodes what is under way, if it is time and there is something that not all
-// have been shown. It returns when to look again. It must not depend on new requests: a leader
-// that holds up a full window would see to it that there are none.
-func (c *Client) probeWhenDue(now time.Time) time.Duration {
+// probeWhenDue shows all nodes what is under way, if that has been due for so long and there is
+// something that not all have been shown. It returns when to look again. The best time is when a
+// request is sent: nodes see all of its wait. But a leader that holds up a full window sees to it
+// that there are none, so it must not depend on them.
+func (c *Client) probeWhenDue(now time.Time, late time.Duration) time.Duration {
 	if c.cfg.Probe < 0 || !slices.ContainsFunc(c.flights, c.unshown) {
 		return c.cfg.LateMax
 	}
-	if now.Before(c.probeDue) {
-		return c.probeDue.Sub(now)
+	if left := c.probeDue.Add(late).Sub(now); left > 0 {
+		return left
 	}
 	shown := c.probe()
 	c.probeDue = now.Add(c.cfg.Probe * time.Duration(max(shown, probeRequests)) / probeRequests)
@@ -207,7 +208,7 @@ func (c *Client) repeatLate() time.Duration {
 		c.asked = now
 		c.askStatus(c.up)
 	}
-	return min(wait, c.probeWhenDue(now))
+	return min(wait, c.probeWhenDue(now, c.cfg.Probe))
 }
 
 // askStatus asks nodes for their status.

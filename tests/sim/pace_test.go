@@ -43,8 +43,12 @@ func (l *closed) loop() {
 	c := l.c
 	for len(c.writes) < closedWindow {
 		l.send(c.newWrite(), false)
+		if c.w.now-l.probed >= probeMillis {
+			l.probed = c.w.now
+			l.show()
+		}
 	}
-	if c.w.now-l.probed >= probeMillis && l.show() {
+	if c.w.now-l.probed >= 2*probeMillis && l.show() {
 		l.probed = c.w.now
 	}
 	for _, wr := range c.writes {
