@@ -112,6 +112,25 @@ func TestProbeShowsAPart(t *testing.T) {
 	})
 }
 
+// TestProbeFindsTheNewLeader has one that does not know that it leads no more: what is shown to all
+// is answered before it is late, so nothing else would make the client ask who leads.
+func TestProbeFindsTheNewLeader(t *testing.T) {
+	change := func(c *Config) { c.Probe = 100 * time.Millisecond }
+	play(t, 4, change, func(s *scene) {
+		s.put("first", "v")
+		s.pass(time.Second)
+		s.node(1).stopsHearing()
+		s.cluster.mu.Lock()
+		s.leader, s.term = 2, 2
+		s.cluster.mu.Unlock()
+		began := time.Now()
+		for i := range 20 {
+			s.put(fmt.Sprint(i), "v")
+		}
+		require.Less(t, time.Since(began), time.Second)
+	})
+}
+
 // TestProbeIsBounded keeps large requests from being sent to everybody ten times a second.
 func TestProbeIsBounded(t *testing.T) {
 	change := func(c *Config) { c.Probe, c.Window, c.BundleOps = 100*time.Millisecond, 8, 1 }

@@ -204,11 +204,14 @@ func (c *Client) repeatLate() time.Duration {
 		wait = min(wait, pause)
 		c.send(f, f.toAll)
 	}
-	if late && now.Sub(c.asked) >= c.pace.first() {
+	due := c.probeDue
+	wait = min(wait, c.probeWhenDue(now, c.cfg.Probe))
+	probed := c.probeDue != due // no answer for a while, and perhaps another leads
+	if (late || probed) && now.Sub(c.asked) >= c.pace.first() {
 		c.asked = now
 		c.askStatus(c.up)
 	}
-	return min(wait, c.probeWhenDue(now, c.cfg.Probe))
+	return wait
 }
 
 // askStatus asks nodes for their status.
