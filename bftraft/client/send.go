@@ -63,19 +63,21 @@ const (
 )
 
 // probeWhenDue shows all nodes what is under way, if that has been due for so long and there is
-// something that not all have been shown. It returns when to look again. The best time is when a
-// request is sent: nodes see all of its wait. But a leader that holds up a full window sees to it
-// that there are none, so it must not depend on them.
-func (c *Client) probeWhenDue(now time.Time, late time.Duration) time.Duration {
+// something that not all have been shown. It returns whether it did, and when to look again. The
+// best time is when a request is sent: nodes see all of its wait. But a leader that holds up a full
+// window sees to it that there are none, so it must not depend on them.
+func (c *Client) probeWhenDue(
+	now time.Time, late time.Duration,
+) (probed bool, wait time.Duration) {
 	if c.cfg.Probe < 0 || !slices.ContainsFunc(c.flights, c.unshown) {
-		return c.cfg.LateMax
+		return false, c.cfg.LateMax
 	}
 	if left := c.probeDue.Add(late).Sub(now); left > 0 {
-		return left
+		return false, left
 	}
 	shown := c.probe()
 	c.probeDue = now.Add(c.cfg.Probe * time.Duration(max(shown, probeRequests)) / probeRequests)
-	return max(c.cfg.Probe, time.Millisecond)
+	return true, max(c.cfg.Probe, time.Millisecond)
 }
 
 // unshown says whether some node that can be reached has not been sent a request.
@@ -204,14 +206,13 @@ func (c *Client) repeatLate() time.Duration {
 		wait = min(wait, pause)
 		c.send(f, f.toAll)
 	}
-	due := c.probeDue
-	wait = min(wait, c.probeWhenDue(now, c.cfg.Probe))
-	probed := c.probeDue != due // no answer for a while, and perhaps another leads
+	// No new request for a while means no answer for a while: perhaps another leads.
+	probed, next := c.probeWhenDue(now, c.cfg.Probe)
 	if (late || probed) && now.Sub(c.asked) >= c.pace.first() {
 		c.asked = now
 		c.askStatus(c.up)
 	}
-	return wait
+	return min(wait, next)
 }
 
 // askStatus asks nodes for their status.

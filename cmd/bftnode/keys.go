@@ -109,30 +109,37 @@ func lock(c *ucli.Context, s *clusterfile.Node) error {
 	return nil
 }
 
-func unlockKeyCommand() *ucli.Command {
+// rotateCommand is the command "KEY rotate", which changes one of a node's keys.
+func rotateCommand(key, usage, options string, rotate *ucli.Command) *ucli.Command {
+	example := fmt.Sprintf("Example:  bftnode %s rotate --dir /tmp/net/node1%s", key, options)
+	rotate.Name, rotate.Description = "rotate", example+"\n"+rotate.Description
 	return &ucli.Command{
-		Name: "unlock-key", Usage: "change the unlock key of a locked node",
-		Description: "Example:  bftnode unlock-key rotate --dir /tmp/net/node1",
-		Subcommands: []*ucli.Command{{
-			Name: "rotate", Usage: "make a new unlock key; the old one opens the key file no more",
-			Description: `Example:  bftnode unlock-key rotate --dir /tmp/net/node1 --unlock-key-file old
-The node may run. Copies of the key file that were made before still open with the old key.`,
-			Flags: lockFlags(),
-			Action: keyAction(func(c *ucli.Context, s *clusterfile.Node) error {
-				err := relock(c, s, func(k *crypto.KeyFile) error {
-					if len(k.Passphrase) == 0 {
-						return cli.Errorf(cli.Failed, "%s is not locked: see bftnode lock", s.Key)
-					}
-					return nil
-				})
-				if err != nil {
-					return err
-				}
-				fmt.Fprintf(c.App.ErrWriter, "%s has a new unlock key.\n", s.Key)
-				return nil
-			}),
-		}},
+		Name: key, Usage: usage, Description: example, Subcommands: []*ucli.Command{rotate},
 	}
+}
+
+func unlockKeyCommand() *ucli.Command {
+	return rotateCommand("unlock-key", "change the unlock key of a locked node",
+		" --unlock-key-file old", &ucli.Command{
+			Usage: "make a new unlock key; the old one opens the key file no more",
+			Description: "The node may run. Copies of the key file that were made before still open " +
+				"with the old key.",
+			Flags: lockFlags(), Action: keyAction(rotateUnlockKey),
+		})
+}
+
+func rotateUnlockKey(c *ucli.Context, s *clusterfile.Node) error {
+	err := relock(c, s, func(k *crypto.KeyFile) error {
+		if len(k.Passphrase) == 0 {
+			return cli.Errorf(cli.Failed, "%s is not locked: see bftnode lock", s.Key)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.App.ErrWriter, "%s has a new unlock key.\n", s.Key)
+	return nil
 }
 
 // relock locks the key file with another unlock key, once allowed has nothing against it. The key
@@ -219,26 +226,29 @@ func bringKey(c *ucli.Context, s *clusterfile.Node) error {
 }
 
 func masterKeyCommand() *ucli.Command {
-	return &ucli.Command{
-		Name: "master-key", Usage: "change the master key of a node's encrypted store",
-		Description: "Example:  bftnode master-key rotate --dir /tmp/net/node1",
-		Subcommands: []*ucli.Command{{
-			Name: "rotate", Usage: "make a new master key, for a node that does not run",
-			Description: `Example:  bftnode master-key rotate --dir /tmp/net/node1
-The data keys are wrapped by the new master key; what is stored is not touched, so this is quick.
-It can be stopped anywhere. Copies of the key file do not open the store any more.`,
+	return rotateCommand("master-key", "change the master key of a node's encrypted store", "",
+		&ucli.Command{
+			Usage: "make a new master key, for a node that does not run",
+			Description: `The data keys are wrapped by the new master key; what is stored is
+not touched, so this is quick. It can be stopped anywhere. Copies of the key file do not open the
+store any more.`,
 			Flags: settingFlags(), Action: keyAction(rotateMaster),
-		}},
+		})
+}
+
+// encryptedMember identifies a node whose store is encrypted.
+func encryptedMember(c *ucli.Context, s *clusterfile.Node) (*member, error) {
+	m, err := identify(c.Context, sources(c, s), s)
+	if err == nil && m.master.IsZero() {
+		err = cli.Errorf(cli.Failed, "%s has no master key: its store is not encrypted", s.Key)
 	}
+	return m, err
 }
 
 func rotateMaster(c *ucli.Context, s *clusterfile.Node) error {
-	m, err := identify(c.Context, sources(c, s), s)
+	m, err := encryptedMember(c, s)
 	if err != nil {
 		return err
-	}
-	if m.master.IsZero() {
-		return notEncrypted(s)
 	}
 	next := crypto.GenerateSecretKey()
 	install := func() error {
@@ -257,10 +267,6 @@ func rotateMaster(c *ucli.Context, s *clusterfile.Node) error {
 	}
 	fmt.Fprintf(c.App.ErrWriter, "The store in %s has a new master key, in %s.\n", s.Data, s.Key)
 	return nil
-}
-
-func notEncrypted(s *clusterfile.Node) error {
-	return cli.Errorf(cli.Failed, "%s has no master key: its store is not encrypted", s.Key)
 }
 
 func encryptCommand() *ucli.Command {
@@ -297,28 +303,22 @@ func encrypt(c *ucli.Context, s *clusterfile.Node) error {
 }
 
 func dataKeyCommand() *ucli.Command {
-	return &ucli.Command{
-		Name: "data-key", Usage: "change the data key of a node's encrypted store",
-		Description: "Example:  bftnode data-key rotate --dir /tmp/net/node1 --rewrite",
-		Subcommands: []*ucli.Command{{
-			Name: "rotate", Usage: "make a new data key, for a node that does not run",
-			Description: `Example:  bftnode data-key rotate --dir /tmp/net/node1 --rewrite
-What is stored from then on is encrypted with the new key. With --rewrite all that is stored is
-encrypted anew, and the old keys are forgotten. It can be stopped anywhere.`,
+	return rotateCommand("data-key", "change the data key of a node's encrypted store", " --rewrite",
+		&ucli.Command{
+			Usage: "make a new data key, for a node that does not run",
+			Description: `What is stored from then on is encrypted with the new key. With
+--rewrite all that is stored is encrypted anew, and the old keys are forgotten. It can be stopped
+anywhere.`,
 			Flags: append(settingFlags(), &ucli.BoolFlag{Name: "rewrite",
 				Usage: "encrypt all that is stored anew"}),
 			Action: keyAction(rotateDataKey),
-		}},
-	}
+		})
 }
 
 func rotateDataKey(c *ucli.Context, s *clusterfile.Node) error {
-	m, err := identify(c.Context, sources(c, s), s)
+	m, err := encryptedMember(c, s)
 	if err != nil {
 		return err
-	}
-	if m.master.IsZero() {
-		return notEncrypted(s)
 	}
 	if m.store, err = store.Open(s.Data, m.storeOptions(warnings(c.App.ErrWriter))); err != nil {
 		return storeError(s, err)
