@@ -217,3 +217,19 @@ func (r *Receipt) Verify(cluster crypto.Digest, c *Configuration) error {
 	}
 	return r.verify(c, need, func(int) Statement { return r.Reply })
 }
+
+// Stable proves a checkpoint to anybody who knows the configuration: a quorum of voters signed it,
+// so that enough of the honest ones hold the state, and the log before it may go (docs/PROTOCOL.md,
+// K1).
+type Stable struct {
+	Checkpoint
+	Signatures
+}
+
+// Verify judges the certificate by configuration c, the one that N5 names for its index.
+func (st *Stable) Verify(cluster crypto.Digest, c *Configuration) error {
+	if st.Cluster != cluster || st.Configuration != c.entry || st.Index == 0 {
+		return ErrShape
+	}
+	return st.verify(c, c.size.Q, func(int) Statement { return st.Checkpoint })
+}

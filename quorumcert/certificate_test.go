@@ -16,7 +16,7 @@ func spoilers(f *fixture) map[string]*spoiler {
 	return map[string]*spoiler{
 		"TC": spoilTC(f), "EC": spoilEC(f), "QC": spoilQC(f), "Commit": spoilCommit(f),
 		"Receipt": spoilReceipt(f), "AckConflict": spoilAckConflict(f),
-		"VoteConflict": spoilVoteConflict(f),
+		"VoteConflict": spoilVoteConflict(f), "Stable": spoilStable(f),
 	}
 }
 
@@ -167,6 +167,37 @@ func spoilReceipt(f *fixture) *spoiler {
 	return s
 }
 
+func spoilStable(f *fixture) *spoiler {
+	s := &spoiler{f: f, fresh: func() (certificate, *Signatures) {
+		st := f.stable(f.quorum()...)
+		return st, &st.Signatures
+	}}
+	s.signers(nil)
+	s.signatures()
+	s.context(ErrShape)
+	right := f.stable(1).Checkpoint
+	s.list = append(s.list, kindMutations(s, always(right))...)
+	other := right
+	other.State = digestOf("another state")
+	s.statements("another state", other)
+	s.judged("a later configuration of the same voters", ErrShape, f.cluster, f.later)
+	set := func(name string, want error, spoil func(st *Stable)) {
+		s.field(name, want, func(c certificate) { spoil(c.(*Stable)) })
+	}
+	set("another cluster inside", ErrShape, func(st *Stable) { st.Cluster[0] ^= 1 })
+	set("another configuration inside", ErrShape, func(st *Stable) { st.Configuration = 1 })
+	set("index 0", ErrShape, func(st *Stable) { st.Index = 0 })
+	set("index before", ErrSignature, func(st *Stable) { st.Index-- })
+	set("index after", ErrSignature, func(st *Stable) { st.Index++ })
+	set("another block's hash", ErrSignature, func(st *Stable) { st.Hash[9] ^= 1 })
+	set("another state inside", ErrSignature, func(st *Stable) { st.State[9] ^= 1 })
+	set("other sessions inside", ErrSignature, func(st *Stable) { st.Sessions[9] ^= 1 })
+	set("roots exchanged", ErrSignature, func(st *Stable) {
+		st.State, st.Sessions = st.Sessions, st.State
+	})
+	return s
+}
+
 // kindMutations lets the signers sign the right bytes in the domain of every other kind.
 func kindMutations(s *spoiler, right func(k int) Statement) []mutation {
 	t := &spoiler{f: s.f, fresh: s.fresh}
@@ -191,13 +222,14 @@ func TestEverySignerOfALargerSetIsJudged(t *testing.T) {
 	f := newFixture(t)
 	all := idsUpTo(7)
 	certs := make(map[string]signedCertificate)
-	tc, ec, r := f.tc(all...), f.ec(all...), f.receipt(all...)
+	tc, ec, r, st := f.tc(all...), f.ec(all...), f.receipt(all...), f.stable(all...)
 	qc, cc := f.qc(all[:5]...), f.commit(all...)
 	certs["TC"] = signedCertificate{tc, &tc.Signatures}
 	certs["EC"] = signedCertificate{ec, &ec.Signatures}
 	certs["QC"] = signedCertificate{qc, &qc.Signatures}
 	certs["Commit"] = signedCertificate{cc, &cc.Signatures}
 	certs["Receipt"] = signedCertificate{r, &r.Signatures}
+	certs["Stable"] = signedCertificate{st, &st.Signatures}
 	for name, c := range certs {
 		require.NoError(t, c.cert.Verify(f.cluster, f.config), name)
 		for k := range c.sigs.Sigs {
@@ -217,13 +249,15 @@ type signedCertificate struct {
 func TestAnyQuorumMakesACertificateAndNoFewerDo(t *testing.T) {
 	f := newFixture(t)
 	for set := Set(0); set < 1<<7; set++ {
-		err := f.tc(set.Members()...).Verify(f.cluster, f.config)
-		if set.Len() >= f.config.Size().Q {
-			require.NoError(t, err, "%v", set)
-		} else {
-			require.ErrorIs(t, err, ErrTooFew, "%v", set)
+		for _, c := range []certificate{f.tc(set.Members()...), f.stable(set.Members()...)} {
+			err := c.Verify(f.cluster, f.config)
+			if set.Len() >= f.config.Size().Q {
+				require.NoError(t, err, "%T %v", c, set)
+			} else {
+				require.ErrorIs(t, err, ErrTooFew, "%T %v", c, set)
+			}
 		}
-		err = f.receipt(set.Members()...).Verify(f.cluster, f.config)
+		err := f.receipt(set.Members()...).Verify(f.cluster, f.config)
 		if set.Len() > f.config.Size().F {
 			require.NoError(t, err, "%v", set)
 		} else {

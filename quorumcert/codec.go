@@ -175,6 +175,23 @@ func ReadReceipt(s *cryptobyte.String, r *Receipt) bool {
 	return ReadReply(s, &r.Reply) && readSigs(s, &r.Signatures)
 }
 
+// AppendTo appends the wire form.
+func (st *Stable) AppendTo(b []byte) []byte {
+	return appendSigs(st.Checkpoint.AppendTo(b), st.Signatures)
+}
+
+// ReadCheckpoint reads what Checkpoint.AppendTo wrote.
+func ReadCheckpoint(s *cryptobyte.String, cp *Checkpoint) bool {
+	return readDigest(s, &cp.Cluster) && readIndex(s, &cp.Configuration) &&
+		readIndex(s, &cp.Index) && readDigest(s, &cp.Hash) && readDigest(s, &cp.State) &&
+		readDigest(s, &cp.Sessions)
+}
+
+// ReadStable reads what Stable.AppendTo wrote.
+func ReadStable(s *cryptobyte.String, st *Stable) bool {
+	return ReadCheckpoint(s, &st.Checkpoint) && readSigs(s, &st.Signatures)
+}
+
 // AppendTo appends statement, signer, signature: 153 bytes.
 func (a SignedAck) AppendTo(b []byte) []byte {
 	return append(append(a.Ack.AppendTo(b), byte(a.Signer)), a.Sig[:]...)

@@ -52,6 +52,8 @@ func signed(f *fixture, c certificate) bool {
 		return c.Term == want.Term && c.Index == want.Index && c.Hash == want.Hash
 	case *Receipt:
 		return c.Reply == f.receipt().Reply
+	case *Stable:
+		return c.Checkpoint == f.stable().Checkpoint
 	case *Evidence:
 		return c.Culprit() == 1
 	}
@@ -84,6 +86,12 @@ func FuzzReadReply(f *testing.F) { fuzzReader(f, "Reply") }
 
 // FuzzReadReceipt holds ReadReceipt to one encoding and looks for forgeries.
 func FuzzReadReceipt(f *testing.F) { fuzzReader(f, "Receipt") }
+
+// FuzzReadCheckpoint holds ReadCheckpoint to one encoding.
+func FuzzReadCheckpoint(f *testing.F) { fuzzReader(f, "Checkpoint") }
+
+// FuzzReadStable holds ReadStable to one encoding and looks for forgeries.
+func FuzzReadStable(f *testing.F) { fuzzReader(f, "Stable") }
 
 // FuzzReadSignedAck holds ReadSignedAck to one encoding.
 func FuzzReadSignedAck(f *testing.F) { fuzzReader(f, "SignedAck") }

@@ -61,6 +61,14 @@ var decoders = map[string]func(s *cryptobyte.String) (encodable, bool){
 		v := &Receipt{}
 		return v, ReadReceipt(s, v)
 	},
+	"Checkpoint": func(s *cryptobyte.String) (encodable, bool) {
+		v := &Checkpoint{}
+		return v, ReadCheckpoint(s, v)
+	},
+	"Stable": func(s *cryptobyte.String) (encodable, bool) {
+		v := &Stable{}
+		return v, ReadStable(s, v)
+	},
 	"SignedAck": func(s *cryptobyte.String) (encodable, bool) {
 		v := &SignedAck{}
 		return v, ReadSignedAck(s, v)
@@ -90,6 +98,8 @@ func samples(t testing.TB) map[string][]encodable {
 		"Commit":     {f.commit(f.quorum()...), &Commit{Signatures: Signatures{Sigs: none()}}},
 		"Reply":      {&f.receipt(1).Reply},
 		"Receipt":    {f.receipt(1, 2, 3), f.receipt(7)},
+		"Checkpoint": {&f.stable(1).Checkpoint, &Checkpoint{}},
+		"Stable":     {f.stable(f.quorum()...), f.stable(7)},
 		"SignedAck":  {&acks.A, &acks.B},
 		"SignedVote": {&votes.A},
 		"Evidence":   {&Evidence{Acks: acks}, &Evidence{Votes: votes}},
@@ -192,6 +202,7 @@ func TestHostileCountsAllocateNothing(t *testing.T) {
 		"QC":      bytes.Repeat([]byte{0xff}, 56),
 		"Commit":  append(make([]byte, 48), 0x10, 0x00),
 		"Receipt": bytes.Repeat([]byte{0xff}, 120),
+		"Stable":  bytes.Repeat([]byte{0xff}, 152),
 	}
 	for kind, raw := range hostile {
 		raw = append(slices.Clone(raw), make([]byte, 20)...)
@@ -214,7 +225,8 @@ func TestStatementsHaveFixedLayouts(t *testing.T) {
 		size int
 	}{
 		"Ack": {ack.Ack, 88}, "Vote": {vote.Vote, 89}, "Suspicion": {Suspicion{}, 40},
-		"Reply": {Reply{}, 112}, "Lock": {Lock{}, 48}, "Header": {Header{}, 80},
+		"Reply": {Reply{}, 112}, "Checkpoint": {Checkpoint{}, 144},
+		"Lock": {Lock{}, 48}, "Header": {Header{}, 80},
 		"SignedAck": {ack, 153}, "SignedVote": {vote, 154},
 	} {
 		require.Len(t, c.v.AppendTo(nil), c.size, name)
@@ -225,7 +237,7 @@ func TestStatementsNameTheClusterFirst(t *testing.T) {
 	cluster := digestOf("cluster")
 	for _, st := range []Statement{
 		Ack{Cluster: cluster}, Vote{Cluster: cluster}, Suspicion{Cluster: cluster},
-		Reply{Cluster: cluster},
+		Reply{Cluster: cluster}, Checkpoint{Cluster: cluster},
 	} {
 		require.True(t, bytes.HasPrefix(st.AppendTo(nil), cluster[:]), "%T", st)
 	}
@@ -233,7 +245,7 @@ func TestStatementsNameTheClusterFirst(t *testing.T) {
 
 func TestStatementsHaveDomainsOfTheirOwn(t *testing.T) {
 	seen := make(map[crypto.Domain]Statement)
-	for _, st := range []Statement{Ack{}, Vote{}, Suspicion{}, Reply{}} {
+	for _, st := range []Statement{Ack{}, Vote{}, Suspicion{}, Reply{}, Checkpoint{}} {
 		require.Nil(t, seen[st.Domain()], "%T", st)
 		seen[st.Domain()] = st
 	}

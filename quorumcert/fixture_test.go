@@ -166,6 +166,15 @@ func (f *fixture) receipt(ids ...crypto.NodeID) *Receipt {
 	return r
 }
 
+func (f *fixture) stable(ids ...crypto.NodeID) *Stable {
+	st := &Stable{Checkpoint: Checkpoint{
+		Cluster: f.cluster, Index: 44, Hash: digestOf("block"), State: digestOf("state"),
+		Sessions: digestOf("sessions"),
+	}}
+	st.Signatures = f.collect(ids, always(st.Checkpoint))
+	return st
+}
+
 // ack returns an ack of voter id in term 9.
 func (f *fixture) ack(id crypto.NodeID, i Index, h crypto.Digest, certified Index) SignedAck {
 	return f.resignAck(SignedAck{

@@ -66,6 +66,9 @@ func (n naive) holds(c certificate) bool {
 	case *Receipt:
 		return c.Cluster == n.cluster && c.Configuration == n.entry && c.Index > 0 &&
 			n.all(c.Signatures, n.f+1, always(c.Reply))
+	case *Stable:
+		return c.Cluster == n.cluster && c.Configuration == n.entry && c.Index > 0 &&
+			n.all(c.Signatures, n.q, always(c.Checkpoint))
 	case *Evidence:
 		if (c.Acks == nil) == (c.Votes == nil) {
 			return false

@@ -129,6 +129,31 @@ func (r Reply) AppendTo(b []byte) []byte {
 	return append(b, r.Results[:]...)
 }
 
+// Checkpoint says: executing the log up to the block that ends at (Index, Hash), judged by the
+// configuration of entry Configuration, has led to a state machine and to what is remembered of
+// clients with the roots State and Sessions. docs/PROTOCOL.md, K1.
+type Checkpoint struct {
+	Cluster       crypto.Digest
+	Configuration Index
+	Index         Index
+	Hash          crypto.Digest
+	State         crypto.Digest
+	Sessions      crypto.Digest
+}
+
+// Domain returns the domain of checkpoints.
+func (cp Checkpoint) Domain() crypto.Domain { return crypto.DomainCheckpoint }
+
+// AppendTo appends cluster, configuration, index, hash, state, sessions: 144 bytes.
+func (cp Checkpoint) AppendTo(b []byte) []byte {
+	b = append(b, cp.Cluster[:]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(cp.Configuration))
+	b = binary.BigEndian.AppendUint64(b, uint64(cp.Index))
+	b = append(b, cp.Hash[:]...)
+	b = append(b, cp.State[:]...)
+	return append(b, cp.Sessions[:]...)
+}
+
 // Sign signs a statement.
 func Sign(s crypto.Signer, st Statement) crypto.Signature {
 	return s.Sign(st.Domain(), st.AppendTo(nil))

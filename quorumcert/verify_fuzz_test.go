@@ -28,7 +28,7 @@ func FuzzCertificateVerification(f *testing.F) {
 				ids = append(ids, crypto.NodeID(id+1))
 			}
 		}
-		kinds := []string{"TC", "EC", "QC", "Commit", "Receipt", "Evidence", "Evidence"}
+		kinds := []string{"TC", "EC", "QC", "Commit", "Receipt", "Evidence", "Evidence", "Stable"}
 		kind := int(data[0]) % len(kinds)
 		raw := fix.ofKind(kind, ids).AppendTo(nil)
 		for rest := data[3:]; len(rest) >= 4; rest = rest[4:] {
@@ -65,6 +65,8 @@ func (f *fixture) ofKind(k int, ids []crypto.NodeID) certificate {
 		return f.receipt(ids...)
 	case 5:
 		return &Evidence{Acks: f.ackConflict()}
+	case 7:
+		return f.stable(ids...)
 	}
 	return &Evidence{Votes: f.voteConflict()}
 }
@@ -89,6 +91,8 @@ func (f *fixture) resign(c certificate) {
 		})
 	case *Receipt:
 		f.resignAll(&c.Signatures, always(c.Reply))
+	case *Stable:
+		f.resignAll(&c.Signatures, always(c.Checkpoint))
 	case *Evidence:
 		f.resignEvidence(c)
 	}
