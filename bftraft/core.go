@@ -64,6 +64,8 @@ type Core struct {
 	lastAskedCommit Index  // commit index when catch-up was last considered
 	catchUpPeer     NodeID // whom it asked last
 
+	stable *quorumcert.Stable // the newest certified checkpoint, nil for none
+
 	faulty   Set // voters proven faulty
 	evidence []quorumcert.Evidence
 	broken   error
@@ -93,9 +95,11 @@ type peer struct {
 	goal        Index  // a commit index it showed that this node has not reached
 	goalAt      uint64 // tick since when
 	fetched     Position
-	served      int      // fetches answered since the last heartbeat
-	servedBytes int      // bytes of blocks in these answers
-	servedAfter Position // what it asked for last in this interval
+	served      int                            // fetches answered since the last heartbeat
+	servedBytes int                            // bytes of blocks in these answers
+	servedAfter Position                       // what it asked for last in this interval
+	checkpoints [2]quorumcert.SignedCheckpoint // its highest, the lower one first; index 0: none
+	stableAt    uint64                         // tick at which it was handed the certificate of one
 }
 
 // maxAcks bounds the acks kept of one voter; maxServed and maxServedBytes the fetches answered to
@@ -197,6 +201,10 @@ func (c *Core) dispatch(from NodeID, m Message) Drop {
 		return c.onCommitted(from, m)
 	case *Accusation:
 		return c.convict(m.Evidence)
+	case *CheckpointVote:
+		return c.onCheckpoint(from, &m.Checkpoint)
+	case *StableCheckpoint:
+		return c.onStable(m.Stable)
 	}
 	panic("bftraft: message of an unknown type")
 }
@@ -245,7 +253,8 @@ func (c *Core) Ready() (Ready, bool) {
 	}
 	r := c.out
 	some := r.HardState != nil || r.Truncated || len(r.Blocks) > 0 || len(r.Commits) > 0 ||
-		len(r.Evidence) > 0 || r.Accused || len(r.Messages) > 0 || len(r.Committed) > 0
+		len(r.Evidence) > 0 || r.Accused || r.Stable != nil || len(r.Messages) > 0 ||
+		len(r.Committed) > 0
 	return r, some
 }
 

@@ -175,6 +175,10 @@ func (d *decoder) statementMessage(k messageKind) Message {
 		m := &RequestVoteResponse{}
 		d.want(quorumcert.ReadSignedVote(&d.s, &m.Vote))
 		return m
+	case kindCheckpoint:
+		m := &CheckpointVote{}
+		d.want(quorumcert.ReadSignedCheckpoint(&d.s, &m.Checkpoint))
+		return m
 	}
 	return nil
 }
@@ -192,6 +196,11 @@ func (d *decoder) wholeMessage(k messageKind) Message {
 		d.node(&a.From)
 		d.want(quorumcert.ReadEvidence(&d.s, &a.Evidence))
 		m = a
+	case kindStable:
+		st := &StableCheckpoint{Stable: &quorumcert.Stable{}}
+		d.node(&st.From)
+		d.want(quorumcert.ReadStable(&d.s, st.Stable))
+		m = st
 	default:
 		return nil
 	}

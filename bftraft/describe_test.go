@@ -50,6 +50,9 @@ func describe(m Message) string {
 	case *Committed:
 		return fmt.Sprintf("%s%s with commit %d:%s", name, span(m.Blocks), m.Commit.Term,
 			place(m.Commit.Index, m.Commit.Hash))
+	case *CheckpointVote:
+		cp := &m.Checkpoint
+		return fmt.Sprintf("%s %s", name, place(cp.Index, cp.Hash))
 	case *Accusation:
 		return fmt.Sprintf("%s of %d", name, m.Evidence.Culprit())
 	}

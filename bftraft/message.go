@@ -31,6 +31,8 @@ const (
 	kindFetchCommitted messageKind = 11
 	kindCommitted      messageKind = 12
 	kindEvidence       messageKind = 13
+	kindCheckpoint     messageKind = 14
+	kindStable         messageKind = 15
 )
 
 // AppendEntries is the leader's proposal: blocks that follow each other, and the leader's own ack
@@ -135,6 +137,18 @@ type Accusation struct {
 	Evidence quorumcert.Evidence
 }
 
+// CheckpointVote says what state executing the log has led its signer to; it is broadcast (K1).
+type CheckpointVote struct {
+	Checkpoint quorumcert.SignedCheckpoint
+}
+
+// StableCheckpoint hands over the certificate of a checkpoint, to who asks for signatures of it or
+// of an earlier one.
+type StableCheckpoint struct {
+	signed
+	Stable *quorumcert.Stable
+}
+
 // signed is the part of a message that is signed as a whole by its sender.
 type signed struct {
 	From NodeID
@@ -154,6 +168,8 @@ func (m *Chain) kind() messageKind                 { return kindChain }
 func (m *FetchCommitted) kind() messageKind        { return kindFetchCommitted }
 func (m *Committed) kind() messageKind             { return kindCommitted }
 func (m *Accusation) kind() messageKind            { return kindEvidence }
+func (m *CheckpointVote) kind() messageKind        { return kindCheckpoint }
+func (m *StableCheckpoint) kind() messageKind      { return kindStable }
 
 // envelope gives access to the signature of messages that are signed as a whole.
 type envelope interface {
@@ -195,5 +211,6 @@ var messageNames = [...]string{
 	kindRequestVote: "RequestVote", kindVote: "RequestVoteResponse", kindProof: "Proof",
 	kindStatus: "Status", kindResign: "Resign", kindFetchChain: "FetchChain",
 	kindChain: "Chain", kindFetchCommitted: "FetchCommitted", kindCommitted: "Committed",
-	kindEvidence: "Accusation",
+	kindEvidence: "Accusation", kindCheckpoint: "CheckpointVote",
+	kindStable: "StableCheckpoint",
 }

@@ -18,6 +18,7 @@ func (c *Core) heartbeat() {
 		c.requestVotes()
 	}
 	c.repeatCase()
+	c.repeatCheckpoint()
 	c.announceNow = true
 	c.askAgain()
 	c.seekUnknown()

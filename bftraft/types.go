@@ -199,6 +199,9 @@ type Ready struct {
 	// should stop signing for good, once this is durable.
 	Accused bool
 
+	// Stable is the newest certified checkpoint, when there is a new one (K1).
+	Stable *quorumcert.Stable
+
 	// 2. Send.
 	Messages []Outbound
 

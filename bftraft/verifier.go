@@ -127,6 +127,8 @@ func (v *Verifier) verifyStatement(from NodeID, m Message) Drop {
 			return BadSignature
 		}
 		return v.verifySigned(from, m.Vote.Vote, m.Vote.Sig)
+	case *CheckpointVote:
+		return v.verifyCheckpoint(from, &m.Checkpoint)
 	}
 	panic("bftraft: a message without signature")
 }
@@ -141,6 +143,19 @@ func (v *Verifier) verifyAck(from NodeID, a *quorumcert.SignedAck) Drop {
 		return VoidAck
 	}
 	return v.verifySigned(from, a.Ack, a.Sig)
+}
+
+// verifyCheckpoint judges a checkpoint by the configuration of its index (N5).
+func (v *Verifier) verifyCheckpoint(from NodeID, s *quorumcert.SignedCheckpoint) Drop {
+	switch {
+	case s.Signer != from:
+		return WrongSender
+	case s.Cluster != v.cluster:
+		return BadSignature
+	case s.Index == 0 || s.Configuration != v.configs.For(s.Index).Entry():
+		return BadCertificate
+	}
+	return v.verifySigned(from, s.Checkpoint, s.Sig)
 }
 
 func (v *Verifier) verifySigned(
@@ -172,6 +187,10 @@ func (v *Verifier) verifyContent(m Message) Drop {
 	case *Accusation:
 		if m.Evidence.Verify(v.cluster, v.configs.Latest()) != nil {
 			return NoProof
+		}
+	case *StableCheckpoint:
+		if m.Stable.Verify(v.cluster, v.configs.For(m.Stable.Index)) != nil {
+			return BadCertificate
 		}
 	}
 	return Accepted

@@ -103,6 +103,8 @@ func signatureOf(m Message) *crypto.Signature {
 		return &m.Sig
 	case *RequestVoteResponse:
 		return &m.Vote.Sig
+	case *CheckpointVote:
+		return &m.Checkpoint.Sig
 	case envelope:
 		return &m.envelope().Sig
 	}
@@ -121,6 +123,8 @@ func (c *wireCluster) signedBytesOf(m Message) (crypto.Domain, []byte) {
 		st = quorumcert.Suspicion{Cluster: c.id, Term: m.Term}
 	case *RequestVoteResponse:
 		st = m.Vote.Vote
+	case *CheckpointVote:
+		st = m.Checkpoint.Checkpoint
 	default:
 		frame := Encode(m)
 		digest := messageDigest(c.id, frame[:len(frame)-64])
@@ -160,11 +164,9 @@ func TestForgedSignaturesAreRefusedOnEveryMessage(t *testing.T) {
 // BYZ-M3: what was signed as one kind of thing passes for no other.
 func TestSignaturesHoldInTheirOwnDomainOnly(t *testing.T) {
 	c := newWireCluster(t)
-	domains := []crypto.Domain{
-		crypto.DomainAck, crypto.DomainVote, crypto.DomainSuspect, crypto.DomainReply,
-		crypto.DomainMessage, crypto.DomainRequest, crypto.DomainRead, crypto.DomainReadReply,
-		crypto.DomainCheckpoint,
-	}
+	domains := []crypto.Domain{crypto.DomainAck, crypto.DomainVote, crypto.DomainSuspect,
+		crypto.DomainReply, crypto.DomainMessage, crypto.DomainRequest, crypto.DomainRead,
+		crypto.DomainReadReply, crypto.DomainCheckpoint}
 	for _, i := range c.instances() {
 		right, msg := c.signedBytesOf(i.msg)
 		slot := signatureOf(i.msg)
@@ -197,6 +199,8 @@ func TestSignaturesCannotBeMovedBetweenMessages(t *testing.T) {
 			m.Signer = 1
 		case *RequestVoteResponse:
 			m.Vote.Signer = 1
+		case *CheckpointVote:
+			m.Checkpoint.Signer = 1
 		case envelope:
 			m.envelope().From = 1
 		}

@@ -187,6 +187,12 @@ func (m *Committed) appendTo(b []byte) []byte {
 	return appendBlocks(b, m.Blocks)
 }
 
+func (m *CheckpointVote) appendTo(b []byte) []byte { return m.Checkpoint.AppendTo(b) }
+
+func (m *StableCheckpoint) appendTo(b []byte) []byte {
+	return m.Stable.AppendTo(append(b, byte(m.From)))
+}
+
 func (m *Accusation) appendTo(b []byte) []byte {
 	return m.Evidence.AppendTo(append(b, byte(m.From)))
 }

@@ -229,6 +229,8 @@ func (c *wireCluster) instances() []instance {
 		{"accusation_acks", 4, &Accusation{Evidence: quorumcert.Evidence{Acks: c.ackConflict()}}},
 		{"accusation_votes", 4, &Accusation{Evidence: quorumcert.Evidence{
 			Votes: &quorumcert.VoteConflict{A: c.vote(3, 1, 3, base), B: c.vote(3, 2, 3, base)}}}},
+		{"checkpoint", 3, &CheckpointVote{c.checkpoint(3, b3)}},
+		{"stable_checkpoint", 2, &StableCheckpoint{Stable: c.stable(b3, 1, 2, 4)}},
 	}
 	for _, i := range list {
 		if _, ok := i.msg.(envelope); ok {
@@ -236,6 +238,24 @@ func (c *wireCluster) instances() []instance {
 		}
 	}
 	return list
+}
+
+// checkpoint returns what a voter says of the state at a position.
+func (c *wireCluster) checkpoint(id NodeID, at Position) quorumcert.SignedCheckpoint {
+	cp := quorumcert.Checkpoint{
+		Cluster: c.id, Index: at.Index, Hash: at.Hash, State: Digest{1}, Sessions: Digest{2},
+	}
+	sig := quorumcert.Sign(c.signer(id), cp)
+	return quorumcert.SignedCheckpoint{Checkpoint: cp, Signer: id, Sig: sig}
+}
+
+func (c *wireCluster) stable(at Position, ids ...NodeID) *quorumcert.Stable {
+	st := &quorumcert.Stable{Checkpoint: c.checkpoint(1, at).Checkpoint}
+	for _, id := range ids {
+		st.Signers = st.Signers.With(id)
+		st.Sigs = append(st.Sigs, c.checkpoint(id, at).Sig)
+	}
+	return st
 }
 
 func (c *wireCluster) proof() TermProof {

@@ -215,6 +215,16 @@ func ReadSignedVote(s *cryptobyte.String, v *SignedVote) bool {
 		ReadLock(s, &v.Lock) && readNode(s, &v.Signer) && s.CopyBytes(v.Sig[:])
 }
 
+// AppendTo appends statement, signer, signature: 209 bytes.
+func (s SignedCheckpoint) AppendTo(b []byte) []byte {
+	return append(append(s.Checkpoint.AppendTo(b), byte(s.Signer)), s.Sig[:]...)
+}
+
+// ReadSignedCheckpoint reads what SignedCheckpoint.AppendTo wrote.
+func ReadSignedCheckpoint(s *cryptobyte.String, c *SignedCheckpoint) bool {
+	return ReadCheckpoint(s, &c.Checkpoint) && readNode(s, &c.Signer) && s.CopyBytes(c.Sig[:])
+}
+
 const (
 	evidenceAcks  = 1
 	evidenceVotes = 2

@@ -90,6 +90,9 @@ func FuzzReadReceipt(f *testing.F) { fuzzReader(f, "Receipt") }
 // FuzzReadCheckpoint holds ReadCheckpoint to one encoding.
 func FuzzReadCheckpoint(f *testing.F) { fuzzReader(f, "Checkpoint") }
 
+// FuzzReadSignedCheckpoint holds ReadSignedCheckpoint to one encoding.
+func FuzzReadSignedCheckpoint(f *testing.F) { fuzzReader(f, "SignedCheckpoint") }
+
 // FuzzReadStable holds ReadStable to one encoding and looks for forgeries.
 func FuzzReadStable(f *testing.F) { fuzzReader(f, "Stable") }
 

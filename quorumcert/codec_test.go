@@ -65,6 +65,10 @@ var decoders = map[string]func(s *cryptobyte.String) (encodable, bool){
 		v := &Checkpoint{}
 		return v, ReadCheckpoint(s, v)
 	},
+	"SignedCheckpoint": func(s *cryptobyte.String) (encodable, bool) {
+		v := &SignedCheckpoint{}
+		return v, ReadSignedCheckpoint(s, v)
+	},
 	"Stable": func(s *cryptobyte.String) (encodable, bool) {
 		v := &Stable{}
 		return v, ReadStable(s, v)
@@ -89,20 +93,21 @@ func samples(t testing.TB) map[string][]encodable {
 	qc, ec, acks := f.qc(f.quorum()...), f.ec(f.quorum()...), f.ackConflict()
 	votes := f.voteConflict()
 	return map[string][]encodable{
-		"Lock":       {&qc.Lock, &Lock{}, &ec.Base},
-		"Header":     {&acks.Headers[0], &Header{}},
-		"Headers":    {&headerList{acks.Headers}, &headerList{}},
-		"TC":         {f.tc(f.quorum()...), f.tc(), f.tc(idsUpTo(7)...)},
-		"EC":         {ec, f.ec(2)},
-		"QC":         {qc, f.qc(6)},
-		"Commit":     {f.commit(f.quorum()...), &Commit{Signatures: Signatures{Sigs: none()}}},
-		"Reply":      {&f.receipt(1).Reply},
-		"Receipt":    {f.receipt(1, 2, 3), f.receipt(7)},
-		"Checkpoint": {&f.stable(1).Checkpoint, &Checkpoint{}},
-		"Stable":     {f.stable(f.quorum()...), f.stable(7)},
-		"SignedAck":  {&acks.A, &acks.B},
-		"SignedVote": {&votes.A},
-		"Evidence":   {&Evidence{Acks: acks}, &Evidence{Votes: votes}},
+		"Lock":             {&qc.Lock, &Lock{}, &ec.Base},
+		"Header":           {&acks.Headers[0], &Header{}},
+		"Headers":          {&headerList{acks.Headers}, &headerList{}},
+		"TC":               {f.tc(f.quorum()...), f.tc(), f.tc(idsUpTo(7)...)},
+		"EC":               {ec, f.ec(2)},
+		"QC":               {qc, f.qc(6)},
+		"Commit":           {f.commit(f.quorum()...), &Commit{Signatures: Signatures{Sigs: none()}}},
+		"Reply":            {&f.receipt(1).Reply},
+		"Receipt":          {f.receipt(1, 2, 3), f.receipt(7)},
+		"Checkpoint":       {&f.stable(1).Checkpoint, &Checkpoint{}},
+		"SignedCheckpoint": {f.signedCheckpoint(1), f.signedCheckpoint(7)},
+		"Stable":           {f.stable(f.quorum()...), f.stable(7)},
+		"SignedAck":        {&acks.A, &acks.B},
+		"SignedVote":       {&votes.A},
+		"Evidence":         {&Evidence{Acks: acks}, &Evidence{Votes: votes}},
 	}
 }
 
@@ -163,6 +168,10 @@ func TestReadersRefuseNodesOutOfRange(t *testing.T) {
 			s = raw
 			require.False(t, ReadSignedVote(&s, &SignedVote{}), "byte %d is node %d", at, id)
 		}
+		raw = f.signedCheckpoint(1).AppendTo(nil)
+		raw[144] = id
+		s = raw
+		require.False(t, ReadSignedCheckpoint(&s, &SignedCheckpoint{}), "signer %d", id)
 		raw = ec.AppendTo(nil)
 		raw[8] = id
 		s = raw
@@ -227,7 +236,8 @@ func TestStatementsHaveFixedLayouts(t *testing.T) {
 		"Ack": {ack.Ack, 88}, "Vote": {vote.Vote, 89}, "Suspicion": {Suspicion{}, 40},
 		"Reply": {Reply{}, 112}, "Checkpoint": {Checkpoint{}, 144},
 		"Lock": {Lock{}, 48}, "Header": {Header{}, 80},
-		"SignedAck": {ack, 153}, "SignedVote": {vote, 154},
+		"SignedCheckpoint": {f.signedCheckpoint(1), 209}, "SignedAck": {ack, 153},
+		"SignedVote": {vote, 154},
 	} {
 		require.Len(t, c.v.AppendTo(nil), c.size, name)
 	}

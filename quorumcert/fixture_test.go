@@ -175,6 +175,11 @@ func (f *fixture) stable(ids ...crypto.NodeID) *Stable {
 	return st
 }
 
+func (f *fixture) signedCheckpoint(id crypto.NodeID) SignedCheckpoint {
+	cp := f.stable().Checkpoint
+	return SignedCheckpoint{Checkpoint: cp, Signer: id, Sig: Sign(f.signer(id), cp)}
+}
+
 // ack returns an ack of voter id in term 9.
 func (f *fixture) ack(id crypto.NodeID, i Index, h crypto.Digest, certified Index) SignedAck {
 	return f.resignAck(SignedAck{

@@ -178,6 +178,13 @@ type SignedVote struct {
 	Sig    crypto.Signature
 }
 
+// SignedCheckpoint is a checkpoint with its signer and signature.
+type SignedCheckpoint struct {
+	Checkpoint
+	Signer crypto.NodeID
+	Sig    crypto.Signature
+}
+
 // Header is what a block's hash covers: the hash before it, its first and last index and the
 // Merkle root of its entries (docs/PROTOCOL.md, section 2).
 type Header struct {

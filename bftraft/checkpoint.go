@@ -1,0 +1,95 @@
+package bftraft
+
+import "tangaroa/quorumcert"
+
+// Certify says to which roots executing the log up to a committed block has led this node (K1).
+// What a crash forgets of it the log tells again, so nothing has to be durable.
+func (c *Core) Certify(cp quorumcert.Checkpoint) {
+	if c.broken != nil || cp.Index > c.commit.Index {
+		return
+	}
+	own := quorumcert.SignedCheckpoint{
+		Checkpoint: cp, Signer: c.id, Sig: quorumcert.Sign(c.cfg.Signer, cp),
+	}
+	if c.keepCheckpoint(&own) != Accepted || c.isStable(cp.Index) {
+		return
+	}
+	c.send(c.others(), ClassConsensus, &CheckpointVote{own})
+	c.countCheckpoints(&own.Checkpoint)
+}
+
+// isStable says whether a checkpoint at index i would be of no more use.
+func (c *Core) isStable(i Index) bool { return c.stable != nil && i <= c.stable.Index }
+
+// onCheckpoint collects what others say. Who repeats itself beyond what is stable here has missed
+// that.
+func (c *Core) onCheckpoint(from NodeID, s *quorumcert.SignedCheckpoint) Drop {
+	drop := c.keepCheckpoint(s)
+	switch {
+	case c.isStable(s.Index):
+		if p := &c.peers[from]; drop == Duplicate && p.stableAt != c.now {
+			p.stableAt = c.now
+			c.sendOne(from, ClassConsensus, &StableCheckpoint{Stable: c.stable})
+		}
+		return Stale
+	case drop == Accepted:
+		c.countCheckpoints(&s.Checkpoint)
+	}
+	return drop
+}
+
+// keepCheckpoint keeps the two highest checkpoints of each voter: it may be at the next one before
+// the others have seen it at this one. The first at an index stays.
+func (c *Core) keepCheckpoint(s *quorumcert.SignedCheckpoint) Drop {
+	said := &c.peers[s.Signer].checkpoints
+	for i := range said {
+		switch {
+		case said[i].Index != s.Index:
+		case said[i].Checkpoint == s.Checkpoint:
+			return Duplicate
+		default:
+			return Conflict
+		}
+	}
+	if s.Index < said[0].Index {
+		return Stale
+	}
+	said[0] = *s
+	if said[0].Index > said[1].Index {
+		said[0], said[1] = said[1], said[0]
+	}
+	return Accepted
+}
+
+// countCheckpoints takes a checkpoint as stable once a quorum has said the same.
+func (c *Core) countCheckpoints(cp *quorumcert.Checkpoint) {
+	cfg := c.configs.For(cp.Index)
+	st := &quorumcert.Stable{Checkpoint: *cp}
+	for _, v := range cfg.Voters() {
+		for _, s := range c.peers[v.ID].checkpoints {
+			if s.Checkpoint == *cp {
+				st.Signers = st.Signers.With(v.ID)
+				st.Sigs = append(st.Sigs, s.Sig)
+			}
+		}
+	}
+	if len(st.Sigs) >= cfg.Size().Q {
+		c.stable, c.out.Stable = st, st
+	}
+}
+
+// onStable takes a certified checkpoint from who has one.
+func (c *Core) onStable(st *quorumcert.Stable) Drop {
+	if c.isStable(st.Index) {
+		return Stale
+	}
+	c.stable, c.out.Stable = st, st
+	return Accepted
+}
+
+// repeatCheckpoint repeats this node's newest checkpoint while it is not known to be stable (N6).
+func (c *Core) repeatCheckpoint() {
+	if own := c.peers[c.id].checkpoints[1]; own.Index > 0 && !c.isStable(own.Index) {
+		c.send(c.others(), ClassConsensus, &CheckpointVote{own})
+	}
+}
