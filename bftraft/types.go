@@ -212,6 +212,9 @@ type Ready struct {
 // Restored is what a node's storage held when it was opened.
 type Restored struct {
 	HardState HardState
+	// Base is where the durable chain begins: behind the genesis for the zero value, or behind this
+	// block's end, where what came before it was dropped for a snapshot.
+	Base Position
 	// Tip is the end of the durable chain.
 	Tip Position
 	// Commit is the newest commit certificate, nil for none.

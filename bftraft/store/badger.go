@@ -44,7 +44,10 @@ type Badger struct {
 	digest    crypto.Digest // of that record
 	committed bftraft.Index // of the newest commit certificate, pending or written
 	pending   pending
+	base      bftraft.Position // behind what the chain begins; the genesis when zero
 	tip       bftraft.Position // the end of the chain, pending blocks included
+	swept     swept
+	snaps     snapshots
 	loaded    bool
 	verdict   error
 
@@ -208,7 +211,7 @@ func (s *Badger) open() error {
 	if s.verdict != nil && !s.options.ReadOnly {
 		return s.verdict
 	}
-	s.tip, s.pending.base = s.written.tip, s.written.tip.Index
+	s.base, s.tip, s.pending.base = s.written.base, s.written.tip, s.written.tip.Index
 	return nil
 }
 
@@ -391,7 +394,7 @@ func (s *Badger) release() error {
 		err = s.db.Close()
 		s.db = nil
 	}
-	return errors.Join(err, s.guard.close())
+	return errors.Join(err, s.snaps.release(), s.guard.close())
 }
 
 // view runs fn in a transaction for reading.

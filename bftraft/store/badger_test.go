@@ -56,11 +56,13 @@ func (d *badgerDisk) Crash() {
 }
 
 func (d *badgerDisk) Copy() func() {
-	kept := filepath.Join(d.t.TempDir(), "kept")
-	copyTree(d.t, filepath.Join(d.dir, "store"), kept)
+	kept := d.t.TempDir()
+	copyTree(d.t, d.dir, filepath.Join(kept, "data"))
+	guard := filepath.Join(d.dir, "guard")
 	return func() {
-		d.RemoveStore()
-		copyTree(d.t, kept, filepath.Join(d.dir, "store"))
+		require.NoError(d.t, copyFile(guard, filepath.Join(kept, "data", "guard")))
+		require.NoError(d.t, os.RemoveAll(d.dir))
+		copyTree(d.t, filepath.Join(kept, "data"), d.dir)
 	}
 }
 
@@ -70,6 +72,20 @@ func (d *badgerDisk) DamageGuard(slot int) {
 
 func (d *badgerDisk) RemoveStore() {
 	require.NoError(d.t, os.RemoveAll(filepath.Join(d.dir, "store")))
+}
+
+func (d *badgerDisk) DamageSnapshot() { flip(d.t, finished(d.t, d.dir), 400) }
+
+func (d *badgerDisk) LoseSnapshot() { require.NoError(d.t, os.Remove(finished(d.t, d.dir))) }
+
+// finished is the only file of a snapshot in dir.
+func finished(t *testing.T, dir string) string {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join(dir, "snapshots", "*"))
+	require.NoError(t, err)
+	require.Len(t, all, 1)
+	require.Equal(t, ".snap", filepath.Ext(all[0]))
+	return all[0]
 }
 
 func flip(t *testing.T, path string, at int64) {

@@ -10,10 +10,11 @@ import (
 	"tangaroa/quorumcert"
 )
 
-// state is the record that decides what is stored: the number of the newest batch, the end of the
-// chain, and the hard state.
+// state is the record that decides what is stored: the number of the newest batch, the two ends of
+// the chain, and the hard state.
 type state struct {
 	seq  uint64
+	base bftraft.Position // behind what the chain begins; the genesis when zero
 	tip  bftraft.Position
 	hard bftraft.HardState
 }
@@ -30,10 +31,17 @@ func genesisState(cluster crypto.Digest) state {
 	}
 }
 
+// start returns where the chain begins. The chain hash of the genesis is the cluster's name.
+func (s *state) start(cluster crypto.Digest) bftraft.Position {
+	if s.base.Index == 0 {
+		return bftraft.Position{Hash: cluster}
+	}
+	return s.base
+}
+
+// encode says where the chain begins only when it is not the genesis, as before there were bases.
 func (s *state) encode() []byte {
-	b := binary.BigEndian.AppendUint64(nil, s.seq)
-	b = binary.BigEndian.AppendUint64(b, uint64(s.tip.Index))
-	b = append(b, s.tip.Hash[:]...)
+	b := appendPosition(binary.BigEndian.AppendUint64(nil, s.seq), s.tip)
 	b = binary.BigEndian.AppendUint64(b, uint64(s.hard.Term))
 	b = s.hard.Vote.Lock.AppendTo(append(b, byte(s.hard.Vote.Candidate)))
 	b = s.hard.Lock.AppendTo(b)
@@ -43,15 +51,27 @@ func (s *state) encode() []byte {
 	} else {
 		b = append(b, 0)
 	}
-	return s.hard.Proof.AppendTo(b)
+	b = s.hard.Proof.AppendTo(b)
+	if s.base.Index > 0 {
+		b = appendPosition(b, s.base)
+	}
+	return b
+}
+
+func appendPosition(b []byte, p bftraft.Position) []byte {
+	return append(binary.BigEndian.AppendUint64(b, uint64(p.Index)), p.Hash[:]...)
+}
+
+func readPosition(s *cryptobyte.String, p *bftraft.Position) bool {
+	return s.ReadUint64((*uint64)(&p.Index)) && s.CopyBytes(p.Hash[:])
 }
 
 func decodeState(b []byte) (state, bool) {
 	var st state
 	var hasQC uint8
 	s := cryptobyte.String(b)
-	ok := s.ReadUint64(&st.seq) && s.ReadUint64((*uint64)(&st.tip.Index)) &&
-		s.CopyBytes(st.tip.Hash[:]) && s.ReadUint64((*uint64)(&st.hard.Term)) &&
+	ok := s.ReadUint64(&st.seq) && readPosition(&s, &st.tip) &&
+		s.ReadUint64((*uint64)(&st.hard.Term)) &&
 		s.ReadUint8((*uint8)(&st.hard.Vote.Candidate)) &&
 		quorumcert.ReadLock(&s, &st.hard.Vote.Lock) && quorumcert.ReadLock(&s, &st.hard.Lock) &&
 		quorumcert.ReadLock(&s, &st.hard.Mark) && s.ReadUint8(&hasQC) && hasQC <= 1
@@ -59,8 +79,11 @@ func decodeState(b []byte) (state, bool) {
 		st.hard.LockQC = &quorumcert.QC{}
 		ok = quorumcert.ReadQC(&s, st.hard.LockQC)
 	}
-	ok = ok && bftraft.ReadTermProof(&s, &st.hard.Proof) && s.Empty()
-	return st, ok
+	ok = ok && bftraft.ReadTermProof(&s, &st.hard.Proof)
+	if ok && !s.Empty() {
+		ok = readPosition(&s, &st.base) && st.base.Index > 0
+	}
+	return st, ok && s.Empty()
 }
 
 // meta is the record of who the store belongs to.

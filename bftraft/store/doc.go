@@ -1,14 +1,17 @@
 // Package store keeps what a node must never forget: its hard state, its chain of blocks, the
-// commit certificates and the evidence. Badger is the store on disk, Memory the one of the
+// commit certificates, the evidence, and a snapshot of the state that stands for the blocks before
+// the chain's base. Badger is the store on disk, Memory the one of the
 // simulator, and package storetest the suite that both pass.
 //
 // # Layout
 //
 // A store is a directory of its own, made by Create and by nothing else:
 //
-//	DIR/store/  Badger's files
-//	DIR/guard   two slots of 4 KiB: who the node is, and what it may have signed
-//	DIR/keys    of an encrypted store: its data keys, wrapped by the master key
+//	DIR/store/      Badger's files
+//	DIR/guard       two slots of 4 KiB: who the node is, and what it may have signed
+//	DIR/keys        of an encrypted store: its data keys, wrapped by the master key
+//	DIR/snapshots/  once there was one: INDEX.snap, with 20 digits, the finished snapshot,
+//	                and INDEX.snap.new while another is being written
 //
 // Open never makes anything. A directory that is missing under an existing key is therefore
 // refused, and so is one that lacks either part: a node that starts with nothing in place of what
@@ -37,22 +40,47 @@
 // hash whenever they are read, and all of them are when the store is loaded. Values stay below
 // Badger's threshold for its value log, whose failures it only logs.
 //
+// # Snapshots
+//
+// A snapshot is a file of its own, for it is large, written once, and read in pieces. It is begun
+// beside the finished one, filled with chunks, ended with a proof of which the store knows nothing,
+// flushed, renamed, and its name flushed; then the older one is removed. So a crash leaves the one
+// or the other, and Load takes away what is unfinished or replaced. Each chunk, and the end of the
+// file, is sealed like a record, for a place made of whose store it is, the index, a random serial
+// number and its own number; the end tells all lengths. So what is cut, changed, exchanged between
+// places, files or stores, or mixed, does not open. The kernel is told after each chunk to begin
+// writing it, so that little is left for the flush at the end. Load verifies all of a snapshot.
+//
+// DropLog lets the chain begin behind a block that the snapshot, a commit certificate and the lock
+// have reached (K1). The base stands in the state record, so it moves in one step and with the
+// guard. From then on nothing below it is read. What is below is deleted in slices of some thousand
+// records, with that step and with each later batch, in the same transaction of Badger; Load takes
+// away what is left. The commit certificate of the base itself stays. Badger gives the space back
+// when it next compacts the tables that the deletions reach.
+//
+// InstallSnapshot is the same step for a node that fetched the state of others: its chain becomes
+// empty, at the snapshot. A chain that begins at a base does not load without a whole snapshot at
+// the base or beyond. An older copy of a snapshot, put back in the place of a newer one, is
+// harmless when the log still reaches back to it, and else it is seen by that.
+//
 // # Encryption
 //
 // A store made with CreateEncrypted opens only with its master key, which the caller keeps
-// elsewhere. Every value in Badger but the one that says whose store it is, and both slots of the
-// guard, are sealed with XChaCha20-Poly1305: epoch of the data key, random nonce of 24 bytes, what
-// hides the value, proof. The key that a record stands under is part of what is proven, so records
-// can be neither changed nor exchanged; that an old one is not brought back is what guard and chain
-// are for. The checksums of a plain store are thereby replaced. Nonces are random and not counted,
-// as a store that was copied or put back would count the same twice.
+// elsewhere. Every value in Badger but the one that says whose store it is, both slots of the
+// guard, and each chunk and the end of a snapshot are sealed with XChaCha20-Poly1305: epoch of the
+// data key, random nonce of 24 bytes, what hides the value, proof. The key that a record stands
+// under is part of what is proven, so records can be neither changed nor exchanged; that an old one
+// is not brought back is what guard and chain are for. The checksums of a plain store are thereby
+// replaced. Nonces are random and not counted, as a store that was copied or put back would count
+// the same twice.
 //
 // What stays readable is how much there is, and when it was written: the kinds, indexes and batch
-// numbers in the keys of Badger, by which it sorts, the sizes of values, and whose store it is.
-// Badger's own encryption would hide those numbers, but it is AES in counter mode, without a proof:
-// who may write the disk may change the bits of his choice. It would encrypt everything a second
-// time, with a key registry and a rotation of its own that can fail. So it stays off, and whoever
-// adds a kind of record must not put anything into its key that is not a number of ours.
+// numbers in the keys of Badger, by which it sorts, the index of a snapshot, the sizes of values
+// and chunks, and whose store it is. Badger's own encryption would hide those numbers, but it is
+// AES in counter mode, without a proof: who may write the disk may change the bits of his choice.
+// It would encrypt everything a second time, with a key registry and a rotation of its own that can
+// fail. So it stays off, and whoever adds a kind of record must not put anything into its key that
+// is not a number of ours.
 //
 // Encrypt makes an encrypted copy of a plain store and exchanges the two directories in one step.
 // The file of keys is only ever replaced as a whole. Changing the master key wraps the data keys

@@ -83,6 +83,15 @@ func (s *Badger) copyEncrypted(dir string, master crypto.SecretKey) error {
 	if err = errors.Join(err, to.db.Close()); err != nil {
 		return err
 	}
+	if s.snaps.finished != nil {
+		copied, err := s.copySnapshot(to)
+		if err == nil {
+			err = copied.file.Close()
+		}
+		if err != nil {
+			return err
+		}
+	}
 	promise := s.guard.newest
 	promise.meta = to.meta
 	err = createGuard(filepath.Join(dir, guardFile), to.seals, promise)

@@ -33,9 +33,15 @@ var (
 	ErrExists = errors.New("store exists already")
 	// ErrReadOnly is returned by Save of a store that was opened for reading.
 	ErrReadOnly = errors.New("store is open for reading only")
-	// ErrUnlinked is returned when a Ready does not follow from what is stored. It shows a fault
-	// of this program; nothing is saved.
-	ErrUnlinked = errors.New("ready does not follow from what is stored")
+	// ErrUnlinked is returned when a Ready, or what is asked about a snapshot, does not follow from
+	// what is stored. It shows a fault of this program; nothing is saved.
+	ErrUnlinked = errors.New("it does not follow from what is stored")
+	// ErrNoSnapshot is returned when a snapshot is continued that was not begun, or one is to be
+	// installed and none is finished.
+	ErrNoSnapshot = errors.New("there is no such snapshot")
+	// ErrSnapshotSize is returned when a chunk is empty, or a chunk, a proof or a snapshot is too
+	// large.
+	ErrSnapshotSize = errors.New("part of a snapshot is of a size that is not stored")
 	// ErrClosed is returned by Save after Close.
 	ErrClosed = errors.New("store is closed")
 )

@@ -41,11 +41,17 @@ func (s *Badger) load() (bftraft.Restored, error) {
 	if err := s.tidy(); err != nil {
 		return r, err
 	}
+	err := s.snaps.load(s.dir, s.meta, s.seals)
+	if err == nil {
+		err = s.checkBase()
+	}
+	if err != nil {
+		return r, err
+	}
 	if err := s.checkChain(); err != nil {
 		return r, err
 	}
-	r.HardState, r.Tip = s.written.hard, s.written.tip
-	var err error
+	r.HardState, r.Base, r.Tip = s.written.hard, s.written.base, s.written.tip
 	if r.Commit, err = s.newestCommit(); err != nil {
 		return r, err
 	}
@@ -98,8 +104,8 @@ func (s *Badger) onChain(i bftraft.Index, hash crypto.Digest) error {
 	return nil
 }
 
-// tidy finishes a truncation and takes away the records of a batch whose state record was never
-// written.
+// tidy finishes a truncation, and takes away the records of a batch whose state record was never
+// written and those below the base.
 func (s *Badger) tidy() error {
 	var ops []op
 	err := s.view(func(txn *badger.Txn) error {
@@ -130,7 +136,7 @@ func (s *Badger) tidy() error {
 			return err
 		}
 	}
-	return nil
+	return s.sweep()
 }
 
 // unfinished appends the deletion of all records of batches beyond the written state.
@@ -160,13 +166,13 @@ func (s *Badger) unfinished(ops []op) ([]op, error) {
 	return ops, err
 }
 
-// checkChain reads every block and sees that they lead from the genesis to the tip.
+// checkChain reads every block and sees that they lead from the base to the tip.
 func (s *Badger) checkChain() error {
-	at := bftraft.Position{Hash: s.meta.identity.Cluster}
+	at := s.start()
 	var buf []byte
 	count := 0
 	err := s.view(func(txn *badger.Txn) error {
-		return s.eachKey(txn, keyBlock, 0, func(item *badger.Item) error {
+		return s.eachKey(txn, keyBlock, uint64(at.Index), func(item *badger.Item) error {
 			b, err := s.readBlock(txn, item, &buf)
 			if err != nil {
 				return err

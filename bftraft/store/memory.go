@@ -2,7 +2,6 @@ package store
 
 import (
 	"errors"
-	"fmt"
 	"sort"
 
 	"tangaroa/bftraft"
@@ -17,7 +16,8 @@ type Memory struct {
 	id       Identity
 	now      image           // what reads see
 	durable  image           // what a crash leaves for certain
-	unsynced []bftraft.Ready // what leads from durable to now, in order
+	unsynced []func(*image)  // what leads from durable to now, in order
+	begun    *memorySnapshot // nil for none
 	slots    [2]*promise     // the guard; nil for a slot that is damaged or gone
 	lies     bool
 	missing  bool
@@ -38,6 +38,7 @@ type image struct {
 	blocks   []*bftraft.Block
 	commits  []*quorumcert.Commit // ascending by index
 	evidence []quorumcert.Evidence
+	snapshot *memorySnapshot // the finished one, never changed; nil for none
 }
 
 // Image is what a Memory durably held at some moment: the simulator's backup of a disk.
@@ -77,10 +78,10 @@ func (m *Memory) Load() (bftraft.Restored, error) {
 	if m.err = m.judge(); m.err != nil {
 		return bftraft.Restored{}, m.err
 	}
-	m.loaded = true
+	m.loaded, m.begun = true, nil
 	m.guard(&m.now.state)
 	r := bftraft.Restored{
-		HardState: m.now.hard, Tip: m.now.tip,
+		HardState: m.now.hard, Base: m.now.base, Tip: m.now.tip,
 		Evidence: append([]quorumcert.Evidence(nil), m.now.evidence...),
 	}
 	if n := len(m.now.commits); n > 0 {
@@ -100,7 +101,10 @@ func (m *Memory) judge() error {
 	if err := p.identity.match(m.id); err != nil {
 		return err
 	}
-	return p.judge(&m.now.state, p.digest)
+	if err := p.judge(&m.now.state, p.digest); err != nil {
+		return err
+	}
+	return m.now.checkSnapshot()
 }
 
 // guard writes the slot that is not the newest.
@@ -112,39 +116,60 @@ func (m *Memory) guard(st *state) {
 	m.slots[1-slot] = m.promise(st)
 }
 
+// usable says why nothing can be stored, and panics when nobody has asked yet what is.
+func (m *Memory) usable() error {
+	if m.err == nil && !m.loaded {
+		panic("bftraft/store: used before Load")
+	}
+	return m.err
+}
+
 // Save stores r as Badger.Save does.
 func (m *Memory) Save(r *bftraft.Ready) error {
-	if m.err != nil {
-		return m.err
+	if err := m.usable(); err != nil {
+		return err
 	}
-	if !m.loaded {
-		panic("bftraft/store: Save before Load")
-	}
-	view := chainView{tip: m.now.tip, endHash: m.now.endHash}
+	view := chainView{tip: m.now.tip, endHash: m.endHash}
 	tip, err := view.accept(r, m.now.hard.Lock, m.now.committed())
 	if err != nil {
 		m.err = err
 		return err
 	}
-	if m.next != nil && !m.next.persisted {
-		m.err = m.next.err
-		return m.err
-	}
-	m.now.apply(r, tip)
-	m.unsynced = append(m.unsynced, stored(r))
-	if m.next != nil {
-		m.err = m.next.err
-		m.durable, m.unsynced = m.now, nil
-		return m.err
+	kept := stored(r)
+	if err := m.write(func(g *image) { g.apply(&kept, tip) }); err != nil {
+		return err
 	}
 	if mutant.On(mutant.M124) {
 		m.guard(&m.now.state)
 	}
-	if r.MustSync && !m.lies {
+	if r.MustSync {
+		m.sync()
+	}
+	return nil
+}
+
+// write makes a change that a crash may take, unless the disk fails now. The whole of a change is
+// there or nothing, so each says all that it does.
+func (m *Memory) write(change func(*image)) error {
+	if m.next != nil && !m.next.persisted {
+		m.err = m.next.err
+		return m.err
+	}
+	change(&m.now)
+	m.unsynced = append(m.unsynced, change)
+	if m.next != nil {
+		m.err = m.next.err
+		m.durable, m.unsynced = m.now, nil
+	}
+	return m.err
+}
+
+// sync makes durable what was written, and then the guard.
+func (m *Memory) sync() {
+	if !m.lies {
 		m.durable, m.unsynced = m.now, nil
 		m.guard(&m.now.state)
 	}
-	return nil
 }
 
 // stored returns the part of r that goes to the disk.
@@ -199,21 +224,22 @@ func (g *image) committed() bftraft.Index {
 }
 
 func (g *image) block(i bftraft.Index) (*bftraft.Block, bool) {
-	if i == 0 || i > g.tip.Index {
+	if i <= g.base.Index || i > g.tip.Index {
 		return nil, false
 	}
 	k := sort.Search(len(g.blocks), func(k int) bool { return g.blocks[k].Last() >= i })
 	return g.blocks[k], true
 }
 
-func (g *image) endHash(i bftraft.Index) (crypto.Digest, bool) {
-	if i == g.tip.Index {
-		return g.tip.Hash, true
+// endHash returns the chain hash at i, if a block ends there.
+func (m *Memory) endHash(i bftraft.Index) (crypto.Digest, bool) {
+	switch i {
+	case m.now.base.Index:
+		return m.now.start(m.id.Cluster).Hash, true
+	case m.now.tip.Index:
+		return m.now.tip.Hash, true
 	}
-	b, ok := g.block(i)
-	if i == 0 && len(g.blocks) > 0 {
-		return g.blocks[0].Header().Prev, true
-	}
+	b, ok := m.now.block(i)
 	if !ok || b.Last() != i {
 		return crypto.Digest{}, false
 	}
@@ -266,20 +292,8 @@ func (m *Memory) Unsynced() int { return len(m.unsynced) }
 // the first keep. A Save is there or not, never in part.
 func (m *Memory) Crash(keep int) *Memory {
 	n := m.successor(m.durable)
-	for i := range m.unsynced[:min(keep, len(m.unsynced))] {
-		r := &m.unsynced[i]
-		tip := n.now.tip
-		if r.Truncated && r.Truncate < tip.Index {
-			hash, ok := n.now.endHash(r.Truncate)
-			if !ok {
-				panic(fmt.Sprintf("bftraft/store: truncation at %d was accepted", r.Truncate))
-			}
-			tip = bftraft.Position{Index: r.Truncate, Hash: hash}
-		}
-		if k := len(r.Blocks); k > 0 {
-			tip = r.Blocks[k-1].End()
-		}
-		n.now.apply(r, tip)
+	for _, change := range m.unsynced[:min(keep, len(m.unsynced))] {
+		change(&n.now)
 	}
 	n.durable = n.now
 	return n
@@ -308,8 +322,9 @@ func (m *Memory) Restore(g Image, guardToo bool) *Memory {
 	return n
 }
 
-// FailNext makes the next Save fail with err, and all after it. Whether what it was given is
-// there after a crash is persisted: a write that failed has an unknown outcome.
+// FailNext makes the next Save fail with err, or the next call that makes something else durable,
+// and all after it. Whether what it was given is there after a crash is persisted: a write that
+// failed has an unknown outcome.
 func (m *Memory) FailNext(err error, persisted bool) { m.next = &fault{err, persisted} }
 
 // Lie makes the disk say that it has synced what it has not, from now on or no longer.

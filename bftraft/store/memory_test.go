@@ -42,6 +42,10 @@ func (d *memoryDisk) DamageGuard(slot int) { d.now.DamageGuard(slot) }
 
 func (d *memoryDisk) RemoveStore() { d.now.Lose() }
 
+func (d *memoryDisk) DamageSnapshot() { d.now.DamageSnapshot() }
+
+func (d *memoryDisk) LoseSnapshot() { d.now.LoseSnapshot() }
+
 func TestMemoryPassesSuite(t *testing.T) { storetest.Run(t, newMemoryDisk) }
 
 func block(tip bftraft.Position, data string) *bftraft.Block {

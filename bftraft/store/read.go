@@ -15,7 +15,7 @@ import (
 // Block returns the block that covers index i, checked against its hash. A block that should be
 // there and cannot be read is a failure: see Err.
 func (s *Badger) Block(i bftraft.Index) (*bftraft.Block, bool) {
-	if s.db == nil || i == 0 || i > s.tip.Index {
+	if s.db == nil || i <= s.base.Index || i > s.tip.Index {
 		return nil, false
 	}
 	if i > s.pending.base {
@@ -42,6 +42,7 @@ func (s *Badger) Commit(i bftraft.Index) (*quorumcert.Commit, bool) {
 	if s.db == nil {
 		return nil, false
 	}
+	i = max(i, s.base.Index)
 	var found *quorumcert.Commit
 	err := s.view(func(txn *badger.Txn) error {
 		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{keyCommit}})
@@ -66,10 +67,10 @@ func (s *Badger) Commit(i bftraft.Index) (*quorumcert.Commit, bool) {
 
 // endHash returns the chain hash at i, if a block ends there.
 func (s *Badger) endHash(i bftraft.Index) (crypto.Digest, bool) {
-	if i == 0 {
-		return s.meta.identity.Cluster, true
+	if i == s.base.Index {
+		return s.start().Hash, true
 	}
-	if i > s.tip.Index || s.db == nil {
+	if i < s.base.Index || i > s.tip.Index || s.db == nil {
 		return crypto.Digest{}, false
 	}
 	if i == s.tip.Index {

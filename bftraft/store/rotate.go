@@ -1,7 +1,9 @@
 package store
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -59,7 +61,7 @@ func (s *Badger) dataKeyRotation(rewrite bool) ([]func() error, error) {
 	if s.seals.keys == nil {
 		return nil, fmt.Errorf("%w: it has no data key", ErrNotEncrypted)
 	}
-	if !s.loaded || !s.pending.empty() {
+	if !s.loaded || !s.pending.empty() || s.snaps.begun != nil {
 		panic("bftraft/store: data key changed in a store that is in use")
 	}
 	old := s.seals.keys
@@ -84,9 +86,54 @@ func (s *Badger) dataKeyRotation(rewrite bool) ([]func() error, error) {
 // resealBytes is how much is encrypted anew in one go.
 const resealBytes = 4 << 20
 
-// reseal encrypts every record that an old key sealed with the newest. The records are what they
-// were, so it may stop anywhere.
-func (s *Badger) reseal() error { return s.eachResealed(s) }
+// reseal encrypts every record and snapshot that an old key sealed with the newest. They are what
+// they were, so it may stop anywhere.
+func (s *Badger) reseal() error {
+	if err := s.eachResealed(s); err != nil {
+		return err
+	}
+	if f := s.snaps.finished; f == nil || f.epoch == s.seals.keys.newest {
+		return nil
+	}
+	old := s.snaps.finished
+	var err error
+	s.snaps.finished, err = s.copySnapshot(s)
+	if err != nil {
+		return err
+	}
+	return old.file.Close()
+}
+
+// copySnapshot copies the finished snapshot, as to seals it, to another store or in the place of
+// itself. Each chunk is verified on the way.
+func (s *Badger) copySnapshot(to *Badger) (*snapshotFile, error) {
+	from := s.snaps.finished
+	dir := filepath.Join(to.dir, snapshotsDir)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, snapshotName(from.info.At.Index)+freshSuffix)
+	f, err := createSnapshot(path, to.meta, to.seals, from.info.At)
+	if err != nil {
+		return nil, err
+	}
+	steps := publish(f, func() error {
+		err := from.each(func(data []byte) error {
+			if err := to.checkSpace(); err != nil {
+				return err
+			}
+			return f.add(data)
+		})
+		if err != nil {
+			return err
+		}
+		return f.finish(from.info.Proof)
+	})
+	if err := run("copy snapshot", steps); err != nil {
+		return nil, errors.Join(err, f.file.Close())
+	}
+	return f, nil
+}
 
 // eachResealed writes every record, as to seals it, to another store or the same; what is there in
 // this form already is left out.

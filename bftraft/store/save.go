@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -29,14 +30,8 @@ type op struct{ key, value []byte }
 // Save stores r in one atomic step. With r.MustSync it is durable on return; without, it may wait
 // for the next Save that is. After an error nothing more is saved.
 func (s *Badger) Save(r *bftraft.Ready) error {
-	if err := s.Err(); err != nil {
+	if err := s.usable(); err != nil {
 		return err
-	}
-	if s.options.ReadOnly {
-		return ErrReadOnly
-	}
-	if !s.loaded {
-		panic("bftraft/store: Save before Load")
 	}
 	return s.fail(s.save(r))
 }
@@ -86,7 +81,7 @@ func (s *Badger) flush(sync bool) error {
 func (s *Badger) plan(sync bool) ([]func() error, state, error) {
 	next := s.written
 	next.seq++
-	next.tip = s.tip
+	next.base, next.tip = s.base, s.tip
 	if s.pending.hard != nil {
 		next.hard = *s.pending.hard
 	}
@@ -100,14 +95,20 @@ func (s *Badger) plan(sync bool) ([]func() error, state, error) {
 			return nil, next, err
 		}
 	}
+	old, done, err := s.below(sweepRecords)
+	if err != nil {
+		return nil, next, err
+	}
 	steps := []func() error{s.checkSpace}
-	whole := append(append(append([]op(nil), cut...), ops...), last...)
-	groups := s.pack(whole)
+	groups := s.pack(slices.Concat(cut, old, ops, last))
 	var finish []func() error
 	if len(groups) > 1 {
 		if s.pending.truncated {
 			last = append(last, s.trimRecord(s.pending.base, next.seq))
 			finish = append(finish, func() error { return s.finishTrim(cut) })
+		}
+		for _, group := range s.pack(old) {
+			finish = append(finish, func() error { return s.commit(group) })
 		}
 		groups = append(s.pack(ops), last)
 	}
@@ -123,8 +124,10 @@ func (s *Badger) plan(sync bool) ([]func() error, state, error) {
 	case sync:
 		steps = append(steps, guard)
 	}
-	steps = append(steps, func() error { s.digest = promise.digest; return nil })
-	return steps, next, nil
+	return append(steps, func() error {
+		s.digest, s.swept = promise.digest, done
+		return nil
+	}), next, nil
 }
 
 // records returns what is to be added, in batch seq.

@@ -18,8 +18,19 @@ type Model struct {
 	Blocks   []*bftraft.Block
 	Commits  []*quorumcert.Commit
 	Evidence []quorumcert.Evidence
+	// Base is where the blocks begin, the zero value for the genesis.
+	Base bftraft.Position
+	// Snapshot is the finished one, nil for none. It is never changed.
+	Snapshot *Snapshot
 
 	cluster crypto.Digest
+}
+
+// Snapshot is what a store was given of one.
+type Snapshot struct {
+	At     bftraft.Position
+	Chunks [][]byte
+	Proof  []byte
 }
 
 // NewModel returns what a new store of the cluster holds.
@@ -35,8 +46,11 @@ func (m Model) Tip() bftraft.Position { return m.end(len(m.Blocks)) }
 
 // end returns the position behind the first k blocks.
 func (m Model) end(k int) bftraft.Position {
-	if k == 0 {
+	switch {
+	case k == 0 && m.Base.Index == 0:
 		return bftraft.Position{Hash: m.cluster}
+	case k == 0:
+		return m.Base
 	}
 	return m.Blocks[k-1].End()
 }
@@ -53,7 +67,7 @@ func (m Model) floor() int {
 
 // After returns the model after r.
 func (m Model) After(r *bftraft.Ready) Model {
-	n := Model{cluster: m.cluster, Hard: m.Hard}
+	n := Model{cluster: m.cluster, Hard: m.Hard, Base: m.Base, Snapshot: m.Snapshot}
 	if r.HardState != nil {
 		n.Hard = *r.HardState
 	}
@@ -68,9 +82,40 @@ func (m Model) After(r *bftraft.Ready) Model {
 	return n
 }
 
+// With returns the model after a snapshot was finished.
+func (m Model) With(snapshot *Snapshot) Model {
+	m.Snapshot = snapshot
+	return m
+}
+
+// Dropped returns the model after the log was dropped up to a block's end.
+func (m Model) Dropped(upTo bftraft.Position) Model {
+	n := m
+	n.Base, n.Blocks, n.Commits = upTo, nil, nil
+	for _, b := range m.Blocks {
+		if b.Last() > upTo.Index {
+			n.Blocks = append(n.Blocks, b)
+		}
+	}
+	for _, c := range m.Commits {
+		if c.Index >= upTo.Index {
+			n.Commits = append(n.Commits, c)
+		}
+	}
+	return n
+}
+
+// Installed returns the model after its snapshot has taken the place of the chain.
+func (m Model) Installed(hard bftraft.HardState, commit *quorumcert.Commit) Model {
+	n := m
+	n.Hard, n.Base, n.Blocks = hard, m.Snapshot.At, nil
+	n.Commits = []*quorumcert.Commit{commit}
+	return n
+}
+
 // Equal says whether what a store loaded is what the model holds, so far as Load shows it.
 func (m Model) Equal(r bftraft.Restored) bool {
-	if r.Tip != m.Tip() || (r.Commit == nil) != (len(m.Commits) == 0) {
+	if r.Base != m.Base || r.Tip != m.Tip() || (r.Commit == nil) != (len(m.Commits) == 0) {
 		return false
 	}
 	return reflect.DeepEqual(r.HardState, m.Hard) && reflect.DeepEqual(r.Evidence, m.Evidence) &&
@@ -80,6 +125,7 @@ func (m Model) Equal(r bftraft.Restored) bool {
 // Check compares a store that was loaded with the model, to the last byte.
 func (m Model) Check(t require.TestingT, s Store, r bftraft.Restored) {
 	require.Equal(t, m.Hard, r.HardState)
+	require.Equal(t, m.Base, r.Base)
 	require.Equal(t, m.Tip(), r.Tip)
 	require.Equal(t, m.Evidence, r.Evidence)
 	if len(m.Commits) == 0 {
@@ -103,7 +149,7 @@ func (m Model) CheckReads(t require.TestingT, s Store) {
 			require.Equal(t, want.Hash(), got.Hash())
 		}
 	}
-	for _, i := range []bftraft.Index{0, m.Tip().Index + 1} {
+	for _, i := range []bftraft.Index{0, m.Base.Index, m.Tip().Index + 1} {
 		_, ok := s.Block(i)
 		require.False(t, ok, "block at %d", i)
 	}
@@ -117,7 +163,34 @@ func (m Model) CheckReads(t require.TestingT, s Store) {
 	}
 	_, ok := s.Commit(at)
 	require.False(t, ok)
+	m.checkSnapshot(t, s)
 	require.NoError(t, s.Err())
+}
+
+func (m Model) checkSnapshot(t require.TestingT, s Store) {
+	info, ok := s.Snapshot()
+	require.Equal(t, m.Snapshot != nil, ok)
+	if !ok {
+		require.Zero(t, info)
+		_, ok := s.SnapshotChunk(0)
+		require.False(t, ok)
+		return
+	}
+	require.Equal(t, m.Snapshot.At, info.At)
+	require.Equal(t, string(m.Snapshot.Proof), string(info.Proof))
+	require.Len(t, m.Snapshot.Chunks, info.Chunks)
+	bytes := int64(0)
+	for k, want := range m.Snapshot.Chunks {
+		got, ok := s.SnapshotChunk(k)
+		require.True(t, ok, "chunk %d: %v", k, s.Err())
+		require.True(t, string(want) == string(got), "chunk %d", k)
+		bytes += int64(len(want))
+	}
+	require.Equal(t, bytes, info.Bytes)
+	for _, k := range []int{-1, info.Chunks} {
+		_, ok := s.SnapshotChunk(k)
+		require.False(t, ok, "chunk %d", k)
+	}
 }
 
 // Generator makes Readies such as a Core might.

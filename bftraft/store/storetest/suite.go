@@ -20,6 +20,14 @@ type Store interface {
 	Save(*bftraft.Ready) error
 	Block(bftraft.Index) (*bftraft.Block, bool)
 	Commit(bftraft.Index) (*quorumcert.Commit, bool)
+	BeginSnapshot(bftraft.Position) error
+	AddChunk([]byte) error
+	FinishSnapshot(proof []byte) error
+	AbortSnapshot() error
+	Snapshot() (store.SnapshotInfo, bool)
+	SnapshotChunk(int) ([]byte, bool)
+	DropLog(upTo bftraft.Position) error
+	InstallSnapshot(bftraft.HardState, *quorumcert.Commit) error
 	Err() error
 	Close() error
 }
@@ -37,6 +45,10 @@ type Disk interface {
 	DamageGuard(slot int)
 	// RemoveStore takes the store away and leaves the guard, while the store is not open.
 	RemoveStore()
+	// DamageSnapshot makes the finished snapshot unreadable, and LoseSnapshot takes it away, while
+	// the store is not open.
+	DamageSnapshot()
+	LoseSnapshot()
 }
 
 // Identity is whose store the suite uses.
@@ -46,12 +58,14 @@ var Identity = store.Identity{
 	Key:     crypto.PublicKey{1, 2, 3},
 }
 
+type test struct {
+	claim string
+	run   func(*testing.T, Disk)
+}
+
 // Run runs the suite; newDisk makes a disk for one test.
 func Run(t *testing.T, newDisk func(*testing.T) Disk) {
-	tests := []struct {
-		claim string
-		run   func(*testing.T, Disk)
-	}{
+	tests := []test{
 		{"NewStoreIsGenesis", newStoreIsGenesis},
 		{"SavedIsRead", savedIsRead},
 		{"LargeBatchIsRead", largeBatchIsRead},
@@ -68,6 +82,7 @@ func Run(t *testing.T, newDisk func(*testing.T) Disk) {
 		{"OtherIdentityMustNotSign", otherIdentityMustNotSign},
 		{"ClosedStoreSavesNothing", closedStoreSavesNothing},
 	}
+	tests = append(tests, snapshotTests...)
 	for _, test := range tests {
 		t.Run(test.claim, func(t *testing.T) { test.run(t, newDisk(t)) })
 	}

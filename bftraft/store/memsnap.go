@@ -1,0 +1,206 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"tangaroa/bftraft"
+	"tangaroa/quorumcert"
+)
+
+// memorySnapshot is a snapshot of a Memory.
+type memorySnapshot struct {
+	info    SnapshotInfo
+	chunks  [][]byte
+	damaged bool
+}
+
+// follows is what the store compares with.
+func (m *Memory) follows() *follows {
+	f := &follows{
+		chainView: chainView{tip: m.now.tip, endHash: m.endHash},
+		start:     m.now.start(m.id.Cluster), committed: m.now.committed(), hard: &m.now.hard,
+	}
+	if m.now.snapshot != nil {
+		f.finished = m.now.snapshot.info.At
+	}
+	return f
+}
+
+// checkSnapshot says what is wrong with the snapshot, as Load of a Badger would.
+func (g *image) checkSnapshot() error {
+	s := g.snapshot
+	switch {
+	case s != nil && s.damaged:
+		return fmt.Errorf("%w: the snapshot at %d", ErrDamaged, s.info.At.Index)
+	case g.base.Index > 0 && (s == nil || s.info.At.Index < g.base.Index ||
+		s.info.At.Index == g.base.Index && s.info.At != g.base):
+		return fmt.Errorf("%w: no snapshot holds what was before %d", ErrDamaged, g.base.Index)
+	}
+	return nil
+}
+
+// BeginSnapshot begins a snapshot as Badger.BeginSnapshot does.
+func (m *Memory) BeginSnapshot(at bftraft.Position) error {
+	if err := m.usable(); err != nil {
+		return err
+	}
+	if err := m.follows().snapshot(at); err != nil {
+		return err
+	}
+	m.begun = &memorySnapshot{info: SnapshotInfo{At: at}}
+	return nil
+}
+
+// AddChunk adds to the snapshot that was begun.
+func (m *Memory) AddChunk(data []byte) error {
+	if err := m.usable(); err != nil {
+		return err
+	}
+	s := m.begun
+	switch {
+	case s == nil:
+		return ErrNoSnapshot
+	case len(data) == 0 || len(data) > MaxChunkBytes || s.info.Chunks == MaxChunks:
+		return fmt.Errorf("%w: chunk %d, %d bytes", ErrSnapshotSize, s.info.Chunks, len(data))
+	}
+	s.chunks = append(s.chunks, slices.Clone(data))
+	s.info.Chunks++
+	s.info.Bytes += int64(len(data))
+	return nil
+}
+
+// FinishSnapshot makes the snapshot that was begun durable, but not what was saved before it.
+func (m *Memory) FinishSnapshot(proof []byte) error {
+	if err := m.usable(); err != nil {
+		return err
+	}
+	s := m.begun
+	switch {
+	case s == nil:
+		return ErrNoSnapshot
+	case len(proof) > MaxSnapshotProofBytes:
+		return fmt.Errorf("%w: proof of %d bytes", ErrSnapshotSize, len(proof))
+	}
+	if err := m.follows().snapshot(s.info.At); err != nil {
+		return err
+	}
+	s.info.Proof = slices.Clone(proof)
+	put := func(g *image) {
+		if old := g.snapshot; old == nil || old.info.At.Index <= s.info.At.Index {
+			g.snapshot = s
+		}
+	}
+	switch {
+	case m.next != nil:
+		m.err = m.next.err
+		if m.next.persisted {
+			put(&m.durable)
+		}
+		return m.err
+	case m.lies:
+		m.unsynced = append(m.unsynced, put)
+	default:
+		put(&m.durable)
+	}
+	put(&m.now)
+	m.begun = nil
+	return nil
+}
+
+// AbortSnapshot forgets the snapshot that was begun and not finished, if there is one.
+func (m *Memory) AbortSnapshot() error {
+	if err := m.usable(); err != nil {
+		return err
+	}
+	m.begun = nil
+	return nil
+}
+
+// Snapshot says what the finished snapshot is of, false when there is none.
+func (m *Memory) Snapshot() (SnapshotInfo, bool) {
+	if m.now.snapshot == nil || !m.loaded || errors.Is(m.err, ErrClosed) {
+		return SnapshotInfo{}, false
+	}
+	return m.now.snapshot.info, true
+}
+
+// SnapshotChunk returns a chunk of the finished snapshot as it was added.
+func (m *Memory) SnapshotChunk(k int) ([]byte, bool) {
+	info, ok := m.Snapshot()
+	if !ok || k < 0 || k >= info.Chunks {
+		return nil, false
+	}
+	return slices.Clone(m.now.snapshot.chunks[k]), true
+}
+
+// DropLog lets the chain begin behind upTo as Badger.DropLog does.
+func (m *Memory) DropLog(upTo bftraft.Position) error {
+	if err := m.usable(); err != nil {
+		return err
+	}
+	f := m.follows()
+	if upTo == f.start {
+		return nil
+	}
+	if err := f.drop(upTo); err != nil {
+		return err
+	}
+	return m.writeSynced(func(g *image) { g.drop(upTo) })
+}
+
+// drop lets the chain begin behind upTo. Older images see what was dropped.
+func (g *image) drop(upTo bftraft.Position) {
+	g.seq++
+	g.base = upTo
+	k := 0
+	for k < len(g.blocks) && g.blocks[k].Last() <= upTo.Index {
+		k++
+	}
+	g.blocks = slices.Clone(g.blocks[k:])
+	g.commits = slices.Clone(g.commits[g.commitAt(upTo.Index):])
+}
+
+// InstallSnapshot puts the finished snapshot in the place of the chain as Badger.InstallSnapshot
+// does.
+func (m *Memory) InstallSnapshot(hard bftraft.HardState, commit *quorumcert.Commit) error {
+	if err := m.usable(); err != nil {
+		return err
+	}
+	if m.now.snapshot == nil {
+		return ErrNoSnapshot
+	}
+	if err := m.follows().install(&hard, commit); err != nil {
+		return err
+	}
+	at := m.now.snapshot.info.At
+	return m.writeSynced(func(g *image) {
+		g.seq++
+		g.base, g.tip, g.hard = at, at, hard
+		g.blocks, g.commits = nil, []*quorumcert.Commit{commit}
+	})
+}
+
+// writeSynced makes a change durable with all that was saved before.
+func (m *Memory) writeSynced(change func(*image)) error {
+	err := m.write(change)
+	if err == nil {
+		m.sync()
+	}
+	return err
+}
+
+// DamageSnapshot makes the finished snapshot unreadable for the next process.
+func (m *Memory) DamageSnapshot() {
+	for _, g := range []*image{&m.now, &m.durable} {
+		if g.snapshot != nil {
+			s := *g.snapshot
+			s.damaged = true
+			g.snapshot = &s
+		}
+	}
+}
+
+// LoseSnapshot takes the finished snapshot away before the next process.
+func (m *Memory) LoseSnapshot() { m.now.snapshot, m.durable.snapshot = nil, nil }

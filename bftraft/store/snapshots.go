@@ -1,0 +1,265 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"tangaroa/bftraft"
+)
+
+const (
+	snapshotsDir   = "snapshots"
+	snapshotSuffix = ".snap"
+	freshSuffix    = ".new"
+)
+
+// snapshots are the files of snapshots: the finished one, and one that is being written.
+type snapshots struct {
+	finished *snapshotFile // nil for none
+	begun    *snapshotFile
+}
+
+func snapshotName(i bftraft.Index) string {
+	return fmt.Sprintf("%020d%s", uint64(i), snapshotSuffix)
+}
+
+// indexOf returns the index in the name of a finished file.
+func indexOf(name string) (bftraft.Index, bool) {
+	digits, ok := strings.CutSuffix(name, snapshotSuffix)
+	i, err := strconv.ParseUint(digits, 10, 64)
+	return bftraft.Index(i), ok && err == nil && name == snapshotName(bftraft.Index(i))
+}
+
+// usable says why nothing can be stored, and panics when nobody has asked yet what is.
+func (s *Badger) usable() error {
+	if err := s.Err(); err != nil {
+		return err
+	}
+	if s.options.ReadOnly {
+		return ErrReadOnly
+	}
+	if !s.loaded {
+		panic("bftraft/store: used before Load")
+	}
+	return nil
+}
+
+// follows is what the store compares with.
+func (s *Badger) follows() *follows {
+	f := &follows{
+		chainView: chainView{tip: s.tip, endHash: s.endHash},
+		start:     s.start(), committed: s.committed, hard: &s.written.hard,
+	}
+	if s.pending.hard != nil {
+		f.hard = s.pending.hard
+	}
+	if s.snaps.finished != nil {
+		f.finished = s.snaps.finished.info.At
+	}
+	return f
+}
+
+// BeginSnapshot begins a snapshot of the state at a position, and forgets one that was begun before
+// and not finished. A snapshot that does not follow from what is stored is refused, and nothing is
+// changed; so it is with every call about snapshots that is refused.
+func (s *Badger) BeginSnapshot(at bftraft.Position) error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	if err := errors.Join(s.follows().snapshot(at), s.Err()); err != nil {
+		return err
+	}
+	if err := s.checkSpace(); err != nil {
+		return err
+	}
+	if err := s.AbortSnapshot(); err != nil {
+		return err
+	}
+	dir := filepath.Join(s.dir, snapshotsDir)
+	err := os.Mkdir(dir, 0o700)
+	if err == nil {
+		err = syncDirectory(s.dir)
+	}
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		path := filepath.Join(dir, snapshotName(at.Index)+freshSuffix)
+		s.snaps.begun, err = createSnapshot(path, s.meta, s.seals, at)
+	}
+	if err != nil {
+		return s.fail(fmt.Errorf("begin snapshot: %w", err))
+	}
+	return nil
+}
+
+// AddChunk adds a chunk of 1 to MaxChunkBytes bytes to the snapshot that was begun. It is not
+// durable yet. For want of space it is refused, and the store goes on.
+func (s *Badger) AddChunk(data []byte) error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	f := s.snaps.begun
+	switch {
+	case f == nil:
+		return ErrNoSnapshot
+	case len(data) == 0 || len(data) > MaxChunkBytes || f.info.Chunks == MaxChunks:
+		return fmt.Errorf("%w: chunk %d, %d bytes", ErrSnapshotSize, f.info.Chunks, len(data))
+	}
+	if err := s.checkSpace(); err != nil {
+		return err
+	}
+	if err := f.add(data); err != nil {
+		return s.fail(fmt.Errorf("write snapshot: %w", err))
+	}
+	return nil
+}
+
+// FinishSnapshot ends the snapshot that was begun with a proof of at most MaxSnapshotProofBytes, of
+// which the store knows nothing. On return the snapshot is durable, whole, and in the place of the
+// one before; after a crash meanwhile, it is that or not there at all.
+func (s *Badger) FinishSnapshot(proof []byte) error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	steps, err := s.finishing(proof)
+	if err != nil {
+		return err
+	}
+	return s.fail(run("finish snapshot", steps))
+}
+
+func (s *Badger) finishing(proof []byte) ([]func() error, error) {
+	f := s.snaps.begun
+	switch {
+	case f == nil:
+		return nil, ErrNoSnapshot
+	case len(proof) > MaxSnapshotProofBytes:
+		return nil, fmt.Errorf("%w: proof of %d bytes", ErrSnapshotSize, len(proof))
+	}
+	if err := errors.Join(s.follows().snapshot(f.info.At), s.Err(), s.checkSpace()); err != nil {
+		return nil, err
+	}
+	return append(publish(f, func() error { return f.finish(proof) }), func() error {
+		old := s.snaps.finished
+		s.snaps.finished, s.snaps.begun = f, nil
+		if old == nil {
+			return nil
+		}
+		if err := old.file.Close(); err != nil || old.path == f.path {
+			return err
+		}
+		return os.Remove(old.path)
+	}), nil
+}
+
+// publish returns the steps that write the rest of a file and give it its durable name.
+func publish(f *snapshotFile, write func() error) []func() error {
+	return []func() error{
+		write,
+		func() error {
+			final := strings.TrimSuffix(f.path, freshSuffix)
+			if err := os.Rename(f.path, final); err != nil {
+				return err
+			}
+			f.path = final
+			return nil
+		},
+		func() error { return syncDirectory(filepath.Dir(f.path)) },
+	}
+}
+
+// AbortSnapshot forgets the snapshot that was begun and not finished, if there is one.
+func (s *Badger) AbortSnapshot() error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	f := s.snaps.begun
+	if f == nil {
+		return nil
+	}
+	s.snaps.begun = nil
+	if err := f.discard(); err != nil {
+		return s.fail(fmt.Errorf("forget snapshot: %w", err))
+	}
+	return nil
+}
+
+// Snapshot says what the finished snapshot is of, false when there is none.
+func (s *Badger) Snapshot() (SnapshotInfo, bool) {
+	if s.db == nil || s.snaps.finished == nil {
+		return SnapshotInfo{}, false
+	}
+	return s.snaps.finished.info, true
+}
+
+// SnapshotChunk returns a chunk of the finished snapshot as it was added. A chunk that should be
+// there and cannot be read is a failure: see Err.
+func (s *Badger) SnapshotChunk(k int) ([]byte, bool) {
+	f := s.snaps.finished
+	if s.db == nil || f == nil || k < 0 || k >= f.info.Chunks {
+		return nil, false
+	}
+	data, err := f.chunk(k)
+	return data, s.fail(err) == nil
+}
+
+// release closes the files.
+func (p *snapshots) release() error {
+	var err error
+	if p.begun != nil {
+		err = p.begun.discard()
+	}
+	if p.finished != nil {
+		err = errors.Join(err, p.finished.file.Close())
+	}
+	*p = snapshots{}
+	return err
+}
+
+// load opens and verifies the newest file of a store in dir, and takes away all others: those that
+// were not finished, and those that it has replaced.
+func (p *snapshots) load(dir string, m meta, seals *sealer) error {
+	if err := p.release(); err != nil {
+		return fmt.Errorf("close snapshot: %w", err)
+	}
+	path := filepath.Join(dir, snapshotsDir)
+	entries, err := os.ReadDir(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look for snapshots: %w", err)
+	}
+	var old []string
+	newest := bftraft.Index(0)
+	for _, e := range entries { // ascending by name, and so by index
+		i, ok := indexOf(e.Name())
+		switch {
+		case ok && newest > 0:
+			old = append(old, snapshotName(newest))
+			newest = i
+		case ok:
+			newest = i
+		case strings.HasSuffix(e.Name(), snapshotSuffix+freshSuffix):
+			old = append(old, e.Name())
+		}
+	}
+	if newest > 0 {
+		name := filepath.Join(path, snapshotName(newest))
+		if p.finished, err = openSnapshot(name, m, seals, newest); err != nil {
+			return err
+		}
+		if err := p.finished.verify(); err != nil {
+			return err
+		}
+	}
+	for _, name := range old {
+		if err := os.Remove(filepath.Join(path, name)); err != nil {
+			return fmt.Errorf("tidy snapshots: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,557 @@
+package storetest
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tangaroa/bftraft"
+	"tangaroa/bftraft/store"
+	"tangaroa/quorumcert"
+)
+
+var snapshotTests = []test{
+	{"SnapshotIsThereWhenFinished", snapshotIsThereWhenFinished},
+	{"DroppedLogBeginsBehindTheBase", droppedLogBeginsBehindTheBase},
+	{"LogIsDroppedOnlyBehindSnapshotCommitAndLock", logIsDroppedOnlyBehind},
+	{"InstalledSnapshotTakesThePlaceOfTheChain", installedTakesThePlace},
+	{"SnapshotIsInstalledOnlyWhereNothingIsLost", installedOnlyWhereNothingIsLost},
+	{"SnapshotOffWhatIsCommittedIsRefused", snapshotOffCommittedIsRefused},
+	{"CrashAtEveryCallAboutSnapshots", crashAtEveryCall},
+	{"DamagedSnapshotMustNotSign", damagedSnapshotMustNotSign},
+	{"BaseWithoutItsSnapshotMustNotSign", baseWithoutSnapshotMustNotSign},
+	{"StoreBeforeADropMustNotSign", storeBeforeADropMustNotSign},
+	{"ClosedStoreTakesNoSnapshot", closedStoreTakesNoSnapshot},
+}
+
+// Snapshot returns some snapshot at a position.
+func (g *Generator) Snapshot(at bftraft.Position) *Snapshot {
+	s := &Snapshot{At: at, Proof: g.bytes(g.rng.IntN(300))}
+	for range g.rng.IntN(5) {
+		size := 1 + g.rng.IntN(5000)
+		if g.Large && g.chance(20) {
+			size = store.MaxChunkBytes - g.rng.IntN(3)
+		}
+		s.Chunks = append(s.Chunks, g.bytes(size))
+	}
+	return s
+}
+
+// take gives a snapshot to a store.
+func take(t *testing.T, s Store, snapshot *Snapshot) {
+	t.Helper()
+	require.NoError(t, s.BeginSnapshot(snapshot.At))
+	for _, chunk := range snapshot.Chunks {
+		require.NoError(t, s.AddChunk(chunk))
+	}
+	require.NoError(t, s.FinishSnapshot(snapshot.Proof))
+}
+
+// committed saves a block for each name, with a lock and a commit certificate at its end.
+func committed(t *testing.T, s Store, m Model, names ...string) Model {
+	t.Helper()
+	g := NewGenerator(1)
+	for _, name := range names {
+		entries := []bftraft.Entry{{Kind: bftraft.EntryRequest, Data: []byte(name)}, {Kind: 1}}
+		b := bftraft.NewBlock(m.Tip(), entries)
+		hard := m.Hard
+		hard.Lock = quorumcert.Lock{Term: hard.Term, Index: b.Last(), Hash: b.Hash()}
+		hard.Mark, hard.LockQC = hard.Lock, g.qc(hard.Lock)
+		r := &bftraft.Ready{
+			HardState: &hard, Blocks: []*bftraft.Block{b}, MustSync: true,
+			Commits: []*quorumcert.Commit{g.commit(b.End())},
+		}
+		require.NoError(t, s.Save(r))
+		m = m.After(r)
+	}
+	return m
+}
+
+// reopen closes the store, and sees that it holds what the model has when it is open again.
+func reopen(t *testing.T, d Disk, s Store, m Model) Store {
+	t.Helper()
+	m.CheckReads(t, s)
+	require.NoError(t, s.Close())
+	s, r := open(t, d)
+	m.Check(t, s, r)
+	return s
+}
+
+func snapshotIsThereWhenFinished(t *testing.T, d Disk) {
+	g := NewGenerator(2)
+	s, _ := open(t, d)
+	m := committed(t, s, NewModel(Identity.Cluster), "a", "b", "c")
+	require.NoError(t, s.AbortSnapshot(), "there is none")
+	require.ErrorIs(t, s.AddChunk([]byte{1}), store.ErrNoSnapshot)
+	require.ErrorIs(t, s.FinishSnapshot(nil), store.ErrNoSnapshot)
+
+	require.NoError(t, s.BeginSnapshot(m.end(1)))
+	require.NoError(t, s.AddChunk([]byte("forgotten")))
+	m.CheckReads(t, s)
+	require.NoError(t, s.AbortSnapshot())
+	require.ErrorIs(t, s.AddChunk([]byte{1}), store.ErrNoSnapshot)
+	s = reopen(t, d, s, m)
+
+	require.NoError(t, s.BeginSnapshot(m.end(3)))
+	require.NoError(t, s.AddChunk([]byte("forgotten as well")))
+	snapshot := &Snapshot{At: m.end(2), Proof: g.bytes(store.MaxSnapshotProofBytes)}
+	for _, size := range []int{1, store.MaxChunkBytes, 70000} {
+		snapshot.Chunks = append(snapshot.Chunks, g.bytes(size))
+	}
+	require.NoError(t, s.BeginSnapshot(snapshot.At))
+	for _, chunk := range snapshot.Chunks {
+		for _, size := range []int{0, store.MaxChunkBytes + 1} {
+			require.ErrorIs(t, s.AddChunk(make([]byte, size)), store.ErrSnapshotSize)
+		}
+		given := append(bytes.Clone(chunk), "beyond"...)
+		require.NoError(t, s.AddChunk(given[:len(chunk)]))
+		require.Equal(t, "beyond", string(given[len(chunk):]), "wrote to the caller's memory")
+		clear(given)
+	}
+	long := make([]byte, store.MaxSnapshotProofBytes+1)
+	require.ErrorIs(t, s.FinishSnapshot(long), store.ErrSnapshotSize)
+	m.CheckReads(t, s)
+	require.NoError(t, s.FinishSnapshot(snapshot.Proof))
+	require.ErrorIs(t, s.FinishSnapshot(snapshot.Proof), store.ErrNoSnapshot)
+	m = m.With(snapshot)
+	s = reopen(t, d, s, m)
+
+	for _, next := range []*Snapshot{
+		{At: m.end(2), Chunks: [][]byte{[]byte("same place")}}, // replaces the one of its place
+		{At: m.end(3), Proof: []byte("no chunks")},             // and this the older one
+	} {
+		require.NoError(t, s.BeginSnapshot(m.end(3)))
+		require.NoError(t, s.AddChunk([]byte("unfinished")))
+		take(t, s, next)
+		m = m.With(next)
+		s = reopen(t, d, s, m)
+	}
+	require.NoError(t, s.Close())
+}
+
+func droppedLogBeginsBehindTheBase(t *testing.T, d Disk) {
+	g := NewGenerator(2)
+	s, _ := open(t, d)
+	m := committed(t, s, NewModel(Identity.Cluster), "a", "b", "c", "d", "e")
+	r := &bftraft.Ready{Blocks: []*bftraft.Block{bftraft.NewBlock(m.Tip(), g.entries())}}
+	require.NoError(t, s.Save(r), "waits, and is there after the drop")
+	m = m.After(r)
+	m = m.With(g.Snapshot(m.end(4)))
+	take(t, s, m.Snapshot)
+	require.NoError(t, s.DropLog(m.end(0)), "there is nothing to drop")
+	for _, k := range []int{2, 0, 1, 0, 1} { // of those that are left
+		at := m.end(k)
+		require.NoError(t, s.DropLog(at))
+		m = m.Dropped(at)
+		s = reopen(t, d, s, m)
+		m = committed(t, s, m, "more")
+		truncate := &bftraft.Ready{Truncated: true, Truncate: m.Tip().Index, MustSync: true}
+		require.NoError(t, s.Save(truncate))
+		s = reopen(t, d, s, m)
+	}
+	require.Equal(t, m.Snapshot.At, m.Base)
+	genesis := bftraft.NewBlock(bftraft.Position{Hash: Identity.Cluster}, g.entries())
+	below := &bftraft.Ready{
+		Truncated: true, Truncate: 0, Blocks: []*bftraft.Block{genesis}, MustSync: true,
+	}
+	require.ErrorIs(t, s.Save(below), store.ErrUnlinked)
+	require.NoError(t, s.Close())
+	s, restored := open(t, d)
+	m.Check(t, s, restored)
+	require.NoError(t, s.Close())
+}
+
+// refuse requires that a call is refused for the caller's fault, and that nothing is changed.
+func refuse(t *testing.T, s Store, m Model, err error, why string) {
+	t.Helper()
+	require.ErrorIs(t, err, store.ErrUnlinked, why)
+	require.NoError(t, s.Err(), why)
+	m.CheckReads(t, s)
+}
+
+func logIsDroppedOnlyBehind(t *testing.T, d Disk) {
+	g := NewGenerator(2)
+	s, _ := open(t, d)
+	m := committed(t, s, NewModel(Identity.Cluster), "a", "b", "c")
+	refuse(t, s, m, s.DropLog(m.end(1)), "there is no snapshot")
+	require.NoError(t, s.BeginSnapshot(m.end(2)))
+	refuse(t, s, m, s.DropLog(m.end(1)), "it is not finished")
+	m = m.With(g.Snapshot(m.end(2)))
+	take(t, s, m.Snapshot)
+	other := m.end(1)
+	other.Hash[0]++
+	refuse(t, s, m, s.DropLog(other), "of another chain")
+	b := m.Blocks[0]
+	refuse(t, s, m, s.DropLog(bftraft.Position{Index: b.First(), Hash: b.Hash()}), "in a block")
+	refuse(t, s, m, s.DropLog(m.end(3)), "beyond the snapshot")
+	refuse(t, s, m, s.DropLog(bftraft.Position{Index: 99, Hash: b.Hash()}), "beyond the tip")
+	require.NoError(t, s.DropLog(m.end(1)))
+	genesis := m.end(0)
+	m = m.Dropped(m.end(1))
+	refuse(t, s, m, s.DropLog(genesis), "below the base")
+	s = reopen(t, d, s, m)
+
+	next := bftraft.NewBlock(m.Tip(), g.entries())
+	r := &bftraft.Ready{Blocks: []*bftraft.Block{next}, MustSync: true}
+	require.NoError(t, s.Save(r))
+	m = m.After(r).With(g.Snapshot(next.End()))
+	take(t, s, m.Snapshot)
+	refuse(t, s, m, s.DropLog(next.End()), "beyond commit and lock")
+	commit := &bftraft.Ready{Commits: []*quorumcert.Commit{g.commit(next.End())}, MustSync: true}
+	require.NoError(t, s.Save(commit))
+	m = m.After(commit)
+	refuse(t, s, m, s.DropLog(next.End()), "beyond the lock")
+	hard := m.Hard
+	hard.Lock = quorumcert.Lock{Term: hard.Term, Index: next.Last(), Hash: next.Hash()}
+	lock := &bftraft.Ready{HardState: &hard} // waits
+	require.NoError(t, s.Save(lock))
+	m = m.After(lock)
+	require.NoError(t, s.DropLog(next.End()))
+	m = m.Dropped(next.End())
+	s = reopen(t, d, s, m)
+
+	far := bftraft.Position{Index: next.Last() + 9, Hash: next.Hash()}
+	m = committed(t, s, m, "f").With(g.Snapshot(far))
+	take(t, s, m.Snapshot)
+	refuse(t, s, m, s.DropLog(m.end(1)), "the snapshot is not of this chain")
+	require.NoError(t, s.Close())
+}
+
+// fetched returns a hard state and a commit certificate with which a snapshot can be installed.
+func fetched(g *Generator, m Model, at bftraft.Position) (bftraft.HardState, *quorumcert.Commit) {
+	hard := m.Hard
+	hard.Term += 2
+	hard.Vote = bftraft.VoteRecord{}
+	hard.Lock = quorumcert.Lock{Term: hard.Term - 1, Index: at.Index, Hash: at.Hash}
+	hard.LockQC = g.qc(hard.Lock)
+	hard.Proof = bftraft.TermProof{TC: &quorumcert.TC{Term: hard.Term - 1}}
+	hard.Proof.TC.Signatures = g.signatures()
+	return hard, g.commit(at)
+}
+
+func installedTakesThePlace(t *testing.T, d Disk) {
+	g := NewGenerator(2)
+	s, _ := open(t, d)
+	m := NewModel(Identity.Cluster)
+	for round, beyond := range []bftraft.Index{9, 1, 0} { // of the tip; at 0 it is another chain
+		for range 3 { // of which nothing is committed
+			r := &bftraft.Ready{
+				Blocks:   []*bftraft.Block{bftraft.NewBlock(m.Tip(), g.entries())},
+				Evidence: []quorumcert.Evidence{g.evidence()}, MustSync: round%2 == 0,
+			}
+			require.NoError(t, s.Save(r))
+			m = m.After(r)
+		}
+		at := bftraft.Position{Index: m.Tip().Index + beyond}
+		if beyond == 0 {
+			at.Index = m.Blocks[m.floor()+1].First() // in the middle of a block of ours, or at its end
+		}
+		copy(at.Hash[:], g.bytes(32))
+		m = m.With(g.Snapshot(at))
+		take(t, s, m.Snapshot)
+		m.CheckReads(t, s)
+		hard, commit := fetched(g, m, at)
+		require.NoError(t, s.InstallSnapshot(hard, commit))
+		m = m.Installed(hard, commit)
+		s = reopen(t, d, s, m)
+		require.Equal(t, at, m.Tip())
+		m = committed(t, s, m, "goes on", "and on")
+		s = reopen(t, d, s, m)
+	}
+	require.NoError(t, s.Close())
+}
+
+func installedOnlyWhereNothingIsLost(t *testing.T, d Disk) {
+	g := NewGenerator(2)
+	s, _ := open(t, d)
+	m := committed(t, s, NewModel(Identity.Cluster), "a", "b")
+	hard, commit := fetched(g, m, m.Tip())
+	require.ErrorIs(t, s.InstallSnapshot(hard, commit), store.ErrNoSnapshot)
+	m = m.With(g.Snapshot(m.Tip()))
+	take(t, s, m.Snapshot)
+	refuse(t, s, m, s.InstallSnapshot(hard, commit), "it is on the chain")
+	r := &bftraft.Ready{MustSync: true, HardState: &bftraft.HardState{}}
+	*r.HardState = m.Hard
+	r.HardState.Term, r.HardState.Mark.Term = 5, 5
+	r.HardState.Vote = bftraft.VoteRecord{Candidate: 3, Lock: m.Hard.Lock}
+	require.NoError(t, s.Save(r))
+	m = m.After(r)
+	at := bftraft.Position{Index: m.Tip().Index + 5, Hash: m.Blocks[0].Hash()}
+	m = m.With(g.Snapshot(at))
+	take(t, s, m.Snapshot)
+	for why, change := range map[string]func(h *bftraft.HardState, c *quorumcert.Commit){
+		"term":          func(h *bftraft.HardState, _ *quorumcert.Commit) { h.Term = 4 },
+		"mark":          func(h *bftraft.HardState, _ *quorumcert.Commit) { h.Mark.Index-- },
+		"mark's term":   func(h *bftraft.HardState, _ *quorumcert.Commit) { h.Mark.Term-- },
+		"no vote":       func(h *bftraft.HardState, _ *quorumcert.Commit) { h.Term = 5 },
+		"lock's hash":   func(h *bftraft.HardState, _ *quorumcert.Commit) { h.Lock.Hash[1]++ },
+		"later lock":    func(h *bftraft.HardState, _ *quorumcert.Commit) { h.Lock.Index++ },
+		"unknown lock":  func(h *bftraft.HardState, _ *quorumcert.Commit) { h.Lock.Index-- },
+		"commit's hash": func(_ *bftraft.HardState, c *quorumcert.Commit) { c.Hash[1]++ },
+		"lower commit":  func(_ *bftraft.HardState, c *quorumcert.Commit) { c.Index-- },
+		"later commit":  func(_ *bftraft.HardState, c *quorumcert.Commit) { c.Index++ },
+		"another vote": func(h *bftraft.HardState, _ *quorumcert.Commit) {
+			h.Term, h.Vote.Candidate = 5, 2
+		},
+	} {
+		hard, commit := fetched(g, m, at)
+		change(&hard, commit)
+		refuse(t, s, m, s.InstallSnapshot(hard, commit), why)
+	}
+	hard, _ = fetched(g, m, at)
+	refuse(t, s, m, s.InstallSnapshot(hard, nil), "no commit")
+	hard, commit = fetched(g, m, at)
+	hard.Term, hard.Vote = 5, m.Hard.Vote
+	hard.Lock, hard.LockQC = m.Hard.Lock, m.Hard.LockQC // as it was, below the snapshot
+	require.NoError(t, s.InstallSnapshot(hard, commit))
+	m = m.Installed(hard, commit)
+	s = reopen(t, d, s, m)
+	refuse(t, s, m, s.InstallSnapshot(hard, commit), "it is installed")
+	require.NoError(t, s.Close())
+}
+
+func snapshotOffCommittedIsRefused(t *testing.T, d Disk) {
+	g := NewGenerator(2)
+	s, _ := open(t, d)
+	m := committed(t, s, NewModel(Identity.Cluster), "a", "b", "c")
+	off := m.end(2)
+	off.Hash[0]++
+	inside := bftraft.Position{Index: m.Blocks[1].First(), Hash: m.Blocks[1].Hash()}
+	refuse(t, s, m, s.BeginSnapshot(bftraft.Position{Hash: Identity.Cluster}), "of the genesis")
+	refuse(t, s, m, s.BeginSnapshot(off), "of another chain than the committed one")
+	refuse(t, s, m, s.BeginSnapshot(inside), "in a block")
+	require.ErrorIs(t, s.AddChunk([]byte{1}), store.ErrNoSnapshot)
+	m = m.With(g.Snapshot(m.end(2)))
+	take(t, s, m.Snapshot)
+	refuse(t, s, m, s.BeginSnapshot(m.end(1)), "older than the finished one")
+	require.NoError(t, s.DropLog(m.end(2)))
+	m = m.Dropped(m.end(2))
+	refuse(t, s, m, s.BeginSnapshot(off), "off the base")
+
+	ahead := bftraft.Position{Index: m.Tip().Index + 2, Hash: off.Hash}
+	require.NoError(t, s.BeginSnapshot(ahead))
+	m = committed(t, s, m, "d")
+	refuse(t, s, m, s.FinishSnapshot(nil), "another was committed meanwhile")
+	require.NoError(t, s.AbortSnapshot())
+	s = reopen(t, d, s, m)
+	require.NoError(t, s.Close())
+}
+
+// history goes through Saves and calls about snapshots, as a crash may cut it short anywhere.
+type history struct {
+	t *testing.T
+	g *Generator
+	s Store
+	m Model
+	// moments are those that a crash may lead back to.
+	moments []Model
+	seen    map[string]int
+}
+
+func (h *history) did(name string, m Model, synced bool) {
+	h.seen[name]++
+	h.m = m
+	if synced {
+		h.moments = h.moments[:0]
+	}
+	h.moments = append(h.moments, m)
+}
+
+func (h *history) step() {
+	switch n := h.g.rng.IntN(10); {
+	case n < 5:
+		h.save()
+	case n < 7:
+		h.snapshot(h.position())
+	case n < 9 && (h.m.Snapshot == nil || h.m.Snapshot.At.Index <= h.m.Tip().Index):
+		h.drop()
+	case h.g.chance(50):
+		h.install()
+	}
+}
+
+func (h *history) save() {
+	r := h.g.Next(h.m)
+	require.NoError(h.t, h.s.Save(r))
+	h.did("save", h.m.After(r), r.MustSync)
+}
+
+// position returns the committed end of a block on the chain, or one that is far ahead.
+func (h *history) position() bftraft.Position {
+	k := h.m.floor()
+	at := h.m.end(k)
+	if k > 0 {
+		at = h.m.end(1 + h.g.rng.IntN(k))
+	}
+	if h.g.chance(10) || at.Index == 0 {
+		at.Index = h.m.Tip().Index + 1 + bftraft.Index(h.g.rng.IntN(9))
+		copy(at.Hash[:], h.g.bytes(32))
+	}
+	return at
+}
+
+// snapshot takes one, or leaves it unfinished.
+func (h *history) snapshot(at bftraft.Position) {
+	if old := h.m.Snapshot; old != nil && at.Index < old.At.Index {
+		refuse(h.t, h.s, h.m, h.s.BeginSnapshot(at), "older than the finished one")
+		return
+	}
+	snapshot := h.g.Snapshot(at)
+	if h.g.chance(30) {
+		h.seen["unfinished"]++
+		require.NoError(h.t, h.s.BeginSnapshot(at))
+		for _, chunk := range snapshot.Chunks {
+			require.NoError(h.t, h.s.AddChunk(chunk))
+		}
+		return
+	}
+	take(h.t, h.s, snapshot)
+	for i := range h.moments { // it does not wait for what was saved before
+		h.moments[i] = h.moments[i].With(snapshot)
+	}
+	h.m = h.m.With(snapshot)
+	h.seen["finished"]++
+}
+
+func (h *history) drop() {
+	m := h.m
+	most := bftraft.Index(0)
+	for _, b := range m.Blocks {
+		if m.Snapshot != nil && b.End() == m.Snapshot.At {
+			most = min(m.Snapshot.At.Index, m.end(m.floor()).Index, m.Hard.Lock.Index)
+		}
+	}
+	k := h.g.rng.IntN(len(m.Blocks) + 1)
+	for k > 1 && m.end(k).Index > most && h.g.chance(80) {
+		k--
+	}
+	at := m.end(k)
+	switch {
+	case k == 0:
+		require.NoError(h.t, h.s.DropLog(at))
+	case at.Index > most:
+		h.seen["refused"]++
+		refuse(h.t, h.s, m, h.s.DropLog(at), fmt.Sprintf("drop up to %d", at.Index))
+	default:
+		require.NoError(h.t, h.s.DropLog(at))
+		h.did("drop", m.Dropped(at), true)
+	}
+}
+
+func (h *history) install() {
+	at := bftraft.Position{Index: h.m.Tip().Index + 1 + bftraft.Index(h.g.rng.IntN(9))}
+	copy(at.Hash[:], h.g.bytes(32))
+	if old := h.m.Snapshot; old != nil && old.At.Index > h.m.Tip().Index {
+		at = old.At
+	} else {
+		snapshot := h.g.Snapshot(at)
+		take(h.t, h.s, snapshot)
+		h.m = h.m.With(snapshot)
+	}
+	hard, commit := fetched(h.g, h.m, at)
+	require.NoError(h.t, h.s.InstallSnapshot(hard, commit))
+	h.did("install", h.m.Installed(hard, commit), true)
+}
+
+// crashAtEveryCall is crashAtEverySave for a store that takes snapshots and drops its log.
+func crashAtEveryCall(t *testing.T, d Disk) {
+	h := &history{t: t, g: NewGenerator(Seed(t)), seen: map[string]int{}}
+	h.m = NewModel(Identity.Cluster)
+	h.s, _ = open(t, d)
+	for round := 0; round < 25 || h.misses(); round++ {
+		require.Less(t, round, 400, "not all is seen: %v", h.seen)
+		h.moments = []Model{h.m}
+		for range 1 + h.g.rng.IntN(5) {
+			h.step()
+		}
+		d.Crash()
+		s, r := open(t, d)
+		h.s = s
+		k := len(h.moments) - 1
+		for k >= 0 && !h.moments[k].Equal(r) {
+			k--
+		}
+		require.GreaterOrEqual(t, k, 0, "the crash left what never was: %d to %d", r.Base.Index,
+			r.Tip.Index)
+		h.seen["lost"] += len(h.moments) - 1 - k
+		h.m = h.moments[k]
+		h.m.Check(t, h.s, r)
+	}
+	require.NoError(t, h.s.Close())
+}
+
+// misses says whether there is something that did not happen yet.
+func (h *history) misses() bool {
+	for _, name := range []string{"unfinished", "finished", "drop", "refused", "install", "lost"} {
+		if h.seen[name] == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// dropped makes a store whose chain begins behind its first block, and leaves it closed.
+func dropped(t *testing.T, d Disk, drop bool) Model {
+	t.Helper()
+	s, _ := open(t, d)
+	m := committed(t, s, NewModel(Identity.Cluster), "a", "b", "c")
+	m = m.With(&Snapshot{At: m.end(2), Chunks: [][]byte{NewGenerator(1).bytes(3000)}})
+	take(t, s, m.Snapshot)
+	if drop {
+		require.NoError(t, s.DropLog(m.end(1)))
+		m = m.Dropped(m.end(1))
+	}
+	require.NoError(t, s.Close())
+	return m
+}
+
+func damagedSnapshotMustNotSign(t *testing.T, d Disk) {
+	dropped(t, d, false)
+	d.DamageSnapshot()
+	require.ErrorIs(t, refused(t, d, Identity), store.ErrDamaged)
+}
+
+// baseWithoutSnapshotMustNotSign takes the snapshot away while the log is whole, which is harmless,
+// and when it is not.
+func baseWithoutSnapshotMustNotSign(t *testing.T, d Disk) {
+	m := dropped(t, d, false).With(nil)
+	d.LoseSnapshot()
+	s, r := open(t, d)
+	m.Check(t, s, r)
+	m = m.With(NewGenerator(1).Snapshot(m.end(2)))
+	take(t, s, m.Snapshot)
+	require.NoError(t, s.DropLog(m.end(1)))
+	require.NoError(t, s.Close())
+	d.LoseSnapshot()
+	require.ErrorIs(t, refused(t, d, Identity), store.ErrDamaged)
+}
+
+// storeBeforeADropMustNotSign: a drop, or an installation, moves the guard like a synced Save.
+func storeBeforeADropMustNotSign(t *testing.T, d Disk) {
+	m := dropped(t, d, false)
+	putBack := d.Copy()
+	s, _ := open(t, d)
+	require.NoError(t, s.DropLog(m.end(1)))
+	require.NoError(t, s.Close())
+	putBack()
+	require.ErrorIs(t, refused(t, d, Identity), store.ErrBehindGuard)
+}
+
+func closedStoreTakesNoSnapshot(t *testing.T, d Disk) {
+	m := dropped(t, d, true)
+	s, _ := open(t, d)
+	require.NoError(t, s.BeginSnapshot(m.end(1)))
+	require.NoError(t, s.Close())
+	require.ErrorIs(t, s.BeginSnapshot(m.end(1)), store.ErrClosed)
+	require.ErrorIs(t, s.AddChunk([]byte{1}), store.ErrClosed)
+	require.ErrorIs(t, s.FinishSnapshot(nil), store.ErrClosed)
+	require.ErrorIs(t, s.AbortSnapshot(), store.ErrClosed)
+	require.ErrorIs(t, s.DropLog(m.end(1)), store.ErrClosed)
+	require.ErrorIs(t, s.InstallSnapshot(m.Hard, m.Commits[0]), store.ErrClosed)
+	_, ok := s.Snapshot()
+	require.False(t, ok)
+	_, ok = s.SnapshotChunk(0)
+	require.False(t, ok)
+}
