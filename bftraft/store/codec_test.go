@@ -23,11 +23,20 @@ func FuzzRecords(f *testing.F) {
 	f.Add(st.encode())
 	p := promiseOf(meta{identity: Identity{Node: 1}}, &st, st.encode())
 	f.Add(p.encode())
+	st.base = bftraft.Position{Index: 7, Hash: crypto.Digest{8}}
+	f.Add(st.encode())
+	file := &snapshotFile{seals: &sealer{}, ends: []int64{int64(frontBytes) + checksumBytes + 5}}
+	file.info = SnapshotInfo{At: st.base, Chunks: 1, Bytes: 5, Proof: []byte("proof")}
+	f.Add(file.footer())
 	k := key(keyBlock, 1, 2)
 	f.Add(blockHeader{first: 1, parts: 2}.encode(&sealer{}, k))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		if st, ok := decodeState(raw); ok {
 			require.Equal(t, raw, st.encode())
+		}
+		file := &snapshotFile{seals: &sealer{}}
+		if file.readFooter(raw) {
+			require.Equal(t, raw, file.footer())
 		}
 		slot := make([]byte, slotBytes)
 		copy(slot, raw)
@@ -138,6 +147,22 @@ func TestRecordsKeepTheirLayout(t *testing.T) {
 	require.Equal(t, 1, formatVersion)
 	require.Equal(t, "c4b499a687382d17db04b5ab662c1f52838d4a8d3ba9878296d6c803b409a937",
 		crypto.Hash(crypto.DomainState, all).String())
+
+	old := st.encode()
+	st.base = bftraft.Position{Index: 25, Hash: crypto.Digest{26}}
+	file := &snapshotFile{
+		seals: &sealer{id: m.instance},
+		front: snapshotFront(m, 25, [serialBytes]byte{27}),
+		info:  SnapshotInfo{At: st.base, Proof: []byte("proof")},
+		ends:  []int64{int64(frontBytes) + 28 + checksumBytes},
+	}
+	require.True(t, bytes.HasPrefix(st.encode(), old), "a base is added at the end")
+	got, ok := decodeState(st.encode())
+	require.True(t, ok)
+	require.Equal(t, st.base, got.base)
+	require.Equal(t, "6e5f7901e1f850de320819cf1ae8c141fc0a7b3d980d7018e76b335a4984f38f",
+		crypto.Hash(crypto.DomainState, st.encode(), file.front, file.footer(),
+			file.place(29), file.place(footerPlace)).String())
 }
 
 // TestEncryptedRecordsKeepTheirLayout is the same for an encrypted store. Its keys file is kept

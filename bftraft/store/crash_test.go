@@ -375,7 +375,8 @@ func dirtyPages(t *testing.T, dir string) []string {
 		fields := strings.Fields(line)
 		switch {
 		case len(fields) >= 6 && strings.HasPrefix(fields[5], dir) &&
-			(strings.HasSuffix(fields[5], ".mem") || filepath.Base(fields[5]) == "guard"):
+			(strings.HasSuffix(fields[5], ".mem") || filepath.Base(fields[5]) == "guard" ||
+				strings.Contains(fields[5], ".snap")):
 			file = fields[5]
 			seen++
 		case len(fields) >= 5 && strings.Contains(fields[0], "-"):

@@ -160,7 +160,8 @@ func (s *Badger) cutCommits(txn *badger.Txn, cut []op, from uint64, most int) (
 ) {
 	base := uint64(s.base.Index)
 	err := s.eachKey(txn, keyCommit, from, func(item *badger.Item) error {
-		index, ok := number(item.Key(), 0)
+		index, _ := number(item.Key(), 0)
+		_, ok := number(item.Key(), 1)
 		switch {
 		case !ok:
 			return fmt.Errorf("%w: a key of a commit is malformed", ErrDamaged)

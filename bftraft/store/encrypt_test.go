@@ -42,8 +42,8 @@ func withKey(k crypto.SecretKey) store.Options {
 	return o
 }
 
-// encryptedStore makes a store with two small blocks, a large one in parts, a commit certificate
-// and evidence, and leaves it closed.
+// encryptedStore makes a store with a small block, a large one in parts, commit certificates,
+// evidence, and a snapshot for which the first block was dropped, and leaves it closed.
 func encryptedStore(t *testing.T, k crypto.SecretKey, text string) (string, storetest.Model) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data")
@@ -58,6 +58,7 @@ func encryptedStore(t *testing.T, k crypto.SecretKey, text string) (string, stor
 		b := bftraft.NewBlock(m.Tip(), []bftraft.Entry{{Kind: bftraft.EntryRequest, Data: data}})
 		hard := m.Hard
 		hard.Mark = quorumcert.Lock{Term: 1, Index: b.Last(), Hash: b.Hash()}
+		hard.Lock = hard.Mark
 		r := &bftraft.Ready{
 			HardState: &hard, Blocks: []*bftraft.Block{b}, MustSync: true,
 			Commits: []*quorumcert.Commit{{
@@ -69,8 +70,13 @@ func encryptedStore(t *testing.T, k crypto.SecretKey, text string) (string, stor
 		require.NoError(t, s.Save(r))
 		m = m.After(r)
 	}
+	m = m.With(snapshotAt(m.Tip(), text))
+	take(t, s, m.Snapshot)
+	require.NoError(t, s.FinishSnapshot(m.Snapshot.Proof))
+	first := m.Blocks[0].End()
+	require.NoError(t, s.DropLog(first))
 	require.NoError(t, s.Close())
-	return dir, m
+	return dir, m.Dropped(first)
 }
 
 // holds opens the store and requires that it has what the model has.
@@ -119,7 +125,8 @@ func TestNothingOfWhatIsStoredIsReadable(t *testing.T) {
 		if k.IsZero() {
 			require.Equal(t, map[string]bool{
 				"text in store": true, "first in store": true, "hash in store": true,
-				"hash in guard": true,
+				"hash in guard": true, "hash in snapshots": true,
+				"text in snapshots": true, "first in snapshots": true,
 			}, seen)
 		} else {
 			require.Empty(t, seen)
@@ -364,6 +371,9 @@ func TestRewrittenStoreNeedsItsNewestKeyAlone(t *testing.T) {
 	require.NoError(t, s.RotateDataKey(false))
 	require.Equal(t, []uint32{1, 2, 3}, s.Epochs())
 	require.Equal(t, map[uint32]bool{1: true}, epochsOf(t, s))
+	require.NoError(t, s.BeginSnapshot(m.Snapshot.At))
+	require.Panics(t, func() { _ = s.RotateDataKey(true) }, "under a snapshot that is begun")
+	require.NoError(t, s.AbortSnapshot())
 	more := bftraft.NewBlock(m.Tip(), []bftraft.Entry{{Kind: 1, Data: []byte("more")}})
 	r := &bftraft.Ready{Blocks: []*bftraft.Block{more}, MustSync: true}
 	require.NoError(t, s.Save(r))
@@ -372,6 +382,7 @@ func TestRewrittenStoreNeedsItsNewestKeyAlone(t *testing.T) {
 	require.NoError(t, s.RotateDataKey(true))
 	require.Equal(t, []uint32{4}, s.Epochs())
 	require.Equal(t, map[uint32]bool{4: true}, epochsOf(t, s))
+	m.CheckReads(t, s)
 	require.NoError(t, s.Close())
 	s, err = store.Open(dir, withKey(master))
 	require.NoError(t, err)
@@ -380,11 +391,12 @@ func TestRewrittenStoreNeedsItsNewestKeyAlone(t *testing.T) {
 	holds(t, dir, master, m)
 }
 
-// epochsOf is under which data keys the records in Badger are.
+// epochsOf is under which data keys the records in Badger are, and the snapshot.
 func epochsOf(t *testing.T, s *store.Badger) map[uint32]bool {
 	t.Helper()
 	all, err := s.RecordEpochs()
 	require.NoError(t, err)
+	all[s.SnapshotEpoch()] = true
 	return all
 }
 

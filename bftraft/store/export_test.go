@@ -1,12 +1,15 @@
 package store
 
 import (
+	"errors"
 	"os"
+	"path/filepath"
 
 	"github.com/dgraph-io/badger/v4"
 
 	"tangaroa/bftraft"
 	"tangaroa/crypto"
+	"tangaroa/quorumcert"
 )
 
 // EnvEncrypted is set for a run of all tests on encrypted stores.
@@ -35,6 +38,50 @@ func (s *Badger) Steps(r *bftraft.Ready) ([]func() error, error) {
 	s.tip = tip
 	steps, _, err := s.plan(r.MustSync)
 	return steps, err
+}
+
+// FinishSteps returns the steps of FinishSnapshot, DropSteps and InstallSteps those of the others.
+func (s *Badger) FinishSteps(proof []byte) ([]func() error, error) { return s.finishing(proof) }
+
+func (s *Badger) DropSteps(upTo bftraft.Position) ([]func() error, error) {
+	if err := s.dropping(upTo); err != nil {
+		return nil, err
+	}
+	steps, _, err := s.plan(true)
+	return steps, err
+}
+
+func (s *Badger) InstallSteps(hard bftraft.HardState, commit *quorumcert.Commit) (
+	[]func() error, error,
+) {
+	if err := s.installing(&hard, commit); err != nil {
+		return nil, err
+	}
+	steps, _, err := s.plan(true)
+	return steps, err
+}
+
+// SnapshotEpoch returns under which data key the finished snapshot is.
+func (s *Badger) SnapshotEpoch() uint32 { return uint32(s.snaps.finished.epoch) }
+
+// VerifySnapshots loads the snapshots in dir, which are of this store.
+func (s *Badger) VerifySnapshots(dir string) error { return s.snaps.load(dir, s.meta, s.seals) }
+
+// PutSnapshot puts an empty snapshot there that nobody would have taken.
+func (s *Badger) PutSnapshot(at bftraft.Position) error {
+	path := filepath.Join(s.dir, snapshotsDir, snapshotName(at.Index)+freshSuffix)
+	f, err := createSnapshot(path, s.meta, s.seals, at)
+	if err != nil {
+		return err
+	}
+	err = run("put snapshot", publish(f, func() error { return f.finish(nil) }))
+	return errors.Join(err, f.file.Close())
+}
+
+// BreakSnapshots lets the store look for its snapshots below a device, in a new directory.
+func (s *Badger) BreakSnapshots(dir string) error {
+	s.dir = dir
+	return os.Symlink(os.DevNull, filepath.Join(dir, snapshotsDir))
 }
 
 // Change puts change(v) in place of v, the value of the record of a kind that stands back before

@@ -189,17 +189,20 @@ func damage(t *testing.T, rng *rand.Rand, path string, how int) string {
 	return what
 }
 
-// TestDamagedFilesAreSeenOrHarmless damages each file in turn. The store is then what it was, or
-// the process does not get as far as signing; it never goes on with less.
+// TestDamagedFilesAreSeenOrHarmless damages each file in turn. The store, which begins at a base,
+// is then what it was, or the process does not get as far as signing; it never goes on with less.
 func TestDamagedFilesAreSeenOrHarmless(t *testing.T) {
 	rng := rand.New(rand.NewPCG(storetest.Seed(t), 1))
 	dir := create(t)
 	s, r := open(t, dir)
+	m := storetest.NewModel(storetest.Identity.Cluster)
 	for range 50 {
-		blocks := chainOf(rng, r.Tip, 2, 100<<10)
-		require.NoError(t, s.Save(&bftraft.Ready{Blocks: blocks, MustSync: true}))
-		r.Tip = blocks[1].End()
+		m = committed(t, s, m, chainOf(rng, m.Tip(), 2, 100<<10)...)
 	}
+	take(t, s, snapshotAt(m.Tip(), "state"))
+	require.NoError(t, s.FinishSnapshot(nil))
+	require.NoError(t, s.DropLog(m.Blocks[9].End()))
+	r.Tip = m.Tip()
 	image := filepath.Join(t.TempDir(), "data")
 	copyTree(t, dir, image) // as after a kill: with write-ahead logs
 	require.NoError(t, s.Close())

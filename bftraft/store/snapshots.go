@@ -32,7 +32,7 @@ func snapshotName(i bftraft.Index) string {
 func indexOf(name string) (bftraft.Index, bool) {
 	digits, ok := strings.CutSuffix(name, snapshotSuffix)
 	i, err := strconv.ParseUint(digits, 10, 64)
-	return bftraft.Index(i), ok && err == nil && name == snapshotName(bftraft.Index(i))
+	return bftraft.Index(i), ok && err == nil && i > 0 && name == snapshotName(bftraft.Index(i))
 }
 
 // usable says why nothing can be stored, and panics when nobody has asked yet what is.

@@ -1,0 +1,210 @@
+package store
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/stretchr/testify/require"
+
+	"tangaroa/bftraft"
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
+
+// grown saves n blocks of a size in one batch, with the lock and a commit certificate for each.
+func grown(t *testing.T, s *Badger, n, size int) bftraft.Position {
+	t.Helper()
+	r := &bftraft.Ready{HardState: &bftraft.HardState{}, MustSync: true}
+	tip := s.tip
+	for range n {
+		b := bftraft.NewBlock(tip, []bftraft.Entry{{Kind: 1, Data: make([]byte, size)}})
+		tip = b.End()
+		r.Blocks = append(r.Blocks, b)
+		r.Commits = append(r.Commits, &quorumcert.Commit{Index: tip.Index, Hash: tip.Hash})
+	}
+	*r.HardState = s.written.hard
+	r.HardState.Lock = quorumcert.Lock{Term: 1, Index: tip.Index, Hash: tip.Hash}
+	require.NoError(t, s.Save(r))
+	return tip
+}
+
+func conflictOf(signer bftraft.NodeID) quorumcert.Evidence {
+	v := quorumcert.SignedVote{Vote: quorumcert.Vote{Term: 1, Candidate: 1}, Signer: signer}
+	return quorumcert.Evidence{Votes: &quorumcert.VoteConflict{A: v, B: v}}
+}
+
+func snapped(t *testing.T, s *Badger, at bftraft.Position) {
+	t.Helper()
+	require.NoError(t, s.BeginSnapshot(at))
+	require.NoError(t, s.AddChunk([]byte("state")))
+	require.NoError(t, s.FinishSnapshot(nil))
+}
+
+func (s *Badger) count(t *testing.T, kind byte) int {
+	t.Helper()
+	n := 0
+	require.NoError(t, s.view(func(txn *badger.Txn) error {
+		return s.eachKey(txn, kind, 0, func(*badger.Item) error { n++; return nil })
+	}))
+	return n
+}
+
+// TestRecordsBelowTheBaseGoInSlices drops more than one slice holds. Each batch that follows takes
+// away another, and a batch that only waits none; at the end nothing is left, and nothing more is
+// looked for.
+func TestRecordsBelowTheBaseGoInSlices(t *testing.T) {
+	s, _ := begun(t, 0)
+	grown(t, s, 3, 2*partBytes) // each in three parts
+	upTo := grown(t, s, 2*sweepRecords, 1)
+	grown(t, s, 5, 1)
+	snapped(t, s, upTo)
+	left := func() int {
+		return s.count(t, keyBlock) + s.count(t, keyPart) + s.count(t, keyCommit)
+	}
+	all := left()
+	require.Equal(t, 2*(2*sweepRecords+8)+3*3, all)
+	require.NoError(t, s.DropLog(upTo))
+	require.True(t, s.unswept())
+	before := left()
+	require.InDelta(t, all-sweepRecords, before, 3)
+	for s.unswept() {
+		require.NoError(t, s.Save(&bftraft.Ready{
+			Evidence: []quorumcert.Evidence{conflictOf(4)},
+		}))
+		require.Equal(t, before, left(), "a Save that waits wrote")
+		require.NoError(t, s.Save(&bftraft.Ready{MustSync: true}))
+		require.LessOrEqual(t, left(), before)
+		require.GreaterOrEqual(t, left(), before-sweepRecords-3)
+		before = left()
+	}
+	require.Equal(t, 5+6, before, "blocks beyond the base, and commits with its own")
+	require.Zero(t, s.count(t, keyPart))
+	cut, _, err := s.below(sweepRecords)
+	require.NoError(t, err)
+	require.Empty(t, cut)
+	seq := s.written.seq
+	require.NoError(t, s.DropLog(upTo))
+	require.Equal(t, seq, s.written.seq, "wrote for nothing")
+}
+
+// TestDropGoesOnWithTheNextDrop: to the same base or a higher one, also behind a batch that took
+// many transactions.
+func TestDropGoesOnWithTheNextDrop(t *testing.T) {
+	s, _ := begun(t, 0)
+	upTo := grown(t, s, sweepRecords, 1)
+	next := grown(t, s, sweepRecords, 1)
+	snapped(t, s, next)
+	require.NoError(t, s.DropLog(upTo))
+	require.True(t, s.unswept())
+	require.NoError(t, s.DropLog(upTo), "to the same")
+	require.NoError(t, s.DropLog(next))
+	require.True(t, s.unswept())
+	before := s.count(t, keyBlock) + s.count(t, keyCommit)
+	grown(t, s, 4, 600<<10)
+	require.Less(t, s.count(t, keyBlock)+s.count(t, keyCommit)-8, before, "beside a large batch")
+	for s.unswept() {
+		require.NoError(t, s.DropLog(next))
+	}
+	require.Equal(t, 4, s.count(t, keyBlock))
+	require.Equal(t, 5, s.count(t, keyCommit))
+}
+
+// TestLoadTakesAwayWhatIsBelowTheBase: a start has forgotten how far it was.
+func TestLoadTakesAwayWhatIsBelowTheBase(t *testing.T) {
+	s, _ := begun(t, 0)
+	upTo := grown(t, s, 2*sweepRecords, 1)
+	snapped(t, s, upTo)
+	require.NoError(t, s.DropLog(upTo))
+	require.True(t, s.unswept())
+	require.NoError(t, s.Close())
+	s, r, err := reopened(t, s.dir)
+	require.NoError(t, err)
+	require.Equal(t, upTo, r.Base)
+	require.Equal(t, upTo, r.Tip)
+	require.Zero(t, s.count(t, keyBlock))
+	require.Equal(t, 1, s.count(t, keyCommit))
+	require.False(t, s.unswept())
+}
+
+// TestInstallationLeavesNothingOfTheOldChain: neither below the snapshot nor beyond it, nor of what
+// waited; all but evidence.
+func TestInstallationLeavesNothingOfTheOldChain(t *testing.T) {
+	s, _ := begun(t, 0)
+	grown(t, s, 3, 1)
+	tip := s.tip
+	for range 6 {
+		tip = extend(t, s, tip, 2*partBytes)
+	}
+	waits := bftraft.NewBlock(tip, []bftraft.Entry{{Kind: 1}})
+	require.NoError(t, s.Save(&bftraft.Ready{
+		Blocks: []*bftraft.Block{waits}, Evidence: []quorumcert.Evidence{conflictOf(4)},
+	}))
+	require.False(t, s.pending.empty())
+	at := bftraft.Position{Index: 6, Hash: crypto.Digest{6}}
+	snapped(t, s, at)
+	hard := s.written.hard
+	hard.Term, hard.Lock = 4, quorumcert.Lock{Term: 3, Index: 6, Hash: at.Hash}
+	c := &quorumcert.Commit{Term: 3, Index: 6, Hash: at.Hash}
+	require.NoError(t, s.InstallSnapshot(hard, c))
+	require.Equal(t, s.written.seq, s.guard.newest.seq, "the guard was not raised")
+	require.Equal(t, at, s.guard.newest.tip)
+	require.Equal(t, bftraft.Term(4), s.guard.newest.term)
+	for kind, want := range map[byte]int{
+		keyBlock: 0, keyPart: 0, keyCommit: 1, keyEvidence: 1, keyTrim: 0,
+	} {
+		require.Equal(t, want, s.count(t, kind), "records of kind %c", kind)
+	}
+	require.NoError(t, s.Close())
+	_, r, err := reopened(t, s.dir)
+	require.NoError(t, err)
+	require.Equal(t, at, r.Base)
+	require.Equal(t, at, r.Tip)
+	require.Len(t, r.Evidence, 1)
+}
+
+// TestDamageBelowTheBaseIsRefused: what cannot be read is not taken for what may go.
+func TestDamageBelowTheBaseIsRefused(t *testing.T) {
+	for name, k := range map[string][]byte{
+		"no header": key(keyBlock, 1, 1), "short key": key(keyBlock, 1),
+		"short key of a commit": key(keyCommit, 1),
+	} {
+		s, _ := begun(t, 0)
+		upTo := grown(t, s, 3, 1)
+		snapped(t, s, upTo)
+		require.NoError(t, s.commit([]op{{k, []byte{1}}}))
+		require.ErrorIs(t, s.DropLog(upTo), ErrDamaged, name)
+		require.ErrorIs(t, s.Err(), ErrDamaged, name)
+		require.NoError(t, s.Close())
+		_, _, err := reopened(t, s.dir)
+		require.ErrorIs(t, err, ErrDamaged, name)
+	}
+}
+
+// TestSpaceOfADroppedLogComesBack writes much more than it keeps. Badger compacts in its own time,
+// so the end of that is waited for.
+func TestSpaceOfADroppedLogComesBack(t *testing.T) {
+	const window, total = 4 << 20, 96 << 20
+	s, _ := begun(t, 0)
+	for written := 0; written < total; written += window {
+		at := grown(t, s, 8, window/8)
+		snapped(t, s, at)
+		require.NoError(t, s.DropLog(at))
+	}
+	require.False(t, s.unswept())
+	bytes := func() int64 {
+		sum := int64(0)
+		tables, err := filepath.Glob(filepath.Join(s.dir, storeDir, "*.sst"))
+		require.NoError(t, err)
+		for _, name := range tables {
+			info, err := os.Stat(name)
+			if err == nil {
+				sum += info.Size()
+			}
+		}
+		return sum
+	}
+	require.Eventually(t, func() bool { return bytes() < total/2 }, time.Minute, time.Second/50)
+}
