@@ -230,7 +230,8 @@ func (c *wireCluster) instances() []instance {
 		{"accusation_votes", 4, &Accusation{Evidence: quorumcert.Evidence{
 			Votes: &quorumcert.VoteConflict{A: c.vote(3, 1, 3, base), B: c.vote(3, 2, 3, base)}}}},
 		{"checkpoint", 3, &CheckpointVote{c.checkpoint(3, b3)}},
-		{"stable_checkpoint", 2, &StableCheckpoint{Stable: c.stable(b3, 1, 2, 4)}},
+		{"stable_checkpoint", 2, &StableCheckpoint{
+			Stable: c.certified(c.checkpoint(2, b3).Checkpoint, 1, 2, 4)}},
 	}
 	for _, i := range list {
 		if _, ok := i.msg.(envelope); ok {
@@ -249,11 +250,11 @@ func (c *wireCluster) checkpoint(id NodeID, at Position) quorumcert.SignedCheckp
 	return quorumcert.SignedCheckpoint{Checkpoint: cp, Signer: id, Sig: sig}
 }
 
-func (c *wireCluster) stable(at Position, ids ...NodeID) *quorumcert.Stable {
-	st := &quorumcert.Stable{Checkpoint: c.checkpoint(1, at).Checkpoint}
+func (c *wireCluster) certified(cp quorumcert.Checkpoint, ids ...NodeID) *quorumcert.Stable {
+	st := &quorumcert.Stable{Checkpoint: cp}
 	for _, id := range ids {
 		st.Signers = st.Signers.With(id)
-		st.Sigs = append(st.Sigs, c.checkpoint(id, at).Sig)
+		st.Sigs = append(st.Sigs, quorumcert.Sign(c.signer(id), cp))
 	}
 	return st
 }

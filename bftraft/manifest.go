@@ -1,0 +1,107 @@
+package bftraft
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/crypto/cryptobyte"
+
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
+
+// MaxChunks bounds the chunks of a snapshot.
+const MaxChunks = 1 << 15
+
+// manifestVersion changes whenever the layout of a manifest does.
+const manifestVersion = 1
+
+var (
+	tagSessionsChunk = []byte("chunk of the sessions")
+	tagStateChunk    = []byte("chunk of the state")
+)
+
+// Manifest names the chunks of a snapshot, so that each can be judged by itself, and proves them by
+// the certificate of the checkpoint (K1). The chunks of the sessions come first.
+type Manifest struct {
+	Stable   quorumcert.Stable
+	Sessions []Digest
+	State    []Digest
+}
+
+// SessionsChunk returns the digest of a chunk of the sessions' image.
+func SessionsChunk(data []byte) Digest {
+	return crypto.Hash(crypto.DomainState, tagSessionsChunk, data)
+}
+
+// StateChunk returns the digest of a chunk of the state machine's snapshot.
+func StateChunk(data []byte) Digest { return crypto.Hash(crypto.DomainState, tagStateChunk, data) }
+
+// Roots returns the roots that a checkpoint certifies.
+func (m *Manifest) Roots() (state, sessions Digest) {
+	return crypto.MerkleRoot(m.State), crypto.MerkleRoot(m.Sessions)
+}
+
+// Chunks returns the number of chunks.
+func (m *Manifest) Chunks() int { return len(m.Sessions) + len(m.State) }
+
+// Holds says whether data is chunk k, from zero.
+func (m *Manifest) Holds(k int, data []byte) bool {
+	switch sessions := len(m.Sessions); {
+	case k < 0 || k >= m.Chunks():
+		return false
+	case k < sessions:
+		return SessionsChunk(data) == m.Sessions[k]
+	default:
+		return StateChunk(data) == m.State[k-sessions]
+	}
+}
+
+// Encode returns the encoding of the manifest.
+func (m *Manifest) Encode() []byte {
+	b := make([]byte, 0, 512+len(Digest{})*m.Chunks())
+	b = append(b, manifestVersion)
+	for _, list := range [][]Digest{m.Sessions, m.State} {
+		b = binary.BigEndian.AppendUint32(b, uint32(len(list)))
+		for _, d := range list {
+			b = append(b, d[:]...)
+		}
+	}
+	return m.Stable.AppendTo(b)
+}
+
+// DecodeManifest reads what Encode wrote. The certificate is not judged: see Verify.
+func DecodeManifest(raw []byte) (*Manifest, bool) {
+	m := &Manifest{}
+	s := cryptobyte.String(raw)
+	var version uint8
+	ok := s.ReadUint8(&version) && version == manifestVersion &&
+		readDigests(&s, &m.Sessions) && readDigests(&s, &m.State) &&
+		quorumcert.ReadStable(&s, &m.Stable) && s.Empty()
+	if !ok || m.Chunks() > MaxChunks {
+		return nil, false
+	}
+	return m, true
+}
+
+func readDigests(s *cryptobyte.String, list *[]Digest) bool {
+	var n uint32
+	if !s.ReadUint32(&n) || uint64(n) > uint64(len(*s)/len(Digest{})) {
+		return false
+	}
+	if n > 0 {
+		*list = make([]Digest, n)
+	}
+	for i := range *list {
+		if !s.CopyBytes((*list)[i][:]) {
+			return false
+		}
+	}
+	return true
+}
+
+// Verify says whether the certificate proves the chunks, judged by the configuration of its index.
+func (m *Manifest) Verify(cluster Digest, cs *quorumcert.Configurations) bool {
+	state, sessions := m.Roots()
+	return state == m.Stable.State && sessions == m.Stable.Sessions &&
+		m.Stable.Verify(cluster, cs.For(m.Stable.Index)) == nil
+}
