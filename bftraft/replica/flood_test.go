@@ -114,7 +114,7 @@ func TestRequestsThatWaitForOthersCostALookEach(t *testing.T) {
 			require.Len(t, r.nextEntries(), MaxOutstanding)
 			for range 2 {
 				for _, o := range r.pool.clients {
-					r.lowest(o)
+					r.foremost(o)
 				}
 			}
 			least = min(least, time.Since(began))

@@ -328,7 +328,7 @@ func (r *Replica) markProposed() {
 // patience is how long, in ticks, a client's lowest outstanding request may wait for the leader.
 func (r *Replica) patience() uint64 { return 2 * r.core.Timeout() }
 
-// tickPool runs the timers of E5: one for each client, for its lowest admissible request only.
+// tickPool runs the timers of E5: one for each client, for its foremost request only.
 func (r *Replica) tickPool() {
 	starving := false
 	if r.now%repeatTicks == 0 {
@@ -338,7 +338,7 @@ func (r *Replica) tickPool() {
 		r.prune()
 	}
 	for _, o := range r.pool.clients {
-		p := r.lowest(o)
+		p := r.foremost(o)
 		if p == nil {
 			o.watchedSequence = 0
 			continue
@@ -371,10 +371,10 @@ const (
 func (r *Replica) prune() {
 	limit := abandonedTimeouts * r.core.Timeout()
 	for _, o := range r.pool.clients {
-		lowest := r.lowest(o)
+		first := r.foremost(o)
 		o.requests = slices.DeleteFunc(o.requests, func(p *pending) bool {
 			last, ok := r.sessions.last(p.Client, p.Session)
-			follows := lowest != nil && p.Session == lowest.Session
+			follows := first != nil && p.Session == first.Session
 			gone := !ok || p.Sequence <= last || !follows && p.Sequence != last+1 &&
 				r.now-p.since > limit
 			if gone {
@@ -387,9 +387,10 @@ func (r *Replica) prune() {
 		func(o *outstanding) bool { return len(o.requests) == 0 })
 }
 
-// lowest returns the request of a client whose turn it is to be executed, if it is here: the one
-// that follows what was executed, of the lowest session.
-func (r *Replica) lowest(o *outstanding) *pending {
+// foremost returns the request of a client whose turn it is to be executed, if it is here: of those
+// that follow, in their sessions, what was executed, the one that has been here longest. If it were
+// that of the lowest session, a leader could starve all others as long as that one goes on.
+func (r *Replica) foremost(o *outstanding) (first *pending) {
 	executed, _, _ := r.sessions.client(o.key)
 	var last uint64
 	var ok bool
@@ -397,11 +398,11 @@ func (r *Replica) lowest(o *outstanding) *pending {
 		if i == 0 || p.Session != o.requests[i-1].Session {
 			last, ok = executed.last(p.Session)
 		}
-		if ok && p.Sequence == last+1 {
-			return p
+		if ok && p.Sequence == last+1 && (first == nil || p.since < first.since) {
+			first = p
 		}
 	}
-	return nil
+	return first
 }
 
 // proposeNext makes the next block, if this node leads, there is room, and something to order.

@@ -20,6 +20,7 @@ type slack struct {
 	bucket int
 	scale  uint64 // the timeout by which the bucket was last measured
 	until  uint64 // tick up to which the leader is suspected of being slow, 0 while it is not
+	spared int    // ticks that did not count because this node had to catch up; leaks too
 	blamed bool   // the leader of an earlier term was, and no calm time has passed since
 	calm   uint64 // tick since when nobody was
 
@@ -31,7 +32,7 @@ const (
 	slackTolerance    = 3  // ticks, at least; more where rounds take long
 	slackLeak         = 8  // ticks in which the bucket loses one while requests wait
 	slackIdleLeak     = 64 // the same while none does
-	slackPerRequest   = 20 // ticks that one request may add: it may be lost on its way
+	slackPerRequest   = 20 // ticks that one request may add, besides what leaks: it may be lost
 	slackDoublings    = 6
 	slackCalmTimeouts = 60 // after so many timeouts without suspicion the tolerance is halved
 )
@@ -120,32 +121,58 @@ func (r *Replica) full(tolerance uint64) bool {
 	return s.fullAt > 0 && r.now-s.fullAt <= tolerance
 }
 
-// pressing returns the first request that should have been ordered, or executed, by now, nil for
-// none, and whether any waits.
-func (r *Replica) pressing() (first *pending, waits bool) {
+// pressed is what a tick finds among the requests that wait.
+type pressed struct {
+	first *pending // one that should have been ordered, or executed, by now, and counts
+	waits bool     // some wait
+	spent bool     // one waits for too long that has added all it may
+}
+
+// pressing looks for requests that should have been ordered, or executed, by now.
+func (r *Replica) pressing() (found pressed) {
 	tight, wide := r.tolerances()
 	looked, idle, full := false, false, false
 	for _, o := range r.pool.clients {
-		p := r.lowest(o)
+		p := r.foremost(o)
 		if p == nil {
 			continue
 		}
 		o.makeReady(p, r.now)
-		waits = true
-		if first != nil || p.slack >= slackPerRequest || r.now-max(p.ready, r.slack.office) <= tight {
+		found.waits = true
+		waited := r.now - max(p.ready, r.slack.office)
+		if found.first != nil || waited <= tight {
+			continue
+		}
+		if p.slack >= slackPerRequest+int(waited/slackLeak) {
+			found.spent = true
 			continue
 		}
 		if !looked {
 			looked, idle, full = true, len(r.core.Uncommitted()) == 0, r.full(wide)
 		}
 		if r.unordered(o, p, tight, idle) || !full && r.unexecuted(o, p, wide) {
-			first = p
+			found.first = p
 		}
 	}
-	if r.behind(wide) {
-		return nil, waits
+	if r.spares(wide, found.first != nil) {
+		found.first = nil
 	}
-	return first, waits
+	return found
+}
+
+// spares says whether a tick does not count because this node has just had to catch up. A leader
+// could keep all nodes catching up for ever: it sends each block late to another, which then finds
+// it committed. So no more is spared in a row than a timeout, and after that one tick of eight.
+func (r *Replica) spares(tolerance uint64, late bool) bool {
+	s := &r.slack
+	if late && r.behind(tolerance) && s.spared < int(r.core.Timeout()) {
+		s.spared++
+		return true
+	}
+	if s.spared > 0 && r.now%slackLeak == 0 {
+		s.spared--
+	}
+	return false
 }
 
 // unordered says whether a client's lowest request has waited for longer than the tolerance and
@@ -197,14 +224,15 @@ func (r *Replica) tickSlack() bool {
 		s.bucket = s.bucket * int(timeout) / int(s.scale)
 	}
 	s.scale = timeout
-	p, waits := r.pressing()
-	if p != nil {
+	now := r.pressing()
+	if p := now.first; p != nil {
 		if p.slack == 0 {
 			r.forward(p.Request, quorumcert.SetOf(r.leader))
 		}
 		p.slack++
 		s.bucket++
-	} else if s.bucket > 0 && (waits && r.now%slackLeak == 0 || r.now%slackIdleLeak == 0) {
+	} else if s.bucket > 0 && !now.spent &&
+		(now.waits && r.now%slackLeak == 0 || r.now%slackIdleLeak == 0) {
 		s.bucket--
 	}
 	if s.bucket >= int(timeout/2) {
@@ -257,7 +285,7 @@ func (r *Replica) placed(b *bftraft.Block) {
 		return
 	}
 	for _, o := range r.pool.clients {
-		p := r.lowest(o)
+		p := r.foremost(o)
 		if p != nil && p.placed != r.term && r.now-o.since > tolerance {
 			p.passed = r.term
 		}

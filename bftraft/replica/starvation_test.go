@@ -91,3 +91,50 @@ func TestStarvingRequestIsForwardedAgainAndAgain(t *testing.T) {
 	r.Tick()
 	require.False(t, core.starving)
 }
+
+// TestE5SessionIsNotStarvedBehindAnotherOfItsClient is about a leader that serves the lower session
+// of a client at once, and the higher never.
+func TestE5SessionIsNotStarvedBehindAnotherOfItsClient(t *testing.T) {
+	core := &stuckCore{timeout: 100}
+	r := follower(t, core, sentFrames{})
+	r.cfg.Core.HeartbeatTicks = 1000 // so that nothing is slack
+	ask := func(session, sequence uint64) *bftraft.Request {
+		q := bftraft.SignRequest(crypto.Digest{}, crypto.KeyFromSeed([32]byte{9}), session, sequence,
+			[][]byte{{1}})
+		r.Request(ClientID{}, 0, q)
+		return q
+	}
+	ask(7, 1)
+	for k := range 2*core.timeout + 2 {
+		require.False(t, core.starving, "after %d ticks", k)
+		served := ask(5, k+1)
+		ask(5, k+2)
+		r.Tick()
+		r.pool.executed(served)
+		r.sessions.admit(served)
+	}
+	r.Tick()
+	require.True(t, core.starving)
+}
+
+func TestE5OldestOfTheRequestsThatComeNextIsTimed(t *testing.T) {
+	r := follower(t, &stuckCore{}, sentFrames{})
+	add := func(session, sequence, since uint64) {
+		r.pool.add(ask(session, sequence, 1), 0, false, since)
+	}
+	foremost := func() [2]uint64 {
+		p := r.foremost(r.pool.clients[0])
+		return [2]uint64{p.Session, p.Sequence}
+	}
+	executedUpTo(r, 5, 3)
+	add(5, 5, 1)
+	require.Nil(t, r.foremost(r.pool.clients[0]), "none comes next")
+	add(6, 1, 20)
+	require.Equal(t, [2]uint64{6, 1}, foremost())
+	add(6, 2, 2)
+	require.Equal(t, [2]uint64{6, 1}, foremost())
+	add(5, 4, 20)
+	require.Equal(t, [2]uint64{5, 4}, foremost(), "of those that came together that of the lowest")
+	add(7, 1, 19)
+	require.Equal(t, [2]uint64{7, 1}, foremost())
+}
