@@ -21,6 +21,9 @@ func newWriter(sizeHint int) writer {
 	return writer{cryptobyte.NewBuilder(make([]byte, 0, sizeHint))}
 }
 
+// size returns the number of bytes written so far.
+func (w writer) size() int { return len(w.BytesOrPanic()) }
+
 func (w writer) flag(v bool) {
 	if v {
 		w.AddUint8(1)

@@ -31,8 +31,7 @@ import (
 // itself stands for the changes that are forgotten. It is state like the rest,
 // carried by snapshots, and the same on all replicas, because all have forgotten
 // the same changes: compaction is an ordered operation. Keeping it, rather than
-// hashing the history anew, is what makes a compaction cost no more than what it
-// drops.
+// hashing the history that is left anew, is what keeps a compaction cheap.
 
 // Digest returns a digest of the whole state, history included: replicas with
 // equal digests answer every operation and query alike. Its cost is that of a few

@@ -135,6 +135,7 @@ func FuzzRestore(f *testing.F) {
 		put(t, m, "k", "v")
 		require.Equal(t, CodeOK, apply(t, m, Delete{Span: All()}).Code)
 		require.Equal(t, CodeOK, apply(t, m, Compact{Revision: m.Revision()}).Code)
+		releaseAll(t, m)
 		require.Zero(t, m.keys.Len())
 	})
 }

@@ -20,14 +20,22 @@ type Machine struct {
 	// keys holds every key with a version left, ordered by key.
 	keys *btree.BTreeG[*history]
 	// events holds what happened in the revisions above compacted, ordered by
-	// revision and then by key. Every such revision has at least one.
+	// revision and then by key. Every such revision has at least one. Before them
+	// are the changes that have been given up and not yet released.
 	events []change
+	// released counts the places before events in its array.
+	released int
 	// written holds the keys that the operation now running has written, each
 	// once. Their new versions are of revision+1. Between operations it is empty.
 	written []*history
 	// anchor is the chain of changes at compacted, chain the one at revision.
 	anchor crypto.Digest
 	chain  crypto.Digest
+	// marks are the chain at some of the revisions above compacted, ascending, so
+	// that it need not be computed anew from the anchor. Unmarked counts the changes
+	// since the last. What they are does not matter to anything but time.
+	marks    []mark
+	unmarked int
 	// image hashes the keys that exist now.
 	image *image
 }
@@ -47,19 +55,29 @@ type version struct {
 func (v version) deleted() bool { return v.number == 0 }
 
 // history is a key with the versions that are left of it, in ascending order of
-// mod and at most one for each. At most the first of them is at or below compacted,
-// and that one is no deletion: it is what the key held at compacted.
+// mod and at most one for each. Once all that was given up is released, at most the
+// first of them is at or below compacted, and that one is no deletion: it is what
+// the key held at compacted. Until then there may be more, also of a key that has
+// nothing left; no answer depends on them.
 type history struct {
 	key []byte
 	// path leads to the key in the image while it exists.
 	path     uint64
 	versions []version
+	// released counts the places before versions in its array.
+	released int
 }
 
 // change says that a revision wrote a key.
 type change struct {
 	revision Revision
 	history  *history
+}
+
+// mark is the chain of changes at a revision.
+type mark struct {
+	revision Revision
+	chain    crypto.Digest
 }
 
 // latest stands for the current state, with what the running operation has
@@ -90,6 +108,7 @@ func (m *Machine) Apply(_ uint64, op []byte) []byte {
 	if err != nil {
 		panic("kv: result of our own has no encoding: " + err.Error())
 	}
+	m.release(releaseChanges)
 	return out
 }
 
@@ -213,7 +232,7 @@ func (m *Machine) write(h *history, next version) {
 	}
 	next.digest = versionDigest(h.key, next)
 	_, existed := h.at(latest)
-	h.versions = append(h.versions, next)
+	h.append(next)
 	m.written = append(m.written, h)
 	m.image.update(h, existed, !next.deleted())
 }
@@ -226,10 +245,13 @@ func (m *Machine) seal() {
 	slices.SortFunc(m.written, byKey)
 	m.revision++
 	first := len(m.events)
+	if first+len(m.written) > cap(m.events) {
+		m.released = 0
+	}
 	for _, h := range m.written {
 		m.events = append(m.events, change{revision: m.revision, history: h})
 	}
-	m.chain = extend(m.chain, m.events[first:])
+	m.extend(m.events[first:])
 	clear(m.written)
 	m.written = m.written[:0]
 }
@@ -278,33 +300,6 @@ func (r Relation) is(order int) bool {
 	}
 }
 
-// compact gives up what only revisions up to the given one need. Its cost is that
-// of the changes it drops: a key that did not change since the last compaction has
-// nothing to give up.
-func (m *Machine) compact(to Revision) error {
-	if to <= m.compacted {
-		return ErrCompacted
-	}
-	if to > m.revision {
-		return ErrFutureRevision
-	}
-	dropped := m.events[:m.firstChange(to+1)]
-	eachRevision(dropped, func(changes []change) {
-		m.anchor = extend(m.anchor, changes)
-	})
-	for _, c := range dropped {
-		c.history.trim(to)
-		if len(c.history.versions) == 0 {
-			m.keys.Delete(c.history)
-		}
-	}
-	n := len(dropped)
-	clear(dropped)
-	m.events = m.events[n:]
-	m.compacted = to
-	return nil
-}
-
 // firstChange returns the place in events of the first change at or above a
 // revision.
 func (m *Machine) firstChange(from Revision) int {
@@ -348,25 +343,6 @@ func (h *history) at(revision Revision) (version, bool) {
 		return version{}, false
 	}
 	return h.versions[i], true
-}
-
-// trim drops the versions that a read at or above a revision cannot see.
-func (h *history) trim(to Revision) {
-	first := h.place(to)
-	if first < 0 {
-		return
-	}
-	if h.versions[first].deleted() {
-		first++
-	}
-	rest := h.versions[first:]
-	if first > len(rest) {
-		// Keeping the array would keep the memory of what is given up.
-		h.versions = slices.Clone(rest)
-		return
-	}
-	clear(h.versions[:first])
-	h.versions = rest
 }
 
 // kv returns a version of the key in the form of results. It aliases the store.

@@ -200,6 +200,7 @@ func TestCompactionGivesUpDeletedKeysAndOldVersions(t *testing.T) {
 	apply(t, m, Delete{Span: Prefix([]byte("once "))})
 	require.Equal(t, 1001, m.keys.Len())
 	apply(t, m, Compact{Revision: m.Revision()})
+	releaseAll(t, m)
 	require.Equal(t, 1, m.keys.Len())
 	require.Empty(t, m.events)
 	hot, _ := m.keys.Get(&history{key: []byte("hot")})

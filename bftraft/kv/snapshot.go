@@ -40,59 +40,10 @@ var ErrDamaged = errors.New("kv: snapshot is damaged")
 
 // Snapshot writes the whole state. It fails only if the writer does.
 func (m *Machine) Snapshot(w io.Writer) error {
-	out := bufio.NewWriterSize(w, 1<<16)
-	head := newWriter(len(snapshotMagic) + 16 + len(m.anchor))
-	head.AddBytes([]byte(snapshotMagic))
-	head.AddUint64(uint64(m.compacted))
-	head.AddUint64(uint64(m.revision))
-	head.AddBytes(m.anchor[:])
-	if _, err := out.Write(head.BytesOrPanic()); err != nil {
-		return fmt.Errorf("kv: write snapshot: %w", err)
-	}
-	var failed error
-	m.keys.Scan(func(h *history) bool {
-		failed = m.snapshotKey(out, h)
-		return failed == nil
-	})
-	if failed != nil {
-		return fmt.Errorf("kv: write snapshot: %w", failed)
-	}
-	digest := m.Digest()
-	tail := append([]byte{0, 0}, digest[:]...)
-	if _, err := out.Write(tail); err != nil {
-		return fmt.Errorf("kv: write snapshot: %w", err)
-	}
-	if err := out.Flush(); err != nil {
-		return fmt.Errorf("kv: write snapshot: %w", err)
-	}
-	return nil
-}
-
-// snapshotKey writes a key with what is left of its history, a version at a time:
-// a history can be long.
-func (m *Machine) snapshotKey(out *bufio.Writer, h *history) error {
-	w := newWriter(len(h.key) + 64)
-	w.key(h.key)
-	changes := h.versions
-	hasBase := changes[0].mod <= m.compacted
-	w.flag(hasBase)
-	if hasBase {
-		w.held(h.kv(changes[0]))
-		changes = changes[1:]
-	}
-	w.AddUint64(uint64(len(changes)))
-	if _, err := out.Write(w.BytesOrPanic()); err != nil {
-		return err
-	}
-	for _, v := range changes {
-		w := newWriter(len(v.value) + 16)
-		w.AddUint64(uint64(v.mod))
-		w.flag(v.deleted())
-		if !v.deleted() {
-			w.value(v.value)
-		}
-		if _, err := out.Write(w.BytesOrPanic()); err != nil {
-			return err
+	for s := m.newScan(); !s.ended; s.pending = s.pending[:0] {
+		s.fill(m.keys, 1<<16)
+		if _, err := w.Write(s.pending); err != nil {
+			return fmt.Errorf("kv: write snapshot: %w", err)
 		}
 	}
 	return nil
@@ -211,7 +162,7 @@ func (h *history) follow(mod Revision, deleted bool, value []byte) bool {
 		next.create, next.number = last.create, last.number+1
 	}
 	next.digest = versionDigest(h.key, next)
-	h.versions = append(h.versions, next)
+	h.append(next)
 	return true
 }
 
@@ -227,7 +178,7 @@ func (m *Machine) relink() bool {
 	eachRevision(m.events, func(changes []change) {
 		gapless = gapless && changes[0].revision == next
 		next++
-		m.chain = extend(m.chain, changes)
+		m.extend(changes)
 	})
 	return gapless && next == m.revision+1
 }
