@@ -5,8 +5,8 @@ import "slices"
 // A compaction takes effect at once: from then on every answer, the digest and
 // every new snapshot are as if nothing had ever been kept. The memory follows
 // later: what was given up is released with the operations after it, a bounded
-// number of changes with each. So a compaction stalls nobody. When memory is released
-// cannot be seen from outside.
+// number of changes with each. So a compaction stalls nobody, and a snapshot under
+// way can hold on to what it has yet to write. Neither can be seen from outside.
 
 // releaseChanges is how many changes an operation releases that were given up
 // before. It is more than what an operation makes, counting with each put the
@@ -58,8 +58,12 @@ func (m *Machine) extend(changes []change) {
 // that did not change since the last compaction has nothing to give up, so the
 // changes lead to all of it.
 func (m *Machine) release(limit int) {
+	to := m.compacted
+	if m.frozen != nil {
+		to = m.frozen.compacted
+	}
 	n := 0
-	for n < min(limit, len(m.events)) && m.events[n].revision <= m.compacted {
+	for n < min(limit, len(m.events)) && m.events[n].revision <= to {
 		h := m.events[n].history
 		h.trim(m.events[n].revision)
 		if len(h.versions) == 0 {

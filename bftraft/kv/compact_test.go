@@ -24,6 +24,7 @@ func releaseAll(t testing.TB, m *Machine) {
 // requireReleased checks that a store holds no more than one that always released
 // at once what it gave up.
 func requireReleased(t testing.TB, prompt, m *Machine) {
+	require.Nil(t, m.frozen)
 	require.Len(t, m.events, len(prompt.events))
 	require.LessOrEqual(t, m.released, len(m.events))
 	require.Equal(t, prompt.keys.Len(), m.keys.Len())
@@ -172,14 +173,17 @@ func TestReleaseFreesTheMemory(t *testing.T) {
 	put(t, m, "stays", "last")
 	goes = nil
 
-	b, err := EncodeOp(Compact{Revision: m.Revision()})
-	require.NoError(t, err)
-	m.apply(b)
+	m.Freeze()
+	apply(t, m, Compact{Revision: m.Revision()})
+	m.NextChunk(1000)
 	runtime.GC()
 	require.NotNil(t, events.Value())
 	require.NotNil(t, gone.Value())
 	for _, v := range values {
 		require.NotNil(t, v.Value())
+	}
+	for more := true; more; {
+		_, more = m.NextChunk(1000)
 	}
 	releaseAll(t, m)
 	runtime.GC()

@@ -30,6 +30,15 @@
 // There is one encoding for each value: decoding refuses whatever encoding would
 // not have produced. Memory used while decoding is bounded by the input's length.
 //
+// # Snapshots
+//
+// Snapshot writes the state in one canonical form. Freeze, NextChunk and Thaw give
+// the same bytes bit by bit while operations go on, so that a large state need not
+// stop them: nothing is copied beforehand, and what a step takes does not grow with
+// the state. A compaction takes effect at once, but frees memory with the operations
+// that follow it, and what a snapshot under way has still to write only after that
+// snapshot's end. No answer, digest or snapshot depends on it.
+//
 // # Differences from etcd
 //
 // Events of one revision are ordered by key, not by their order in the
@@ -41,5 +50,6 @@
 // # Threads
 //
 // A Machine belongs to one owner. No method may run at the same time as another,
-// not even two queries: Digest keeps a cache.
+// not even two queries: Digest keeps a cache. That goes for NextChunk too: a snapshot
+// is taken between operations, not beside them.
 package kv

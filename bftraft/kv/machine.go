@@ -25,6 +25,9 @@ type Machine struct {
 	events []change
 	// released counts the places before events in its array.
 	released int
+	// frozen is the snapshot under way, nil if there is none. What was compacted
+	// after its beginning is released after its end.
+	frozen *scan
 	// written holds the keys that the operation now running has written, each
 	// once. Their new versions are of revision+1. Between operations it is empty.
 	written []*history

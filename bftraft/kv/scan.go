@@ -27,8 +27,9 @@ type scan struct {
 	// that of the snapshot if none is left.
 	last    *history
 	written Revision
-	// pending is what has been written and not yet been taken.
+	// pending is what has been written and, from taken on, not yet been taken.
 	pending []byte
+	taken   int
 	// ended says that nothing is left to be written.
 	ended bool
 }

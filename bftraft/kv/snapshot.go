@@ -38,7 +38,8 @@ const maxRevision = 1 << 63
 // something behind the end, or of a state that no operations lead to.
 var ErrDamaged = errors.New("kv: snapshot is damaged")
 
-// Snapshot writes the whole state. It fails only if the writer does.
+// Snapshot writes the whole state. It fails only if the writer does. A snapshot
+// under way is not disturbed by it.
 func (m *Machine) Snapshot(w io.Writer) error {
 	for s := m.newScan(); !s.ended; s.pending = s.pending[:0] {
 		s.fill(m.keys, 1<<16)
@@ -53,7 +54,8 @@ func (m *Machine) Snapshot(w io.Writer) error {
 // read. On an error the state is as it was. A snapshot whose state no operations
 // could have led to is refused with ErrDamaged, and so is one whose digest is not
 // that of its contents; whether it is the digest of the cluster's state is for the
-// caller to judge, by Digest.
+// caller to judge, by Digest. Restoring ends a snapshot of the old state that is
+// under way.
 func (m *Machine) Restore(r io.Reader) error {
 	in := &snapshotReader{in: bufio.NewReaderSize(r, 1<<16)}
 	fresh := New()
