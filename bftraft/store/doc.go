@@ -53,10 +53,12 @@
 //
 // DropLog lets the chain begin behind a block that the snapshot, a commit certificate and the lock
 // have reached (K1). The base stands in the state record, so it moves in one step and with the
-// guard. From then on nothing below it is read. What is below is deleted in slices of some thousand
-// records, with that step and with each later batch, in the same transaction of Badger; Load takes
-// away what is left. The commit certificate of the base itself stays. Badger gives the space back
-// when it next compacts the tables that the deletions reach.
+// guard. From then on nothing below it is read. What is below is deleted in slices of some hundred
+// records, and more when more is written, with that step and with each later batch, in the same
+// transaction of Badger; Load takes away what is left. The commit certificate of the base itself
+// stays. Badger gives the space back when it next compacts the tables that the deletions reach,
+// which takes another five of its tables in memory: the store is larger than what it holds by what
+// was dropped meanwhile, and by some 50 MiB.
 //
 // InstallSnapshot is the same step for a node that fetched the state of others: its chain becomes
 // empty, at the snapshot. A chain that begins at a base does not load without a whole snapshot at

@@ -10,8 +10,12 @@ import (
 	"tangaroa/quorumcert"
 )
 
-// sweepRecords is how many records below the base one flush takes away, and a few more.
-const sweepRecords = 2048
+// sweepRecords is how many records below the base one flush takes away, and two more for each that
+// it adds, so that they never grow in number. It takes a few milliseconds.
+const sweepRecords = 512
+
+// loadRecords is how many Load takes away in one go.
+const loadRecords = 4096
 
 // swept is how far the records below the base are gone: of blocks that end, and of commit
 // certificates, below these indexes none is left.
@@ -188,7 +192,7 @@ func (s *Badger) cutCommits(txn *badger.Txn, cut []op, from uint64, most int) (
 func (s *Badger) sweep() error {
 	s.swept = swept{}
 	for s.unswept() {
-		cut, done, err := s.below(sweepRecords)
+		cut, done, err := s.below(loadRecords)
 		if err != nil {
 			return err
 		}

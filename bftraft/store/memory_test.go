@@ -9,6 +9,8 @@ import (
 	"tangaroa/bftraft"
 	"tangaroa/bftraft/store"
 	"tangaroa/bftraft/store/storetest"
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
 )
 
 // memoryDisk keeps each process's store as the successor of the last one's.
@@ -187,5 +189,111 @@ func TestMemoryCrashCutsOnlyWhatWasCut(t *testing.T) {
 		last, ok := next.Block(want.Index)
 		require.True(t, ok)
 		require.Equal(t, want, last.End())
+	}
+}
+
+// snapped makes a store of two blocks that are committed, with a snapshot at the first.
+func snapped(t *testing.T) (*store.Memory, []*bftraft.Block) {
+	t.Helper()
+	m := store.NewMemory(storetest.Identity)
+	r, err := m.Load()
+	require.NoError(t, err)
+	a := block(r.Tip, "a")
+	b := block(a.End(), "b")
+	hard := r.HardState
+	hard.Lock = quorumcert.Lock{Term: 1, Index: 2, Hash: b.Hash()}
+	require.NoError(t, m.Save(&bftraft.Ready{
+		HardState: &hard, Blocks: []*bftraft.Block{a, b}, MustSync: true,
+		Commits: []*quorumcert.Commit{commitAt(b.End())},
+	}))
+	require.NoError(t, m.BeginSnapshot(a.End()))
+	require.NoError(t, m.FinishSnapshot(nil))
+	return m, []*bftraft.Block{a, b}
+}
+
+// TestMemoryFailsWhereItIsToldToInSnapshots: whether what failed is there is not known before the
+// next start.
+func TestMemoryFailsWhereItIsToldToInSnapshots(t *testing.T) {
+	broken := errors.New("input/output error")
+	fetched := bftraft.Position{Index: 9, Hash: crypto.Digest{9}}
+	for _, persisted := range []bool{true, false} {
+		for name, call := range map[string]func(*store.Memory, []*bftraft.Block) error{
+			"finish": func(m *store.Memory, blocks []*bftraft.Block) error {
+				require.NoError(t, m.BeginSnapshot(blocks[1].End()))
+				m.FailNext(broken, persisted)
+				return m.FinishSnapshot(nil)
+			},
+			"drop": func(m *store.Memory, blocks []*bftraft.Block) error {
+				m.FailNext(broken, persisted)
+				return m.DropLog(blocks[0].End())
+			},
+			"install": func(m *store.Memory, _ []*bftraft.Block) error {
+				require.NoError(t, m.BeginSnapshot(fetched))
+				require.NoError(t, m.FinishSnapshot(nil))
+				hard := bftraft.HardState{
+					Term: 2, Lock: quorumcert.Lock{Term: 1, Index: 9, Hash: fetched.Hash},
+				}
+				m.FailNext(broken, persisted)
+				return m.InstallSnapshot(hard, commitAt(fetched))
+			},
+		} {
+			m, blocks := snapped(t)
+			require.ErrorIs(t, call(m, blocks), broken, name)
+			require.ErrorIs(t, m.Err(), broken, name)
+			require.ErrorIs(t, m.DropLog(blocks[0].End()), broken, name)
+			m = m.Crash(0)
+			r, err := m.Load()
+			require.NoError(t, err)
+			info, ok := m.Snapshot()
+			require.True(t, ok)
+			there := map[string]bool{
+				"finish": info.At == blocks[1].End(), "drop": r.Base == blocks[0].End(),
+				"install": r.Base == fetched,
+			}
+			require.Equal(t, persisted, there[name], name)
+		}
+	}
+}
+
+// TestMemoryThatLiesLosesSnapshotsInOrder: what it said was durable goes like unsynced Saves.
+func TestMemoryThatLiesLosesSnapshotsInOrder(t *testing.T) {
+	m, blocks := snapped(t)
+	end := blocks[1].End()
+	m.Lie(true)
+	require.NoError(t, m.BeginSnapshot(end))
+	require.NoError(t, m.FinishSnapshot([]byte("proof")))
+	require.NoError(t, m.DropLog(end))
+	require.Equal(t, 2, m.Unsynced())
+	before := m.Image()
+	for keep := range 3 {
+		next := m.Restore(before, false)
+		if keep > 0 {
+			next = m.Crash(keep)
+		}
+		r, err := next.Load()
+		require.NoError(t, err)
+		info, ok := next.Snapshot()
+		require.True(t, ok)
+		require.Equal(t, keep >= 1, info.At == end)
+		require.Equal(t, keep == 2, r.Base == end)
+	}
+}
+
+// TestMemoryImageHoldsWhatWasDroppedLater: older images see the whole log.
+func TestMemoryImageHoldsWhatWasDroppedLater(t *testing.T) {
+	m, blocks := snapped(t)
+	image := m.Image()
+	require.NoError(t, m.DropLog(blocks[0].End()))
+	c := block(blocks[1].End(), "c")
+	require.NoError(t, m.Save(&bftraft.Ready{Blocks: []*bftraft.Block{c}, MustSync: true}))
+	m = m.Restore(image, true)
+	r, err := m.Load()
+	require.NoError(t, err)
+	require.Zero(t, r.Base)
+	require.Equal(t, blocks[1].End(), r.Tip)
+	for i, want := range blocks {
+		got, ok := m.Block(bftraft.Index(i + 1))
+		require.True(t, ok)
+		require.Equal(t, want.Raw(), got.Raw())
 	}
 }

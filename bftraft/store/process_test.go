@@ -17,6 +17,7 @@ import (
 	"tangaroa/bftraft"
 	"tangaroa/bftraft/store"
 	"tangaroa/bftraft/store/storetest"
+	"tangaroa/quorumcert"
 )
 
 // The tests here need a process that may die. It is this binary, told by the environment what to
@@ -31,6 +32,8 @@ func TestMain(m *testing.M) {
 	switch os.Getenv(envChild) {
 	case "save":
 		childSaves(os.Getenv(envDir))
+	case "drop":
+		childDrops(os.Getenv(envDir))
 	case "load":
 		childLoads(os.Getenv(envDir))
 	case "rotate":
@@ -64,6 +67,31 @@ func childSaves(dir string) {
 		b := chainOf(rng, tip, 1, rng.IntN(60000))[0]
 		tip = b.End()
 		if err := s.Save(&bftraft.Ready{Blocks: []*bftraft.Block{b}, MustSync: true}); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println(tip.Index)
+	}
+}
+
+// childDrops saves, takes snapshots, and drops the log behind them, without end.
+func childDrops(dir string) {
+	s, r := childOpens(dir)
+	rng := rand.New(rand.NewPCG(uint64(r.Tip.Index), 3))
+	hard, tip := r.HardState, r.Tip
+	for n := 0; ; n++ {
+		b := chainOf(rng, tip, 1, rng.IntN(60000))[0]
+		tip = b.End()
+		hard.Lock = quorumcert.Lock{Term: hard.Term, Index: tip.Index, Hash: tip.Hash}
+		err := s.Save(&bftraft.Ready{
+			HardState: &hard, Blocks: []*bftraft.Block{b}, MustSync: true,
+			Commits: []*quorumcert.Commit{commitAt(tip)},
+		})
+		if n%4 == 3 {
+			err = errors.Join(err, s.BeginSnapshot(tip), s.AddChunk(b.Raw()), s.AddChunk(b.Raw()),
+				s.FinishSnapshot(b.Raw()), s.DropLog(tip))
+		}
+		if err != nil {
 			fmt.Println(err)
 			os.Exit(1)
 		}
@@ -157,6 +185,25 @@ func TestKilledProcessKeepsWhatItSaved(t *testing.T) {
 		require.GreaterOrEqual(t, uint64(r.Tip.Index), reached)
 	}
 	require.Greater(t, reached, uint64(200))
+}
+
+// TestKilledProcessKeepsWhatItHadNotDropped: the base lies where a snapshot is, whole, and behind it
+// is all that was saved.
+func TestKilledProcessKeepsWhatItHadNotDropped(t *testing.T) {
+	dir := create(t)
+	base := bftraft.Index(0)
+	for round := range 4 {
+		reached := killedAfter(t, child("drop", dir), 9+7*round)
+		s, r := open(t, dir)
+		require.GreaterOrEqual(t, uint64(r.Tip.Index), reached)
+		require.Greater(t, r.Base.Index, base)
+		base = r.Base.Index
+		info, ok := s.Snapshot()
+		require.True(t, ok)
+		require.GreaterOrEqual(t, info.At.Index, base)
+		require.NoError(t, s.Close())
+		finished(t, dir)
+	}
 }
 
 // damage changes a file in one of the ways disks do.

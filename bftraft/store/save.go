@@ -95,7 +95,7 @@ func (s *Badger) plan(sync bool) ([]func() error, state, error) {
 			return nil, next, err
 		}
 	}
-	old, done, err := s.below(sweepRecords)
+	old, done, err := s.below(sweepRecords + 2*len(ops))
 	if err != nil {
 		return nil, next, err
 	}

@@ -209,8 +209,12 @@ func (s *Badger) SnapshotChunk(k int) ([]byte, bool) {
 // release closes the files.
 func (p *snapshots) release() error {
 	var err error
-	if p.begun != nil {
+	switch {
+	case p.begun == nil:
+	case strings.HasSuffix(p.begun.path, freshSuffix):
 		err = p.begun.discard()
+	default: // it has its name already, and the older one may be gone
+		err = p.begun.file.Close()
 	}
 	if p.finished != nil {
 		err = errors.Join(err, p.finished.file.Close())

@@ -159,6 +159,35 @@ func crashAround(t *testing.T, dir string, steps []func() error, before, after s
 	require.LessOrEqual(t, changed, len(steps))
 }
 
+// TestStoreThatFailsInASnapshotHasOneOfTheTwo closes the store after each step, as a node does whose
+// disk has failed: what was renamed already must not go, for what it has replaced is gone.
+func TestStoreThatFailsInASnapshotHasOneOfTheTwo(t *testing.T) {
+	last, changed := 0, 0
+	for stop := 0; stop <= last; stop++ {
+		dir, s, m := held(t)
+		require.NoError(t, s.DropLog(m.Snapshot.At))
+		m = m.Dropped(m.Snapshot.At)
+		next := snapshotAt(m.Snapshot.At, "another")
+		take(t, s, next)
+		steps, err := s.FinishSteps(next.Proof)
+		require.NoError(t, err)
+		last = len(steps)
+		for _, step := range steps[:stop] {
+			require.NoError(t, step())
+		}
+		require.NoError(t, s.Close())
+		s, r := open(t, dir)
+		if info, ok := s.Snapshot(); ok && string(info.Proof) == string(next.Proof) {
+			m = m.With(next)
+			changed++
+		}
+		m.Check(t, s, r)
+		require.NoError(t, s.Close())
+	}
+	require.Positive(t, changed)
+	require.Less(t, changed, last)
+}
+
 // TestDropOfManyBlocksIsAtomic crashes between the steps of drops and installations over more
 // blocks than one slice takes away, some in parts; and in a store that goes on taking them away.
 func TestDropOfManyBlocksIsAtomic(t *testing.T) {
