@@ -112,6 +112,24 @@ func TestDropGoesOnWithTheNextDrop(t *testing.T) {
 	require.Equal(t, 5, s.count(t, keyCommit))
 }
 
+// TestNothingIsLeftOfWhatWaitedAndIsDropped: it is swept as well, though it was never read.
+func TestNothingIsLeftOfWhatWaitedAndIsDropped(t *testing.T) {
+	s, _ := begun(t, 0)
+	b := bftraft.NewBlock(s.tip, []bftraft.Entry{{Kind: 1}})
+	c := bftraft.NewBlock(b.End(), []bftraft.Entry{{Kind: 1}})
+	hard := s.written.hard
+	hard.Lock = quorumcert.Lock{Term: 1, Index: 2, Hash: c.Hash()}
+	require.NoError(t, s.Save(&bftraft.Ready{
+		Blocks: []*bftraft.Block{b, c}, HardState: &hard,
+		Commits: []*quorumcert.Commit{{Index: 1, Hash: b.Hash()}, {Index: 2, Hash: c.Hash()}},
+	}))
+	snapped(t, s, c.End())
+	require.False(t, s.pending.empty())
+	require.NoError(t, s.DropLog(c.End()))
+	require.Zero(t, s.count(t, keyBlock))
+	require.Equal(t, 1, s.count(t, keyCommit))
+}
+
 // TestSweepingOutrunsWriting: who writes large batches takes away as much, and more.
 func TestSweepingOutrunsWriting(t *testing.T) {
 	s, _ := begun(t, 0)

@@ -187,8 +187,8 @@ func TestKilledProcessKeepsWhatItSaved(t *testing.T) {
 	require.Greater(t, reached, uint64(200))
 }
 
-// TestKilledProcessKeepsWhatItHadNotDropped: the base lies where a snapshot is, whole, and behind it
-// is all that was saved.
+// TestKilledProcessKeepsWhatItHadNotDropped: the base lies where a snapshot is, whole, and behind
+// it is all that was saved.
 func TestKilledProcessKeepsWhatItHadNotDropped(t *testing.T) {
 	dir := create(t)
 	base := bftraft.Index(0)

@@ -159,8 +159,8 @@ func crashAround(t *testing.T, dir string, steps []func() error, before, after s
 	require.LessOrEqual(t, changed, len(steps))
 }
 
-// TestStoreThatFailsInASnapshotHasOneOfTheTwo closes the store after each step, as a node does whose
-// disk has failed: what was renamed already must not go, for what it has replaced is gone.
+// TestStoreThatFailsInASnapshotHasOneOfTheTwo closes the store after each step, as a node does
+// whose disk has failed: what was renamed already must not go, for what it has replaced is gone.
 func TestStoreThatFailsInASnapshotHasOneOfTheTwo(t *testing.T) {
 	last, changed := 0, 0
 	for stop := 0; stop <= last; stop++ {

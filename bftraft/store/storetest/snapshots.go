@@ -18,6 +18,7 @@ var snapshotTests = []test{
 	{"LogIsDroppedOnlyBehindSnapshotCommitAndLock", logIsDroppedOnlyBehind},
 	{"InstalledSnapshotTakesThePlaceOfTheChain", installedTakesThePlace},
 	{"SnapshotIsInstalledOnlyWhereNothingIsLost", installedOnlyWhereNothingIsLost},
+	{"SnapshotIsNotInstalledOverALaterLockOrCommit", notInstalledOverLater},
 	{"SnapshotOffWhatIsCommittedIsRefused", snapshotOffCommittedIsRefused},
 	{"CrashAtEveryCallAboutSnapshots", crashAtEveryCall},
 	{"DamagedSnapshotMustNotSign", damagedSnapshotMustNotSign},
@@ -309,6 +310,45 @@ func installedOnlyWhereNothingIsLost(t *testing.T, d Disk) {
 	m = m.Installed(hard, commit)
 	s = reopen(t, d, s, m)
 	refuse(t, s, m, s.InstallSnapshot(hard, commit), "it is installed")
+	require.NoError(t, s.Close())
+}
+
+// notInstalledOverLater has a chain of its own: first its lock is beyond the snapshot, then it is
+// committed beyond it, and last the snapshot is of what is not committed yet.
+func notInstalledOverLater(t *testing.T, d Disk) {
+	g := NewGenerator(2)
+	s, _ := open(t, d)
+	m := committed(t, s, NewModel(Identity.Cluster), "a")
+	r := &bftraft.Ready{MustSync: true}
+	for tip := m.Tip(); len(r.Blocks) < 3; tip = r.Blocks[len(r.Blocks)-1].End() {
+		r.Blocks = append(r.Blocks, bftraft.NewBlock(tip, g.entries()))
+	}
+	hard, last := m.Hard, r.Blocks[2]
+	hard.Lock = quorumcert.Lock{Term: 1, Index: last.Last(), Hash: last.Hash()}
+	r.HardState = &hard
+	require.NoError(t, s.Save(r))
+	m = m.After(r)
+	at := bftraft.Position{Index: last.First() - 1, Hash: m.Blocks[0].Hash()}
+	m = m.With(g.Snapshot(at))
+	take(t, s, m.Snapshot)
+	hard, commit := fetched(g, m, at)
+	hard.Lock = m.Hard.Lock
+	refuse(t, s, m, s.InstallSnapshot(hard, commit), "the lock is beyond")
+	refuse(t, s, m, s.DropLog(m.end(1)), "for a snapshot of another chain")
+
+	ours := m.With(g.Snapshot(last.End()))
+	take(t, s, ours.Snapshot)
+	hard, commit = fetched(g, ours, last.End())
+	refuse(t, s, ours, s.InstallSnapshot(hard, commit), "it is on the chain")
+	refuse(t, s, ours, s.DropLog(last.End()), "beyond the commit")
+
+	ahead := bftraft.Position{Index: last.Last() + 1, Hash: at.Hash}
+	m = ours.With(g.Snapshot(ahead))
+	take(t, s, m.Snapshot)
+	m = committed(t, s, m, "b", "c")
+	hard, commit = fetched(g, m, ahead)
+	refuse(t, s, m, s.InstallSnapshot(hard, commit), "what is committed is beyond")
+	s = reopen(t, d, s, m)
 	require.NoError(t, s.Close())
 }
 
