@@ -9,8 +9,9 @@ import (
 	"tangaroa/quorumcert"
 )
 
-// MaxChunks bounds the chunks of a snapshot.
-const MaxChunks = 1 << 15
+// MaxChunks bounds the chunks of a snapshot, 16 GiB of the largest, so that a manifest stays below
+// a MiB.
+const MaxChunks = 1 << 14
 
 // manifestVersion changes whenever the layout of a manifest does.
 const manifestVersion = 1

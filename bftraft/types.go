@@ -231,3 +231,14 @@ type Reader interface {
 	// Commit returns the stored commit certificate of the lowest index at or above i.
 	Commit(i Index) (*quorumcert.Commit, bool)
 }
+
+// SnapshotInfo describes a finished snapshot of the replicated state.
+type SnapshotInfo struct {
+	// At is the end of the last block that the state holds.
+	At Position
+	// Chunks is how many there are, numbered from 0, and Bytes what they hold together.
+	Chunks int
+	Bytes  int64
+	// Proof is what shows others that the state is right. It must not be changed.
+	Proof []byte
+}

@@ -27,6 +27,7 @@ type Protocol interface {
 	Propose([]bftraft.Entry)
 	SetStarving(bool)
 	Resign()
+	Certify(quorumcert.Checkpoint)
 	Ready() (bftraft.Ready, bool)
 	Advance(bftraft.Ready)
 	Err() error
@@ -89,6 +90,8 @@ type Config struct {
 	// Limits may be lower than those of clusters, so that a simulation comes to them. All nodes
 	// share them. Zeros stand for the limits of clusters.
 	Limits Limits
+	// Checkpoints, where Every is set, are taken. The machine must be a Freezer then.
+	Checkpoints Checkpoints
 	// Progress, if set, is told how far the replay of the log has come at the start.
 	Progress func(done, total bftraft.Index)
 }
@@ -127,6 +130,8 @@ type Replica struct {
 	signed   signedReplies
 	executed bftraft.Position
 	evidence evidence
+	taking   *taking            // the checkpoint on its way, nil for none
+	stable   *quorumcert.Stable // the newest certified checkpoint that is known
 	now      uint64
 	term     bftraft.Term
 	leader   bftraft.NodeID
@@ -142,6 +147,8 @@ type Stats struct {
 	Requests uint64 // requests executed
 	Ops      uint64 // operations executed
 	Refused  uint64 // requests refused at the door
+
+	Checkpoints uint64 // checkpoints certified and kept
 }
 
 // New returns a replica that goes on from what its storage holds, having executed all of it that
@@ -154,6 +161,10 @@ func New(cfg Config) (*Replica, error) {
 		return nil, fmt.Errorf("%w: BlockBytes (at most half of MaxBlockBytes)", bftraft.ErrConfig)
 	}
 	cfg.Limits = cfg.Limits.orDefault()
+	cfg.Checkpoints.ChunkBytes = cmp.Or(cfg.Checkpoints.ChunkBytes, DefaultChunkBytes)
+	if _, ok := cfg.Machine.(Freezer); cfg.Checkpoints.Every > 0 && !ok {
+		return nil, fmt.Errorf("%w: Machine cannot be checkpointed", bftraft.ErrConfig)
+	}
 	restored, err := cfg.Storage.Load()
 	if err != nil {
 		return nil, err
@@ -172,6 +183,9 @@ func New(cfg Config) (*Replica, error) {
 	if cfg.Wrap != nil {
 		r.core = cfg.Wrap(core)
 	}
+	if err := r.restore(core.Commit()); err != nil {
+		return nil, err
+	}
 	return r, r.replay(core.Commit())
 }
 
@@ -184,6 +198,9 @@ func (r *Replica) replay(to bftraft.Position) error {
 				r.executed.Index, r.cfg.Storage.Err())
 		}
 		r.execute(b)
+		if b.Last()+r.cfg.Checkpoints.Every > to.Index {
+			r.takeCheckpoint(b) // the last one that is due before the start
+		}
 		if r.cfg.Progress != nil {
 			r.cfg.Progress(r.executed.Index, to.Index)
 		}
@@ -201,6 +218,7 @@ func (r *Replica) Tick() {
 	r.watchLeader()
 	r.tickPool()
 	r.tickReads()
+	r.tickCheckpoint()
 }
 
 // Step takes in a message of another node.
@@ -266,6 +284,10 @@ func (r *Replica) do(ready *bftraft.Ready) {
 	}
 	for _, b := range committed {
 		r.apply(b)
+		r.takeCheckpoint(b)
+	}
+	if ready.Stable != nil {
+		r.sawStable(ready.Stable)
 	}
 	r.core.Advance(*ready)
 	if err := r.core.Err(); err != nil {

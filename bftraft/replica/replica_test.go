@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,7 +15,11 @@ import (
 )
 
 // tape is a state machine that writes down what it is told.
-type tape struct{ lines []string }
+type tape struct {
+	lines  []string
+	frozen []byte // what is left to be handed out of a snapshot; nil for none
+	pause  bool   // it has just handed out nothing
+}
 
 func (m *tape) Apply(index uint64, op []byte) []byte {
 	m.lines = append(m.lines, string(op))
@@ -23,7 +28,25 @@ func (m *tape) Apply(index uint64, op []byte) []byte {
 func (m *tape) Query([]byte) []byte      { return fmt.Append(nil, len(m.lines)) }
 func (m *tape) Digest() crypto.Digest    { return crypto.Hash(crypto.DomainState) }
 func (m *tape) Snapshot(io.Writer) error { return nil }
-func (m *tape) Restore(io.Reader) error  { return nil }
+func (m *tape) Thaw()                    { m.frozen = nil }
+
+func (m *tape) Freeze() { m.frozen = []byte("lines\n" + strings.Join(m.lines, "\n")) }
+
+func (m *tape) NextChunk(size int) ([]byte, bool) {
+	if m.pause = !m.pause; m.pause {
+		return nil, true
+	}
+	n := min(size, len(m.frozen))
+	chunk := m.frozen[:n]
+	m.frozen = m.frozen[n:]
+	return chunk, len(m.frozen) > 0
+}
+
+func (m *tape) Restore(r io.Reader) error {
+	all, err := io.ReadAll(r)
+	m.lines = strings.Split(string(all), "\n")[1:]
+	return err
+}
 
 // disk keeps everything it is given and forgets nothing, until it is told to fail.
 type disk struct {
@@ -93,6 +116,7 @@ type alone struct {
 	verifier *bftraft.Verifier
 	key      crypto.PrivateKey
 	client   crypto.PrivateKey
+	points   Checkpoints
 }
 
 func newAlone(t *testing.T) *alone {
@@ -116,7 +140,8 @@ func (a *alone) start() {
 	core := bftraft.DefaultConfig()
 	core.Cluster, core.Signer = a.verifier.Cluster(), crypto.NewSigner(1, a.key)
 	core.Configurations = a.verifier.Configurations()
-	r, err := New(Config{Core: core, Storage: a.disk, Transport: a.out, Machine: a.tape})
+	r, err := New(Config{Core: core, Storage: a.disk, Transport: a.out, Machine: a.tape,
+		Checkpoints: a.points})
 	require.NoError(a.t, err)
 	a.r = r
 	for range 200 {

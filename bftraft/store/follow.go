@@ -8,15 +8,7 @@ import (
 )
 
 // SnapshotInfo says what a finished snapshot is of.
-type SnapshotInfo struct {
-	// At is the end of the last block that the state holds.
-	At bftraft.Position
-	// Chunks is how many there are, numbered from 0, and Bytes what they hold together.
-	Chunks int
-	Bytes  int64
-	// Proof is what FinishSnapshot was given. It must not be changed.
-	Proof []byte
-}
+type SnapshotInfo = bftraft.SnapshotInfo
 
 // The most a snapshot takes.
 const (
