@@ -121,17 +121,12 @@ func (s *Badger) below(most int) ([]op, swept, error) {
 
 var errEnough = errors.New("enough records")
 
-// cutBlocks returns the deletion of blocks that end at from or later, up to index last. A block's
-// own record goes after its parts, which are found by it.
+// cutBlocks returns the deletion of blocks that end at from or later, up to index last.
 func (s *Badger) cutBlocks(txn *badger.Txn, from, last uint64, most int) ([]op, uint64, error) {
 	var cut []op
 	err := s.eachKey(txn, keyBlock, from, func(item *badger.Item) error {
-		k := item.KeyCopy(nil)
-		end, _ := number(k, 0)
-		wrote, ok := number(k, 1)
+		end, _ := number(item.Key(), 0)
 		switch {
-		case !ok:
-			return fmt.Errorf("%w: a key of a block is malformed", ErrDamaged)
 		case end > last:
 			from = last + 1
 			return errEnough
@@ -139,15 +134,9 @@ func (s *Badger) cutBlocks(txn *badger.Txn, from, last uint64, most int) ([]op, 
 			from = end
 			return errEnough
 		}
-		h, err := s.header(item)
-		if err != nil {
-			return err
-		}
-		for part := range h.parts {
-			cut = append(cut, op{key: key(keyPart, wrote, end, part)})
-		}
-		cut = append(cut, op{key: k})
-		return nil
+		var err error
+		cut, err = s.cutBlock(cut, item)
+		return err
 	})
 	switch {
 	case errors.Is(err, errEnough):

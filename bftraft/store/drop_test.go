@@ -130,6 +130,35 @@ func TestNothingIsLeftOfWhatWaitedAndIsDropped(t *testing.T) {
 	require.Equal(t, 1, s.count(t, keyCommit))
 }
 
+// TestPartsGoBeforeTheBlockThatNamesThem: deletions that do not fit into one transaction may be cut
+// short between any two, and parts are found by their block alone.
+func TestPartsGoBeforeTheBlockThatNamesThem(t *testing.T) {
+	s, _ := begun(t, 0)
+	at := grown(t, s, 3, 2*partBytes)
+	truncated, err := s.beyond(0, s.written.seq+1)
+	require.NoError(t, err)
+	snapped(t, s, at)
+	s.base = at
+	swept, _, err := s.below(sweepRecords)
+	require.NoError(t, err)
+	for name, cut := range map[string][]op{"truncated": truncated, "swept": swept} {
+		named, parts := map[uint64]bool{}, 0
+		for _, o := range cut {
+			switch o.key[0] {
+			case keyBlock:
+				last, _ := number(o.key, 0)
+				named[last] = true
+			case keyPart:
+				last, _ := number(o.key, 1)
+				require.False(t, named[last], "%s: the block at %d went first", name, last)
+				parts++
+			}
+		}
+		require.Len(t, named, 3, name)
+		require.Equal(t, 9, parts, name)
+	}
+}
+
 // TestSweepingOutrunsWriting: who writes large batches takes away as much, and more.
 func TestSweepingOutrunsWriting(t *testing.T) {
 	s, _ := begun(t, 0)

@@ -210,27 +210,35 @@ func (s *Badger) beyond(at bftraft.Index, seq uint64) ([]op, error) {
 	var cut []op
 	err := s.view(func(txn *badger.Txn) error {
 		return s.eachKey(txn, keyBlock, uint64(at)+1, func(item *badger.Item) error {
-			k := item.KeyCopy(nil)
-			last, _ := number(k, 0)
-			wrote, ok := number(k, 1)
-			if !ok {
-				return fmt.Errorf("%w: a key of a block is malformed", ErrDamaged)
-			}
-			if wrote >= seq {
+			wrote, ok := number(item.Key(), 1)
+			if ok && wrote >= seq {
 				return nil
 			}
-			h, err := s.header(item)
-			if err != nil {
-				return err
-			}
-			cut = append(cut, op{key: k})
-			for part := range h.parts {
-				cut = append(cut, op{key: key(keyPart, wrote, last, part)})
-			}
-			return nil
+			var err error
+			cut, err = s.cutBlock(cut, item)
+			return err
 		})
 	})
 	return cut, err
+}
+
+// cutBlock appends the deletion of a block, of which item is the record. That goes after its parts,
+// which are found by it alone.
+func (s *Badger) cutBlock(cut []op, item *badger.Item) ([]op, error) {
+	k := item.KeyCopy(nil)
+	last, _ := number(k, 0)
+	wrote, ok := number(k, 1)
+	if !ok {
+		return nil, fmt.Errorf("%w: a key of a block is malformed", ErrDamaged)
+	}
+	h, err := s.header(item)
+	if err != nil {
+		return nil, err
+	}
+	for part := range h.parts {
+		cut = append(cut, op{key: key(keyPart, wrote, last, part)})
+	}
+	return append(cut, op{key: k}), nil
 }
 
 func (s *Badger) trimRecord(at bftraft.Index, seq uint64) op {

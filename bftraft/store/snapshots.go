@@ -119,7 +119,9 @@ func (s *Badger) AddChunk(data []byte) error {
 
 // FinishSnapshot ends the snapshot that was begun with a proof of at most MaxSnapshotProofBytes, of
 // which the store knows nothing. On return the snapshot is durable, whole, and in the place of the
-// one before; after a crash meanwhile, it is that or not there at all.
+// one before; after a crash meanwhile, it is that or not there at all. The one before is gone even
+// if the base stood on it, so who finishes a snapshot of a chain not its own must go on to install
+// it, or does so after the next start.
 func (s *Badger) FinishSnapshot(proof []byte) error {
 	if err := s.usable(); err != nil {
 		return err
