@@ -1,6 +1,9 @@
 package bftraft
 
-import "tangaroa/quorumcert"
+import (
+	"tangaroa/internal/mutant"
+	"tangaroa/quorumcert"
+)
 
 // Certify says to which roots executing the log up to a committed block has led this node (K1).
 // What a crash forgets of it the log tells again, so nothing has to be durable.
@@ -73,7 +76,11 @@ func (c *Core) countCheckpoints(cp *quorumcert.Checkpoint) {
 			}
 		}
 	}
-	if len(st.Sigs) >= cfg.Size().Q {
+	need := cfg.Size().Q
+	if mutant.On(mutant.M129) {
+		need = cfg.Size().F + 1
+	}
+	if len(st.Sigs) >= need {
 		c.stable, c.out.Stable = st, st
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"tangaroa/bftraft"
+	"tangaroa/internal/mutant"
 	"tangaroa/quorumcert"
 )
 
@@ -126,6 +127,9 @@ func (r *Replica) writeChunk(t *taking) error {
 		t.manifest.Sessions = append(t.manifest.Sessions, bftraft.SessionsChunk(chunk))
 		if !more {
 			t.image = nil
+			if mutant.On(mutant.M128) {
+				r.freezer().Freeze()
+			}
 		}
 		return r.cfg.Checkpoints.Store.AddChunk(chunk)
 	}
@@ -195,7 +199,9 @@ func (r *Replica) restore(commit bftraft.Position) error {
 	if err != nil {
 		return fmt.Errorf("restore state: %w", err)
 	}
-	r.sessions, r.evidence.convicted = read, convicted
+	if !mutant.On(mutant.M130) {
+		r.sessions, r.evidence.convicted = read, convicted
+	}
 	r.executed, r.stable = info.At, &m.Stable
 	return nil
 }

@@ -124,4 +124,7 @@ const (
 	M125 ID = "M125" // a leader with nothing to say says nothing (N6)
 	M126 ID = "M126" // a leader goes back to where a follower is (A4)
 	M127 ID = "M127" // what is committed contradicts any lock (A5)
+	M128 ID = "M128" // a snapshot is of the state as it is when it is written (K1)
+	M129 ID = "M129" // f+1 voters make a checkpoint stable (K1)
+	M130 ID = "M130" // who starts from a snapshot has forgotten the sessions (K1)
 )

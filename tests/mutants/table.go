@@ -446,6 +446,18 @@ var table = []Mutant{
 	{ID: mutant.M127, Rules: []string{"A5"},
 		Breaks:  "what is committed contradicts any lock",
 		Package: "bftraft", Test: "TestModelD14CatchUpNeedsACommit"},
+	{ID: mutant.M128, Rules: []string{"K1"},
+		Breaks:  "a snapshot is of the state as it is when it is written",
+		Package: "bftraft/replica", Test: "TestK1CheckpointIsOfTheMomentItWasDueAndIsKept",
+		Invariants: []string{"S5"}, Seeds: 20},
+	{ID: mutant.M129, Rules: []string{"K1"},
+		Breaks:  "f+1 voters make a checkpoint stable",
+		Package: "bftraft", Test: "TestK1CheckpointOfAQuorumIsStable",
+		Invariants: []string{"B12"}, Seeds: 20},
+	{ID: mutant.M130, Rules: []string{"K1"},
+		Breaks:  "who starts from a snapshot has forgotten the sessions",
+		Package: "bftraft/replica", Test: "TestK1StartGoesOnFromTheSnapshot",
+		Invariants: []string{"S5"}, Seeds: 400},
 }
 
 // without says why a rule has no mutant.

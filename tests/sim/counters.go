@@ -63,6 +63,9 @@ const (
 	seenAnew
 	seenForged
 	seenBlame
+	seenCheckpoint
+	seenSnapshot
+	seenRestored
 	numMarks
 )
 
@@ -121,6 +124,9 @@ var marks = [numMarks]struct{ id, text string }{
 	seenAnew:       {"SEEN-13", "a read was asked anew, because what it reads kept changing"},
 	seenForged:     {"SEEN-14", "the word of one liar was shown as a receipt and refused"},
 	seenBlame:      {"SEEN-15", "a client blamed a node whose answer differs"},
+	seenCheckpoint: {"SEEN-16", "a checkpoint was signed"},
+	seenSnapshot:   {"SEEN-17", "a node kept a certified snapshot"},
+	seenRestored:   {"SEEN-18", "a node started from a snapshot"},
 }
 
 // Tally counts, over any number of runs, what happened in them: each mark, each attack, each drop.

@@ -56,10 +56,7 @@ func (d *watchedDisk) Save(r *bftraft.Ready) error {
 		return errCrash
 	}
 	if err := d.Memory.Save(r); err != nil {
-		if !d.m.failed {
-			d.w.watch.hit(stoSync)
-		}
-		d.m.failed = true
+		d.notSynced()
 		return err
 	}
 	if r.HardState != nil {
@@ -82,6 +79,13 @@ func (d *watchedDisk) Save(r *bftraft.Ready) error {
 		}
 	}
 	return nil
+}
+
+func (d *watchedDisk) notSynced() {
+	if !d.m.failed {
+		d.w.watch.hit(stoSync)
+	}
+	d.m.failed = true
 }
 
 // Block implements bftraft.Reader.

@@ -172,6 +172,20 @@ func (n *naive) commit(cc *quorumcert.Commit) bool {
 	}) >= n.quorum()
 }
 
+// stable judges the certificate of a checkpoint.
+func (n *naive) stable(st *quorumcert.Stable) bool {
+	if !n.fresh(5, st.Signatures, uint64(st.Index), word(st.Hash), word(st.State),
+		word(st.Sessions)) {
+		return true
+	}
+	return st.Cluster == n.cluster &&
+		n.count(st.Signatures, crypto.DomainCheckpoint, func(int) []byte {
+			b := n.u64(append([]byte(nil), st.Cluster[:]...), 0, uint64(st.Index))
+			b = append(append(b, st.Hash[:]...), st.State[:]...)
+			return append(b, st.Sessions[:]...)
+		}) >= n.quorum()
+}
+
 // passes is B7 for what a node's gate lets pass: every certificate in it convinces the second
 // verifier too.
 func (o *observer) passes(m *member, msg bftraft.Message) {
@@ -189,6 +203,8 @@ func (o *observer) passes(m *member, msg bftraft.Message) {
 			o.naive.qc(msg.QC) && o.naive.commit(msg.Commit)
 	case *bftraft.Committed:
 		good = o.naive.commit(msg.Commit) && o.naive.qc(msg.LockQC)
+	case *bftraft.StableCheckpoint:
+		good = o.naive.stable(msg.Stable)
 	}
 	if !good {
 		o.fail("B7", "node %d lets a %s pass whose certificate does not convince", m.id,

@@ -120,6 +120,10 @@ func (w *World) boot(m *member) {
 		w.corrupt(m, &cfg)
 	} else {
 		w.watch.restarts(m)
+		cfg.Checkpoints = replica.Checkpoints{
+			Every: bftraft.Index(w.opt.Checkpoints), ChunkBytes: w.opt.ChunkBytes,
+			Store: cfg.Storage.(replica.Snapshots),
+		}
 	}
 	proc, err := replica.New(cfg)
 	if err != nil {

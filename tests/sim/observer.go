@@ -45,11 +45,13 @@ type observer struct {
 	highTerm bftraft.Term
 	// B2, S5: one committed chain and one state at each index, for all nodes and for ever.
 	committed map[bftraft.Index]crypto.Digest
-	blocks    map[bftraft.Index]*bftraft.Block
-	asks      map[bftraft.Index]int // how many operations the request there has
-	highest   bftraft.Index
-	states    map[bftraft.Index]crypto.Digest
-	executed  []bftraft.Position
+	// checkpoints are those that honest nodes have signed.
+	checkpoints map[bftraft.Index]quorumcert.Checkpoint
+	blocks      map[bftraft.Index]*bftraft.Block
+	asks        map[bftraft.Index]int // how many operations the request there has
+	highest     bftraft.Index
+	states      map[bftraft.Index]crypto.Digest
+	executed    []bftraft.Position
 	// S3: the block under each hash that an honest node has stored.
 	stored map[bftraft.Position]*bftraft.Block
 	// locked holds the positions that some honest node has locked.
@@ -112,19 +114,20 @@ func newObserver(w *World) *observer {
 		w: w, naive: newNaive(w), size: quorumcert.ForNodes(len(w.nodes)),
 		acks: make(map[ackKey]crypto.Digest), signers: make(map[position]quorumcert.Set),
 		rivals: make(map[place][]position), chains: make(map[bftraft.Term]bftraft.Position),
-		votes:     make(map[voteKey]quorumcert.Vote),
-		leaders:   make(map[bftraft.Term]map[bftraft.NodeID]quorumcert.Set),
-		signed:    make([]signedState, len(w.nodes)+1),
-		claims:    make(map[bftraft.Term][]claim),
-		suspects:  make(map[bftraft.Term]quorumcert.Set),
-		committed: make(map[bftraft.Index]crypto.Digest),
-		states:    make(map[bftraft.Index]crypto.Digest),
-		executed:  make([]bftraft.Position, len(w.nodes)+1),
-		blocks:    make(map[bftraft.Index]*bftraft.Block),
-		asks:      make(map[bftraft.Index]int),
-		locked:    make(map[place]bool),
-		stored:    make(map[bftraft.Position]*bftraft.Block),
-		ledger:    newLedger(), drops: make(map[string]int),
+		votes:       make(map[voteKey]quorumcert.Vote),
+		leaders:     make(map[bftraft.Term]map[bftraft.NodeID]quorumcert.Set),
+		signed:      make([]signedState, len(w.nodes)+1),
+		claims:      make(map[bftraft.Term][]claim),
+		suspects:    make(map[bftraft.Term]quorumcert.Set),
+		committed:   make(map[bftraft.Index]crypto.Digest),
+		checkpoints: make(map[bftraft.Index]quorumcert.Checkpoint),
+		states:      make(map[bftraft.Index]crypto.Digest),
+		executed:    make([]bftraft.Position, len(w.nodes)+1),
+		blocks:      make(map[bftraft.Index]*bftraft.Block),
+		asks:        make(map[bftraft.Index]int),
+		locked:      make(map[place]bool),
+		stored:      make(map[bftraft.Position]*bftraft.Block),
+		ledger:      newLedger(), drops: make(map[string]int),
 		injected: make(map[Kind]int), refused: make(map[bftraft.Drop]int),
 	}
 	for _, m := range w.nodes {
@@ -196,6 +199,8 @@ func (o *observer) said(m *member, msg bftraft.Message) {
 			o.voteLeaves(m, &msg.Vote)
 			o.trusts(m, &msg.Vote)
 		}
+	case *bftraft.CheckpointVote:
+		o.certifies(m, &msg.Checkpoint)
 	case *bftraft.Accusation:
 		if culprit := msg.Evidence.Culprit(); !o.w.nodes[culprit-1].liar {
 			o.fail("B13", "node %d accuses honest node %d", m.id, culprit)
@@ -447,6 +452,9 @@ func (o *observer) elected(t bftraft.Term) bool {
 
 // starts notes that a process begins anew, having executed what it replayed.
 func (o *observer) starts(m *member) {
+	if info, ok := m.disk.Snapshot(); ok && !m.liar && info.At.Index <= m.proc.Executed().Index {
+		o.hit(seenRestored)
+	}
 	at := m.proc.Executed()
 	var replayed []*bftraft.Block
 	for at.Index > 0 && o.committed[at.Index] != at.Hash {

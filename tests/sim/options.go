@@ -23,6 +23,11 @@ type Options struct {
 	TailPermille int `json:",omitempty"` // messages that take up to a hundred times MaxDelay
 	SlowDisk     int `json:",omitempty"` // milliseconds that each flush takes at one node
 
+	// Checkpoints is the number of entries from one checkpoint of the honest nodes to the next,
+	// ChunkBytes the size of a chunk.
+	Checkpoints int `json:",omitempty"`
+	ChunkBytes  int `json:",omitempty"`
+
 	// Drift is by how many permille the clock of each node is off, by position.
 	Drift []int `json:",omitempty"`
 	// Liars are the faulty voters. There are at most f, but for runs that show that more break
@@ -88,6 +93,9 @@ func Expand(seed uint64) Options {
 	o.drawFaults(r)
 	o.drawLiars(r)
 	o.drawRogues(r)
+	if r := newStream(seed, "checkpoints"); r.chance(300) {
+		o.Checkpoints, o.ChunkBytes = r.between(5, 60), 1<<r.between(5, 12)
+	}
 	return o
 }
 
