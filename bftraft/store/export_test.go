@@ -61,6 +61,11 @@ func (s *Badger) InstallSteps(hard bftraft.HardState, commit *quorumcert.Commit)
 	return steps, err
 }
 
+// SnapshotEnds returns where front and chunks of the finished snapshot end in its file.
+func (s *Badger) SnapshotEnds() []int64 {
+	return append([]int64{int64(frontBytes)}, s.snaps.finished.ends...)
+}
+
 // SnapshotEpoch returns under which data key the finished snapshot is.
 func (s *Badger) SnapshotEpoch() uint32 { return uint32(s.snaps.finished.epoch) }
 

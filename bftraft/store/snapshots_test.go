@@ -2,11 +2,11 @@ package store_test
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -304,28 +304,32 @@ func TestFileOfAnotherSnapshotIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, second, len(first))
 
-	again := create(t) // the same in another store
-	s, _ = open(t, again)
-	committed(t, s, storetest.NewModel(storetest.Identity.Cluster),
-		chainOf(rand.New(rand.NewPCG(1, 1)), bftraft.Position{Hash: storetest.Identity.Cluster},
-			2, 1000)...)
-	take(t, s, next)
-	require.NoError(t, s.FinishSnapshot([]byte("proof of first")))
-	require.NoError(t, s.Close())
-	stranger, err := os.ReadFile(finished(t, again))
-	require.NoError(t, err)
+	stranger := fileOfAnotherStore(t, next)
 	require.Len(t, stranger, len(second))
 
-	half := len(second) / 2
-	front := len(second) - len(second[bytes.Index(second, []byte("tangaroa"))+200:])
-	for name, raw := range map[string][]byte{
-		"an older one":           first,
-		"of another store":       stranger,
-		"half of an older":       slices.Concat(second[:half], first[half:]),
-		"the front of another":   slices.Concat(stranger[:front], second[front:]),
-		"the end of another":     slices.Concat(second[:half], stranger[half:]),
-		"the end of its own, ×2": slices.Concat(second, second[half:]),
-	} {
+	s, _ = open(t, dir) // and of other contents at the same place
+	take(t, s, snapshotAt(next.At, "OTHER"))
+	require.NoError(t, s.FinishSnapshot([]byte("proof of first")))
+	ends := s.SnapshotEnds()
+	require.NoError(t, s.Close())
+	third, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Len(t, third, len(second))
+
+	files := map[string][]byte{
+		"an older one": first, "of another store": stranger, "twice": slices.Concat(second, second),
+	}
+	for _, end := range ends {
+		for name, other := range map[string][]byte{
+			"an older one": first, "another store": stranger, "the same place": third,
+		} {
+			files[fmt.Sprintf("begins as of %s up to %d", name, end)] =
+				slices.Concat(other[:end], second[end:])
+			files[fmt.Sprintf("ends as of %s from %d", name, end)] =
+				slices.Concat(second[:end], other[end:])
+		}
+	}
+	for name, raw := range files {
 		require.NoError(t, os.WriteFile(path, raw, 0o600))
 		_, err := loadOnce(dir)
 		require.ErrorIs(t, err, store.ErrDamaged, name)
@@ -344,6 +348,21 @@ func TestFileOfAnotherSnapshotIsRefused(t *testing.T) {
 	require.NoError(t, os.Remove(path))
 	_, err = loadOnce(dir)
 	require.ErrorIs(t, err, store.ErrDamaged)
+}
+
+// fileOfAnotherStore is that of a store which has taken the same snapshot on the same chain.
+func fileOfAnotherStore(t *testing.T, snapshot *storetest.Snapshot) []byte {
+	t.Helper()
+	dir := create(t)
+	s, r := open(t, dir)
+	committed(t, s, storetest.NewModel(storetest.Identity.Cluster),
+		chainOf(rand.New(rand.NewPCG(1, 1)), r.Tip, 2, 1000)...)
+	take(t, s, snapshot)
+	require.NoError(t, s.FinishSnapshot([]byte("proof of first")))
+	require.NoError(t, s.Close())
+	raw, err := os.ReadFile(finished(t, dir))
+	require.NoError(t, err)
+	return raw
 }
 
 // TestSnapshotOfAnotherChainIsNoneOfTheBase: one at the base must be of the same block.
@@ -387,6 +406,25 @@ func TestWhatACrashLeftOfSnapshotsIsTakenAway(t *testing.T) {
 		"00000000000000000000.snap", filepath.Base(path), "7.snap", "notes",
 		"x0000000000000000001.snap",
 	}, left)
+}
+
+// TestForgottenSnapshotLeavesNoFile: whether another is begun, or none, or the store is closed.
+func TestForgottenSnapshotLeavesNoFile(t *testing.T) {
+	dir, s, m := held(t)
+	fresh := func() int {
+		all, err := filepath.Glob(filepath.Join(dir, "snapshots", "*.new"))
+		require.NoError(t, err)
+		return len(all)
+	}
+	for _, b := range []*bftraft.Block{m.Blocks[1], m.Blocks[0], m.Blocks[1]} {
+		require.NoError(t, s.BeginSnapshot(b.End()))
+		require.Equal(t, 1, fresh())
+	}
+	require.NoError(t, s.AbortSnapshot())
+	require.Zero(t, fresh())
+	require.NoError(t, s.BeginSnapshot(m.Blocks[1].End()))
+	require.NoError(t, s.Close())
+	require.Zero(t, fresh())
 }
 
 // TestSnapshotOnAFullDiskIsRefusedAndTheStoreGoesOn: nothing of it is needed.
@@ -456,7 +494,7 @@ func TestFinishedSnapshotLeavesNoDirtyPage(t *testing.T) {
 	if fs.Type == tmpfsMagic {
 		notdone.Skip(t, "TMPDIR is in memory, where pages stay dirty")
 	}
-	take(t, s, snapshotAt(m.Blocks[1].End(), strings.Repeat("second", 20)))
+	take(t, s, snapshotAt(m.Blocks[1].End(), "second")) // two pages, with the end in the last
 	steps, err := s.FinishSteps([]byte("proof"))
 	require.NoError(t, err)
 	all, err := filepath.Glob(filepath.Join(dir, "snapshots", "*.new"))
