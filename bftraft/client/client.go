@@ -42,7 +42,7 @@ type Client struct {
 	pace       pace
 	leaders    leaders
 	asked      time.Time // when all were last asked for their status
-	probeDue   time.Time // when all nodes are to be shown again what is under way
+	probeDue   time.Time // from when on all nodes may be shown again what is under way
 	settled    [rememberedTallies]*Tally
 	oldest     int     // place in settled to be taken next
 	calls      []*call // linearizable reads that wait to be asked

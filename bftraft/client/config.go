@@ -51,9 +51,9 @@ type Config struct {
 	// which doubles each time.
 	Late    time.Duration
 	LateMax time.Duration
-	// Probe is how often all nodes are shown the requests under way, so that they can time their
-	// leader: what the leader alone knows of, it may serve as late as it likes. After more than 32
-	// requests at once, the next time is so much later. Negative is never.
+	// Probe is the time in which 32 requests under way are shown to all nodes, so that they can time
+	// their leader: what the leader alone knows of, it may serve as late as it likes. Negative is
+	// never.
 	Probe time.Duration
 	// ReadTries is how often a linearizable read is asked anew before it is unsettled, and
 	// ReadPatience how long one of them waits for nodes to execute as far as the read index.

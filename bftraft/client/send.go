@@ -50,47 +50,52 @@ func (c *Client) launch() bool {
 	c.stats.Ops += uint64(len(ops))
 	f.due = f.began.Add(c.pace.first())
 	c.send(f, false)
-	c.probeWhenDue(f.began, 0)
+	c.probeWhenDue(f.began)
 	return true
 }
 
-// probeRequests is how many requests a probe may show without making the next one later. What is
-// shown is verified, forwarded and compared by all, and should be a part of all requests.
-// probeBytes bounds what a probe shows to each node.
+// probeRequests is how many requests may be shown to all nodes in the time of Config.Probe, and
+// probeBytes how much of them to each node: what is shown is sent, forwarded and compared by all,
+// and should be a part of all requests of a busy client. What is left of one such time is saved up.
 const (
 	probeRequests = 32
 	probeBytes    = 128 << 10
 )
 
-// probeWhenDue shows all nodes what is under way, if that has been due for so long and there is
-// something that not all have been shown. It returns whether it did, and when to look again. The
-// best time is when a request is sent: nodes see all of its wait. But a leader that holds up a full
-// window sees to it that there are none, so it must not depend on them.
-func (c *Client) probeWhenDue(
-	now time.Time, late time.Duration,
-) (probed bool, wait time.Duration) {
+// probeWhenDue shows all nodes what is under way, if there is something that not all have been
+// shown and it was not too much lately. It returns whether it did, and when to look again. A leader
+// hears which requests others know of, since they forward them, and could serve those at once and
+// hold up the rest until it is shown. So a client that is served slowly shows each request at once.
+func (c *Client) probeWhenDue(now time.Time) (probed bool, wait time.Duration) {
 	if c.cfg.Probe < 0 || !slices.ContainsFunc(c.flights, c.unshown) {
 		return false, c.cfg.LateMax
 	}
-	if left := c.probeDue.Add(late).Sub(now); left > 0 {
+	if left := c.probeDue.Sub(now); left > 0 {
 		return false, left
 	}
-	shown := c.probe()
-	c.probeDue = now.Add(c.cfg.Probe * time.Duration(max(shown, probeRequests)) / probeRequests)
-	return true, max(c.cfg.Probe, time.Millisecond)
+	shown, size := c.probe()
+	cost := max(c.cfg.Probe*time.Duration(shown)/probeRequests,
+		c.cfg.Probe*time.Duration(size)/probeBytes)
+	if saved := now.Add(-c.cfg.Probe); c.probeDue.Before(saved) {
+		c.probeDue = saved
+	}
+	if c.probeDue = c.probeDue.Add(cost); shown == 0 {
+		c.probeDue = now.Add(c.cfg.Probe) // what is under way before it is large
+	}
+	return true, max(c.probeDue.Sub(now), time.Millisecond)
 }
 
 // unshown says whether some node that can be reached has not been sent a request.
 func (c *Client) unshown(f *flight) bool { return f.frame != nil && c.up&^f.sent != 0 }
 
-// probe shows all nodes what is under way, from the oldest request on: a node can time only what
-// follows without a gap on what has been executed, and the newest waits longest for a leader that
-// takes one at a time. It returns how many requests were news to somebody.
-func (c *Client) probe() (shown int) {
-	size := 0
+// probe shows all nodes what is under way, from the oldest on: a node can time only what follows
+// without a gap on what has been executed, and the newest waits longest for a leader that takes one
+// at a time. It returns how many requests were news to somebody, and their size.
+func (c *Client) probe() (shown, size int) {
+	looked := 0
 	for _, f := range c.flights {
-		size += len(f.frame)
-		if f.frame == nil || size > probeBytes && f != c.flights[0] {
+		looked += len(f.frame)
+		if f.frame == nil || looked > probeBytes && f != c.flights[0] {
 			break
 		}
 		f.reach |= c.up
@@ -101,10 +106,10 @@ func (c *Client) probe() (shown int) {
 			}
 		}
 		if f.sent != before {
-			shown++
+			shown, size = shown+1, size+len(f.frame)
 		}
 	}
-	return shown
+	return shown, size
 }
 
 // room says that another request may be sent. The window counts from the oldest one without a
@@ -207,7 +212,7 @@ func (c *Client) repeatLate() time.Duration {
 		c.send(f, f.toAll)
 	}
 	// No new request for a while means no answer for a while: perhaps another leads.
-	probed, next := c.probeWhenDue(now, c.cfg.Probe)
+	probed, next := c.probeWhenDue(now)
 	if (late || probed) && now.Sub(c.asked) >= c.pace.first() {
 		c.asked = now
 		c.askStatus(c.up)

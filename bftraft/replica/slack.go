@@ -41,7 +41,7 @@ const (
 func (r *Replica) tolerances() (tight, wide uint64) {
 	usual := r.slack.rounds.usual(uint64(r.cfg.Core.HeartbeatTicks))
 	return max(slackTolerance, 2+usual) << r.slack.doublings,
-		max(slackTolerance, 1+2*usual) << r.slack.doublings
+		max(slackTolerance, 2+2*usual) << r.slack.doublings
 }
 
 // rounds is what a node has seen of how fast the cluster works, whoever leads.

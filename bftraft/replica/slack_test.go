@@ -96,7 +96,7 @@ func (c *slackCluster) commit(after int) {
 }
 
 func TestE5LeaderIsNotSlowWhereRoundsTakeLong(t *testing.T) {
-	for round, fine := range map[int]int{0: 4, 10: 22, 20: 42} {
+	for round, fine := range map[int]int{0: 4, 10: 23, 20: 43} {
 		for idle, served := range map[bool]int{false: fine, true: min(fine, round+2)} {
 			c := newSlackCluster(t)
 			c.core.idle = idle

@@ -21,36 +21,33 @@ var (
 	paceReport = flag.String("pace-report", "", "write the paces into this document")
 )
 
-// closedWindow is how many requests a client in a closed loop keeps outstanding, probeMillis how
-// often all nodes are shown them, and lateMillis after what time at least.
+// closedWindow is how many requests a client in a closed loop keeps outstanding. In the time
+// of probeMillis so many as probeRequests are shown to all nodes as they are sent; all get what
+// has waited for lateMillis at least.
 const (
-	closedWindow = 4
-	probeMillis  = 100
-	lateMillis   = 300
-	lateMost     = 2000
+	closedWindow  = 4
+	probeMillis   = 100
+	probeRequests = 32
+	lateMillis    = 300
+	lateMost      = 2000
 )
 
 // closed drives a client in a closed loop, in the manner of the client library: each request goes
-// to the leader, one now and then to all, and whatever is late to all.
+// to the leader, to the others too unless there are too many, and whatever is late to all.
 type closed struct {
-	c      *client
-	usual  int    // milliseconds an answer takes, smoothed
-	probed int    // when all nodes were last shown what is under way
-	shown  uint64 // the newest sequence among that
+	c     *client
+	usual int    // milliseconds an answer takes, smoothed
+	due   int    // when more may be shown, in parts of probeMillis
+	shown uint64 // the newest sequence among what was
 }
 
 func (l *closed) loop() {
 	c := l.c
 	for len(c.writes) < closedWindow {
 		l.send(c.newWrite(), false)
-		if c.w.now-l.probed >= probeMillis {
-			l.probed = c.w.now
-			l.show()
-		}
+		l.show()
 	}
-	if c.w.now-l.probed >= 2*probeMillis && l.show() {
-		l.probed = c.w.now
-	}
+	l.show()
 	for _, wr := range c.writes {
 		wait := min(max(lateMillis, 4*l.usual), lateMost)
 		if wr.sends > 1 {
@@ -62,21 +59,26 @@ func (l *closed) loop() {
 	}
 }
 
-// show shows what is under way to those who have not seen it. It returns whether there was any.
-func (l *closed) show() (news bool) {
+// show shows what is under way to those who have not seen it, unless that was much lately.
+func (l *closed) show() {
+	now := l.c.w.now * probeRequests
+	if l.due > now {
+		return
+	}
+	l.due = max(l.due, now-probeMillis*probeRequests)
 	leader := l.c.w.leaderOfMost()
 	for _, wr := range l.c.writes {
 		if wr.request.Sequence <= l.shown {
 			continue
 		}
-		l.shown, news = wr.request.Sequence, true
+		l.shown = wr.request.Sequence
+		l.due += probeMillis
 		for i, m := range l.c.w.nodes {
 			if m.id != leader {
 				l.c.send(i, bftraft.RequestFrame(wr.request.Raw()))
 			}
 		}
 	}
-	return news
 }
 
 func (l *closed) took(ms int) { l.usual += (ms - l.usual) / 8 }
