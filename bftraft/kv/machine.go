@@ -28,6 +28,8 @@ type Machine struct {
 	// frozen is the snapshot under way, nil if there is none. What was compacted
 	// after its beginning is released after its end.
 	frozen *scan
+	// looked counts the keys and changes that queries and operations looked at.
+	looked uint64
 	// written holds the keys that the operation now running has written, each
 	// once. Their new versions are of revision+1. Between operations it is empty.
 	written []*history

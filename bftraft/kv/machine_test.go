@@ -366,3 +366,29 @@ func TestIndexPlaysNoPart(t *testing.T) {
 	require.Equal(t, a.Apply(1, op), b.Apply(1<<40, op))
 	require.Equal(t, a.Digest(), b.Digest())
 }
+
+// TestWorkOfAQueryIsWhatItLookedAt: whoever answers queries needs to know what they cost, whatever
+// they give.
+func TestWorkOfAQueryIsWhatItLookedAt(t *testing.T) {
+	m := New()
+	for k := range 20 {
+		put(t, m, fmt.Sprintf("k%02d", k), "v")
+	}
+	for _, c := range []struct {
+		query Query
+		work  uint64
+	}{
+		{Range{Span: One([]byte("k00"))}, 1},
+		{Range{Span: One([]byte("none"))}, 1},
+		{Range{Span: All()}, 20},
+		{Range{Span: All(), CountOnly: true}, 20},
+		{Range{Span: All(), Limit: 1}, 20},
+		{Range{Span: Prefix([]byte("k1"))}, 10},
+		{Events{Span: All(), From: 16}, 5},
+		{Events{Span: One([]byte("none")), From: 1}, 20},
+	} {
+		before := m.Work()
+		ask(t, m, c.query)
+		require.Equal(t, c.work, m.Work()-before, "%+v", c.query)
+	}
+}

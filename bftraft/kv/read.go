@@ -34,6 +34,10 @@ func (m *Machine) answer(b []byte) QueryResult {
 	return m.read(o, &page)
 }
 
+// Work counts the keys and changes that have been looked at since the start: the
+// difference between before and after a query is what the query cost.
+func (m *Machine) Work() uint64 { return m.looked }
+
 // read returns the keys of a span at a revision known to be there. The page is
 // what the answer may still hold.
 func (m *Machine) read(o Range, page *int) RangeResult {
@@ -76,6 +80,7 @@ func (r *RangeResult) add(kv KV, page *int, countOnly bool) {
 func (m *Machine) ascend(s Span, visit func(*history)) {
 	pivot := &history{key: s.Key}
 	if s.single() {
+		m.looked++
 		if h, ok := m.keys.Get(pivot); ok {
 			visit(h)
 		}
@@ -85,6 +90,7 @@ func (m *Machine) ascend(s Span, visit func(*history)) {
 		if s.endsBefore(h.key) {
 			return false
 		}
+		m.looked++
 		visit(h)
 		return true
 	})
@@ -104,6 +110,7 @@ func (m *Machine) eventsFrom(q Events) QueryResult {
 	page := PageBytes
 	begun := 0 // where the events of the last revision on the page begin
 	for _, c := range m.events[m.firstChange(from):] {
+		m.looked++
 		if !q.wants(c) {
 			continue
 		}

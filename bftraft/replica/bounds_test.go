@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -258,6 +259,45 @@ func TestAnswerToAReadIsEmptyWhenItIsTooLarge(t *testing.T) {
 		}
 		require.Len(t, reply.Results, 1)
 		require.Len(t, reply.Results[0], want)
+	}
+}
+
+// laborious is a state machine to which each query is as much work as it says.
+type laborious struct {
+	sized
+	work uint64
+}
+
+func (m *laborious) Work() uint64 { return m.work }
+
+func (m *laborious) Query(q []byte) []byte {
+	m.work += binary.BigEndian.Uint64(q)
+	return q[:1]
+}
+
+// TestAnswerToReadsEndsWhenItWasMuchWork: a question of thousands of queries, each about all there
+// is, would else keep a node from everything for as long as it takes.
+func TestAnswerToReadsEndsWhenItWasMuchWork(t *testing.T) {
+	r, out := newReader(t)
+	r.cfg.Machine = &laborious{work: 1 << 40}
+	for _, k := range []struct {
+		asked []uint64
+		given int
+	}{
+		{[]uint64{1, 1, 1}, 3},
+		{[]uint64{maxReadWork - 1, 5, 1}, 2},
+		{[]uint64{maxReadWork, 1}, 1},
+		{[]uint64{10 * maxReadWork, 1}, 1},
+		{[]uint64{1, 10 * maxReadWork}, 2},
+	} {
+		var queries [][]byte
+		for _, work := range k.asked {
+			queries = append(queries, binary.BigEndian.AppendUint64(nil, work))
+		}
+		r.Read(ClientID{}, &bftraft.ReadRequest{Queries: queries})
+		reply, err := bftraft.DecodeReadReply(out.frames[len(out.frames)-1])
+		require.NoError(t, err)
+		require.Len(t, reply.Results, k.given, "%v", k.asked)
 	}
 }
 

@@ -79,12 +79,31 @@ func (r *Replica) answerRead(client ClientID, req *bftraft.ReadRequest) {
 	r.cfg.Transport.Reply(client, reply.Encode())
 }
 
+// maxReadWork is the work after which no further query under one nonce is begun, in keys looked at:
+// some milliseconds. A question may hold thousands of queries, each of which looks at all there is.
+const maxReadWork = 1 << 15
+
+// worker is a state machine that says how much work it has done.
+type worker interface{ Work() uint64 }
+
+// work returns how much work the state machine has done, 0 if it does not say.
+func (r *Replica) work() uint64 {
+	if m, ok := r.cfg.Machine.(worker); ok {
+		return m.Work()
+	}
+	return 0
+}
+
 // results asks the state machine one query after the other, until a result does not fit into the
-// answer any more. The first result is left empty if it is too large by itself.
+// answer any more or they have been much work: who asked will ask for the rest anew. The first
+// result is left empty if it is too large by itself.
 func (r *Replica) results(queries [][]byte) [][]byte {
 	results := make([][]byte, 0, len(queries))
-	size := 0
+	size, before := 0, r.work()
 	for i, q := range queries {
+		if i > 0 && r.work()-before >= maxReadWork {
+			break
+		}
 		result := r.cfg.Machine.Query(q)
 		if size += len(result); size > bftraft.MaxResultBytes {
 			if i > 0 {
