@@ -23,6 +23,7 @@ func FuzzRecords(f *testing.F) {
 	f.Add(st.encode())
 	p := promiseOf(meta{identity: Identity{Node: 1}}, &st, st.encode())
 	f.Add(p.encode())
+	f.Add(append(st.encode(), make([]byte, 8+32)...)) // a base that is the genesis is not written
 	st.base = bftraft.Position{Index: 7, Hash: crypto.Digest{8}}
 	f.Add(st.encode())
 	file := &snapshotFile{seals: &sealer{}, ends: []int64{int64(frontBytes) + checksumBytes + 5}}

@@ -159,6 +159,24 @@ func TestPartsGoBeforeTheBlockThatNamesThem(t *testing.T) {
 	}
 }
 
+// TestNothingLiesBelowTheBase: neither a lock nor a commit, be the records there still or not.
+func TestNothingLiesBelowTheBase(t *testing.T) {
+	for _, n := range []int{10, 2 * sweepRecords} {
+		s, _ := begun(t, 0)
+		first := grown(t, s, 1, 1)
+		upTo := grown(t, s, n, 1)
+		snapped(t, s, upTo)
+		require.NoError(t, s.DropLog(upTo))
+		require.Equal(t, n > 10, s.unswept())
+		_, ok := s.endHash(first.Index)
+		require.False(t, ok)
+		require.NoError(t, s.Err())
+		hard := s.written.hard
+		hard.Lock = quorumcert.Lock{Term: 2, Index: first.Index, Hash: first.Hash}
+		require.ErrorIs(t, s.Save(&bftraft.Ready{HardState: &hard}), ErrUnlinked)
+	}
+}
+
 // TestSweepingOutrunsWriting: who writes large batches takes away as much, and more.
 func TestSweepingOutrunsWriting(t *testing.T) {
 	s, _ := begun(t, 0)
