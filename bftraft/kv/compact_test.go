@@ -45,11 +45,13 @@ type twoStores struct {
 
 // apply does an operation on both.
 func (s twoStores) apply(t *testing.T, op Op) Result {
+	before := [2]uint64{s.prompt.Work(), s.m.Work()}
 	want := apply(t, s.prompt, op)
 	s.prompt.release(math.MaxInt)
 	b, err := EncodeOp(op)
 	require.NoError(t, err)
 	require.Equal(t, want, s.m.apply(b))
+	require.Equal(t, s.prompt.Work()-before[0], s.m.Work()-before[1], "work of %#v", op)
 	require.Equal(t, s.prompt.Digest(), s.m.Digest())
 	return want
 }
@@ -239,4 +241,23 @@ func TestReleaseCopiesNoLongRest(t *testing.T) {
 	require.NotSame(t, event, &m.events[0])
 	require.LessOrEqual(t, cap(m.events), 2*maxMoved)
 	require.LessOrEqual(t, cap(h.versions), 2*maxMoved)
+}
+
+// What is given up costs nothing, whether it is released or not: else one store would find an
+// operation too much work that another executes.
+func TestWorkIsTheKeysThatAreLeft(t *testing.T) {
+	m := New()
+	for _, key := range []string{"a", "b", "c", "d"} {
+		apply(t, m, Put{Key: []byte(key)})
+	}
+	apply(t, m, Delete{Span: Span{Key: []byte("a")}})
+	apply(t, m, Compact{Revision: 5})
+	apply(t, m, Delete{Span: Span{Key: []byte("b")}})
+	apply(t, m, Put{Key: []byte("c")})
+	before := m.Work()
+	apply(t, m, Range{Span: All(), CountOnly: true})
+	require.Equal(t, uint64(3), m.Work()-before, "b may be read at 5, c and d are there")
+	before = m.Work()
+	apply(t, m, Put{Key: []byte("e")})
+	require.Zero(t, m.Work()-before)
 }

@@ -48,6 +48,9 @@ var (
 	ErrCompacted = errors.New("kv: revision was compacted")
 	// ErrFutureRevision is returned when a revision is above the store's.
 	ErrFutureRevision = errors.New("kv: revision is in the future")
+	// ErrTooMuchWork is returned for an operation that was not executed, because
+	// those under the same signature before it had to look at too many keys.
+	ErrTooMuchWork = errors.New("kv: operations signed together are too much work: divide them")
 )
 
 // Revision counts the operations that changed the store. The empty store has

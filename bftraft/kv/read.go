@@ -35,8 +35,19 @@ func (m *Machine) answer(b []byte) QueryResult {
 }
 
 // Work counts the keys and changes that have been looked at since the start: the
-// difference between before and after a query is what the query cost.
+// difference between before and after an operation or a query is what it cost, and
+// the same on every replica.
 func (m *Machine) Work() uint64 { return m.looked }
+
+// TooMuchWork returns the encoded result of an operation that was not executed,
+// because those before it were too much work.
+func (m *Machine) TooMuchWork() []byte {
+	out, err := EncodeResult(Result{Code: CodeTooMuchWork})
+	if err != nil {
+		panic("kv: result of our own has no encoding: " + err.Error())
+	}
+	return out
+}
 
 // read returns the keys of a span at a revision known to be there. The page is
 // what the answer may still hold.
@@ -90,10 +101,18 @@ func (m *Machine) ascend(s Span, visit func(*history)) {
 		if s.endsBefore(h.key) {
 			return false
 		}
-		m.looked++
+		if h.left(m.compacted) {
+			m.looked++
+		}
 		visit(h)
 		return true
 	})
+}
+
+// left says whether anything of a key is left once what was compacted is released.
+func (h *history) left(compacted Revision) bool {
+	last := &h.versions[len(h.versions)-1]
+	return last.mod > compacted || !last.deleted()
 }
 
 // eventsFrom returns a page of events. A page that is full in the middle of a

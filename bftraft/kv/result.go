@@ -30,6 +30,7 @@ const (
 	CodeEmptySpan
 	CodeCompacted
 	CodeFutureRevision
+	CodeTooMuchWork
 	codeEnd
 )
 
@@ -45,6 +46,7 @@ var codeErrors = [codeEnd]error{
 	CodeEmptySpan:      ErrEmptySpan,
 	CodeCompacted:      ErrCompacted,
 	CodeFutureRevision: ErrFutureRevision,
+	CodeTooMuchWork:    ErrTooMuchWork,
 }
 
 // Err returns the sentinel error of the code, nil for CodeOK.

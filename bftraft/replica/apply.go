@@ -75,12 +75,22 @@ func (r *Replica) execute(b *bftraft.Block) []executedRequest {
 	return done
 }
 
+// MaxRequestWork is the work after which no further operation of a request is begun, in keys that
+// the state machine looks at: a tenth of a second. All nodes share it.
+const MaxRequestWork = 1 << 20
+
 // executeOps runs the operations of a request in order. Together their results stay below a
-// limit that every node applies alike; what would exceed it is left out, which clients see.
+// limit that every node applies alike; what would exceed it is left out, which clients see. So it
+// is with their work: who enrolls as a client must not be able to keep all nodes busy for minutes
+// with a request. An operation that is not begun for that says so in its result.
 func (r *Replica) executeOps(index bftraft.Index, req *bftraft.Request) [][]byte {
 	results := make([][]byte, len(req.Ops))
-	size := 0
+	size, before := 0, r.work()
 	for i, op := range req.Ops {
+		if r.work()-before >= MaxRequestWork {
+			results[i] = r.cfg.Machine.(worker).TooMuchWork()
+			continue
+		}
 		res := r.cfg.Machine.Apply(uint64(index), op)
 		if mutant.On(mutant.M28) {
 			res = r.cfg.Machine.Apply(uint64(index), op)

@@ -268,7 +268,8 @@ type laborious struct {
 	work uint64
 }
 
-func (m *laborious) Work() uint64 { return m.work }
+func (m *laborious) Work() uint64        { return m.work }
+func (m *laborious) TooMuchWork() []byte { return nil }
 
 func (m *laborious) Query(q []byte) []byte {
 	m.work += binary.BigEndian.Uint64(q)

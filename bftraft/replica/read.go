@@ -83,8 +83,13 @@ func (r *Replica) answerRead(client ClientID, req *bftraft.ReadRequest) {
 // some milliseconds. A question may hold thousands of queries, each of which looks at all there is.
 const maxReadWork = 1 << 15
 
-// worker is a state machine that says how much work it has done.
-type worker interface{ Work() uint64 }
+// worker is a state machine that says how much work it has done. What operations cost is the same
+// on all nodes.
+type worker interface {
+	Work() uint64
+	// TooMuchWork returns the result of an operation that is not executed for want of time.
+	TooMuchWork() []byte
+}
 
 // work returns how much work the state machine has done, 0 if it does not say.
 func (r *Replica) work() uint64 {
