@@ -116,11 +116,15 @@ type course struct {
 	flush  int    // what a flush takes, in milliseconds
 	slow   int    // how many disks are as slow as that, the first leader's first
 	length int    // milliseconds; the second half is measured
+	alone  bool   // one client, and not two
 }
 
 func (c course) world() *World {
 	o := quiet(uint64(c.nodes))
 	o.Nodes, o.Clients, o.MaxDelay, o.Chaos = c.nodes, 2, c.delay, 2*c.length
+	if c.alone {
+		o.Clients = 1
+	}
 	for i := range quorumcert.ForNodes(c.nodes).F {
 		if c.attack != "" {
 			o.Liars = append(o.Liars, Liar{i + 2, []string{c.attack}})
@@ -216,6 +220,24 @@ func TestNoAttackHoldsTheClusterUnderHalfItsPace(t *testing.T) {
 	}
 }
 
+// TestNoAttackHoldsALoneClientUnderHalfItsPace is the same where there is one client: a leader that
+// serves it just in time has nobody else to be measured by.
+func TestNoAttackHoldsALoneClientUnderHalfItsPace(t *testing.T) {
+	c := course{nodes: 4, delay: 10, length: 12_000, alone: true}
+	whole, _ := c.run(t)
+	for _, attack := range append([]string{"slow,permille=1000", "slow,permille=1800", "slow", "drag",
+		"starve", "idleboss", "barequorum"}, hardest...) {
+		t.Run(attack, func(t *testing.T) {
+			t.Parallel()
+			c := c
+			c.attack = attack
+			done, w := c.run(t)
+			w.watch.paced(done, whole)
+			require.NoError(t, w.watch.failure())
+		})
+	}
+}
+
 // hardest are leaders that are slow by little.
 var hardest = []string{"slow,permille=20", "drag,ticks=3", "drag,how=rotate,ticks=5"}
 
@@ -246,8 +268,8 @@ func allVariants() []string {
 		all = append(all, variantsOf(a)...)
 	}
 	all = append(all,
-		"slow,permille=300", "slow,permille=100", "slow,permille=50", "slow,permille=30",
-		"slow,permille=20", "slow,permille=10",
+		"slow,permille=1800", "slow,permille=300", "slow,permille=100", "slow,permille=50",
+		"slow,permille=30", "slow,permille=20", "slow,permille=10",
 		"drag,ticks=2", "drag,ticks=3", "drag,ticks=4", "drag,ticks=5", "drag,ticks=30",
 		"drag,ticks=100", "drag,how=odd,ticks=3", "drag,how=odd,ticks=30", "drag,how=rotate,ticks=3",
 		"drag,how=rotate,ticks=5", "drag,how=rotate,ticks=30")
