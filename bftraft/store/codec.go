@@ -133,6 +133,7 @@ const (
 	keyPart     = 'd' // batch, last index, part: a piece of a block that is too large for one value
 	keyCommit   = 'c' // index, batch: commit certificate
 	keyEvidence = 'e' // batch, number: evidence
+	keyTerm     = 'p' // term, batch: proof of the term
 )
 
 func key(kind byte, numbers ...uint64) []byte {

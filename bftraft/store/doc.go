@@ -65,6 +65,9 @@
 // the base or beyond. An older copy of a snapshot, put back in the place of a newer one, is
 // harmless when the log still reaches back to it, and else it is seen by that.
 //
+// Of the newest terms the store keeps the proof of how they began. No promise depends on these
+// records: they are for who looks into a store later.
+//
 // # Encryption
 //
 // A store made with CreateEncrypted opens only with its master key, which the caller keeps

@@ -142,9 +142,9 @@ func (s *Badger) tidy() error {
 // unfinished appends the deletion of all records of batches beyond the written state.
 func (s *Badger) unfinished(ops []op) ([]op, error) {
 	err := s.view(func(txn *badger.Txn) error {
-		for _, kind := range []byte{keyBlock, keyPart, keyCommit, keyEvidence} {
+		for _, kind := range []byte{keyBlock, keyPart, keyCommit, keyEvidence, keyTerm} {
 			place := 0
-			if kind == keyBlock || kind == keyCommit {
+			if kind == keyBlock || kind == keyCommit || kind == keyTerm {
 				place = 1
 			}
 			err := s.eachKey(txn, kind, 0, func(item *badger.Item) error {

@@ -18,6 +18,7 @@ type pending struct {
 	blocks    []*bftraft.Block
 	commits   []*quorumcert.Commit // ascending by index
 	evidence  []quorumcert.Evidence
+	terms     []TermRecord
 	bytes     int // of blocks
 }
 
@@ -34,7 +35,7 @@ func (p *pending) empty() bool {
 
 func (p *pending) full() bool {
 	return p.bytes >= maxPendingBytes ||
-		len(p.blocks)+len(p.commits)+len(p.evidence) >= maxPendingItems
+		len(p.blocks)+len(p.commits)+len(p.evidence)+len(p.terms) >= maxPendingItems
 }
 
 // add takes in a Ready whose blocks were seen to follow from what is there.

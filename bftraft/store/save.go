@@ -49,6 +49,13 @@ func (s *Badger) save(r *bftraft.Ready) error {
 	if err := s.Err(); err != nil {
 		return err // reading for the checks failed
 	}
+	if r.HardState != nil {
+		last := s.pending.hard
+		if last == nil {
+			last = &s.written.hard
+		}
+		s.pending.noteTerm(last, r.HardState)
+	}
 	s.pending.add(r)
 	s.tip = tip
 	for _, c := range r.Commits {
@@ -95,6 +102,11 @@ func (s *Badger) plan(sync bool) ([]func() error, state, error) {
 			return nil, next, err
 		}
 	}
+	terms, err := s.termRecords(next.seq)
+	if err != nil {
+		return nil, next, err
+	}
+	ops = append(ops, terms...)
 	old, done, err := s.below(sweepRecords + 2*len(ops))
 	if err != nil {
 		return nil, next, err

@@ -204,11 +204,10 @@ func (x *examiner) walk(l *bftraft.Restored) error {
 		}
 		x.report.Blocks++
 	}
-	x.newestTerm(&l.HardState)
 	if at != l.Tip {
 		return fmt.Errorf("the chain does not end where it should, at %d", l.Tip.Index)
 	}
-	return nil
+	return x.terms(&l.HardState)
 }
 
 // commit verifies the commit certificate of a position on the chain.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"tangaroa/bftraft"
@@ -11,8 +13,8 @@ import (
 	"tangaroa/quorumcert"
 )
 
-// termText is a term of which the store has a certificate, and why its leader came. The store has
-// the proof of the newest term alone: who ended the one before, and who elected. What the others
+// termText is a term of which the store has a certificate, and why its leader came: who ended the
+// one before, and who elected. The store remembers that of the newest 1,000 terms. What the others
 // had against the leader of the term before is not signed; each node counts its own reasons, in the
 // metric bft_leader_changes_total.
 type termText struct {
@@ -25,6 +27,8 @@ type termText struct {
 	Reason  string           `json:"reason"`
 }
 
+const firstTerm = "the first term"
+
 // committed takes in a certificate, in the order of the log.
 func (x *examiner) committed(c *quorumcert.Commit) {
 	all := x.report.Terms
@@ -34,7 +38,7 @@ func (x *examiner) committed(c *quorumcert.Commit) {
 	}
 	t := termText{Term: c.Term, First: c.Index, Last: c.Index, Reason: "not in the store any more"}
 	if c.Term == 1 {
-		t.Reason = "the first term"
+		t.Reason = firstTerm
 	}
 	x.report.Terms = append(all, t)
 }
@@ -55,24 +59,46 @@ func (x *examiner) checkProof(p *bftraft.TermProof) error {
 	return nil
 }
 
-// newestTerm adds what the proof of the newest term tells.
-func (x *examiner) newestTerm(h *bftraft.HardState) {
-	all := x.report.Terms
-	if h.Term == 1 || len(all) > 0 && all[len(all)-1].Term > h.Term {
+// terms adds how the terms that the store remembers began, and the newest.
+func (x *examiner) terms(h *bftraft.HardState) error {
+	known, err := x.store.Terms()
+	if err != nil {
+		return err
+	}
+	for i := range known {
+		if err := x.checkProof(&known[i].Proof); err != nil {
+			return err
+		}
+		x.began(known[i].Term, &known[i].Proof)
+	}
+	x.began(h.Term, &h.Proof)
+	return nil
+}
+
+// began adds what the proof of a term tells.
+func (x *examiner) began(term quorumcert.Term, proof *bftraft.TermProof) {
+	if term == 1 && proof.EC == nil {
 		return
 	}
-	if len(all) == 0 || all[len(all)-1].Term < h.Term {
-		all = append(all, termText{Term: h.Term})
+	all := x.report.Terms
+	i, found := slices.BinarySearchFunc(all, term, func(t termText, term quorumcert.Term) int {
+		return cmp.Compare(t.Term, term)
+	})
+	if !found {
+		all = slices.Insert(all, i, termText{Term: term})
+		x.report.Terms = all
 	}
-	t := &all[len(all)-1]
-	x.report.Terms = all
+	t := &all[i]
 	var reasons []string
-	if tc := h.Proof.TC; tc != nil {
+	if term == 1 {
+		reasons = append(reasons, firstTerm)
+	}
+	if tc := proof.TC; tc != nil {
 		t.Ended = tc.Signers.Members()
 		reasons = append(reasons, fmt.Sprintf("%s suspected the leader of term %d",
 			nodeList(t.Ended), tc.Term))
 	}
-	if ec := h.Proof.EC; ec != nil {
+	if ec := proof.EC; ec != nil {
 		t.Leader, t.Elected = ec.Leader, ec.Signers.Members()
 		reasons = append(reasons, fmt.Sprintf("%s elected node %d", nodeList(t.Elected), ec.Leader))
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,21 +15,44 @@ import (
 	"tangaroa/quorumcert"
 )
 
-// TestInspectTellsWhyTheLeaderChanged stops a leader and looks at a store of those who went on.
+// TestInspectTellsWhyTheLeaderChanged stops a leader and looks at a store of those who went on. It
+// still tells of that term when there have been others.
 func TestInspectTellsWhyTheLeaderChanged(t *testing.T) {
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	net := newTestnet(t, "4")
+	term, leader, witness := leaderStops(t, net, 4)
+	toldOf := func(term quorumcert.Term) termText {
+		var r report
+		out := mustRun(t, "inspect", "--dir", nodeDir(net, witness), "-o", "json")
+		require.NoError(t, json.Unmarshal([]byte(out), &r))
+		i := slices.IndexFunc(r.Terms, func(t termText) bool { return t.Term == term })
+		require.GreaterOrEqual(t, i, 0, out)
+		return r.Terms[i]
+	}
+	first := toldOf(term)
+	require.Equal(t, leader, first.Leader)
+	require.GreaterOrEqual(t, len(first.Elected), 3)
+	require.Contains(t, first.Reason, "elected node")
+	require.Contains(t, mustRun(t, "inspect", "--dir", nodeDir(net, witness)), first.Reason)
+	later, _, _ := leaderStops(t, net, witness)
+	require.Greater(t, later, term)
+	require.Equal(t, first.Reason, toldOf(term).Reason, "later terms do not take its place")
+}
+
+// leaderStops starts a cluster, stops the leader that a node names, waits until another leads, and
+// stops all. It returns the term of the new leader, who it is, and a node that saw it.
+func leaderStops(t *testing.T, net string, asked crypto.NodeID) (
+	term quorumcert.Term, leader, witness crypto.NodeID,
+) {
 	all := map[crypto.NodeID]*process{}
 	for id := crypto.NodeID(1); id <= 4; id++ {
 		all[id] = begin(t, "start", "--dir", nodeDir(net, id))
 	}
 	var old crypto.NodeID
-	statusIs(t, net, 4, func(s *node.Status) bool { old = s.Leader; return s.Ready })
+	statusIs(t, net, asked, func(s *node.Status) bool { old = s.Leader; return s.Ready && old != 0 })
 	all[old].stop()
 	<-all[old].ended
-	witness := old%4 + 1
-	var term quorumcert.Term
-	var leader crypto.NodeID
+	witness = old%4 + 1
 	statusIs(t, net, witness, func(s *node.Status) bool {
 		term, leader = s.Term, s.Leader
 		return s.Ready && leader != old && leader != 0
@@ -38,20 +62,7 @@ func TestInspectTellsWhyTheLeaderChanged(t *testing.T) {
 		<-p.ended
 		require.Equal(t, cli.OK, p.code, p.errs.String())
 	}
-	var r report
-	out := mustRun(t, "inspect", "--dir", nodeDir(net, witness), "-o", "json")
-	require.NoError(t, json.Unmarshal([]byte(out), &r))
-	require.NotEmpty(t, r.Terms)
-	newest := r.Terms[len(r.Terms)-1]
-	require.GreaterOrEqual(t, newest.Term, term)
-	if newest.Term == term {
-		require.Equal(t, leader, newest.Leader, out)
-		require.GreaterOrEqual(t, len(newest.Elected), 3)
-		require.Contains(t, newest.Reason, "elected node")
-	} else { // they suspected it when it, too, was stopped
-		require.Contains(t, newest.Reason, "suspected the leader of term")
-	}
-	require.Contains(t, mustRun(t, "inspect", "--dir", nodeDir(net, witness)), newest.Reason)
+	return term, leader, witness
 }
 
 // TestTermsAreToldFromTheirCertificates: as far as there are any.
@@ -62,18 +73,28 @@ func TestTermsAreToldFromTheirCertificates(t *testing.T) {
 	} {
 		x.committed(&c)
 	}
-	x.newestTerm(&bftraft.HardState{Term: 4})
+	x.began(1, &bftraft.TermProof{})
+	require.Equal(t, "the first term", x.report.Terms[0].Reason)
+	x.began(1, &bftraft.TermProof{EC: &quorumcert.EC{Term: 1, Leader: 2,
+		Signatures: quorumcert.Signatures{Signers: quorumcert.Set(0).With(1)},
+	}})
+	x.began(4, &bftraft.TermProof{})
 	require.Len(t, x.report.Terms, 2)
-	x.newestTerm(&bftraft.HardState{Term: 7, Proof: bftraft.TermProof{
+	x.began(3, &bftraft.TermProof{TC: &quorumcert.TC{Term: 2, Signatures: quorumcert.Signatures{
+		Signers: quorumcert.Set(0).With(3),
+	}}})
+	x.began(7, &bftraft.TermProof{
 		TC: &quorumcert.TC{Term: 6, Signatures: quorumcert.Signatures{
 			Signers: quorumcert.Set(0).With(1).With(2).With(4),
 		}},
 		EC: &quorumcert.EC{Term: 7, Leader: 2, Signatures: quorumcert.Signatures{
 			Signers: quorumcert.Set(0).With(2),
 		}},
-	}})
+	})
 	require.Equal(t, []termText{
-		{Term: 1, First: 1, Last: 5, Reason: "the first term"},
+		{Term: 1, First: 1, Last: 5, Leader: 2, Elected: []crypto.NodeID{1},
+			Reason: "the first term; node 1 elected node 2"},
+		{Term: 3, Ended: []crypto.NodeID{3}, Reason: "node 3 suspected the leader of term 2"},
 		{Term: 4, First: 6, Last: 9, Reason: "a certificate of the term, which others had entered"},
 		{Term: 7, Leader: 2, Ended: []crypto.NodeID{1, 2, 4}, Elected: []crypto.NodeID{2},
 			Reason: "nodes 1, 2, 4 suspected the leader of term 6; node 2 elected node 2"},
