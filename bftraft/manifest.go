@@ -9,9 +9,12 @@ import (
 	"tangaroa/quorumcert"
 )
 
-// MaxChunks bounds the chunks of a snapshot, 16 GiB of the largest, so that a manifest stays below
-// a MiB.
-const MaxChunks = 1 << 14
+const (
+	// MaxChunkBytes bounds a chunk of a snapshot.
+	MaxChunkBytes = 1 << 20
+	// MaxChunks bounds their number: 16 GiB of the largest, so that a manifest stays below a MiB.
+	MaxChunks = 1 << 14
+)
 
 // manifestVersion changes whenever the layout of a manifest does.
 const manifestVersion = 1

@@ -262,18 +262,23 @@ func TestAnswerToAReadIsEmptyWhenItIsTooLarge(t *testing.T) {
 	}
 }
 
-// laborious is a state machine to which each query is as much work as it says.
+// laborious is a state machine to which each operation and query is as much work as it says.
 type laborious struct {
-	sized
+	tape
 	work uint64
 }
 
 func (m *laborious) Work() uint64        { return m.work }
-func (m *laborious) TooMuchWork() []byte { return nil }
+func (m *laborious) TooMuchWork() []byte { return []byte("too much") }
 
 func (m *laborious) Query(q []byte) []byte {
 	m.work += binary.BigEndian.Uint64(q)
 	return q[:1]
+}
+
+func (m *laborious) Apply(index uint64, op []byte) []byte {
+	m.work += binary.BigEndian.Uint64(op)
+	return m.tape.Apply(index, op)
 }
 
 // TestAnswerToReadsEndsWhenItWasMuchWork: a question of thousands of queries, each about all there

@@ -50,7 +50,26 @@ type Checkpoints struct {
 }
 
 // DefaultChunkBytes is the size of a chunk: what is written of a snapshot in a tick.
-const DefaultChunkBytes = 1 << 20
+const DefaultChunkBytes = bftraft.MaxChunkBytes
+
+// validate says what keeps checkpoints of a state machine from being taken.
+func (c *Checkpoints) validate(m StateMachine) error {
+	bad := ""
+	_, freezes := m.(Freezer)
+	switch {
+	case c.Every == 0:
+		return nil
+	case !freezes:
+		bad = "Machine (must be a Freezer)"
+	case c.Store == nil:
+		bad = "Checkpoints.Store"
+	case c.ChunkBytes < 1 || c.ChunkBytes > bftraft.MaxChunkBytes:
+		bad = "Checkpoints.ChunkBytes (1 to MaxChunkBytes)"
+	default:
+		return nil
+	}
+	return fmt.Errorf("%w: %s", bftraft.ErrConfig, bad)
+}
 
 // due says whether a checkpoint is to be taken at the end of a block: the first end at or beyond
 // each multiple of Every.

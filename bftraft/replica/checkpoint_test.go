@@ -354,7 +354,7 @@ func TestK1OnlyACheckpointThatIsBeingWrittenKeepsOutTheNext(t *testing.T) {
 	require.Equal(t, bftraft.Index(30), a.r.taking.at.Index)
 }
 
-func TestMachineThatCannotBeFrozenIsNotCheckpointed(t *testing.T) {
+func TestCheckpointsThatCannotBeTakenAreRefused(t *testing.T) {
 	a := newAlone(t)
 	c := Config{
 		Core: a.r.cfg.Core, Storage: a.disk, Transport: a.out,
@@ -366,4 +366,15 @@ func TestMachineThatCannotBeFrozenIsNotCheckpointed(t *testing.T) {
 	c.Checkpoints = Checkpoints{}
 	_, err = New(c)
 	require.NoError(t, err)
+	c.Machine = &tape{}
+	for points, ok := range map[Checkpoints]bool{
+		{Every: 1}: false, {Every: 1, Store: &shelf{}}: true,
+		{Every: 1, Store: &shelf{}, ChunkBytes: -1}:                        false,
+		{Every: 1, Store: &shelf{}, ChunkBytes: bftraft.MaxChunkBytes}:     true,
+		{Every: 1, Store: &shelf{}, ChunkBytes: bftraft.MaxChunkBytes + 1}: false,
+	} {
+		c.Checkpoints = points
+		_, err = New(c)
+		require.Equal(t, !ok, errors.Is(err, bftraft.ErrConfig), "%+v", points)
+	}
 }

@@ -34,7 +34,7 @@ type outstanding struct {
 	key      crypto.PublicKey
 	requests []*pending
 	bytes    int
-	// watched is the lowest admissible request and since when it has been that, in this term.
+	// watched is the foremost request and since when it has been that, in this term.
 	watchedSession, watchedSequence uint64
 	since                           uint64
 	asked                           uint64 // when others were last asked about such a request
@@ -325,7 +325,7 @@ func (r *Replica) markProposed() {
 	}
 }
 
-// patience is how long, in ticks, a client's lowest outstanding request may wait for the leader.
+// patience is how long, in ticks, a client's foremost request may wait for the leader.
 func (r *Replica) patience() uint64 { return 2 * r.core.Timeout() }
 
 // tickPool runs the timers of E5: one for each client, for its foremost request only.

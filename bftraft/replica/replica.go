@@ -162,8 +162,8 @@ func New(cfg Config) (*Replica, error) {
 	}
 	cfg.Limits = cfg.Limits.orDefault()
 	cfg.Checkpoints.ChunkBytes = cmp.Or(cfg.Checkpoints.ChunkBytes, DefaultChunkBytes)
-	if _, ok := cfg.Machine.(Freezer); cfg.Checkpoints.Every > 0 && !ok {
-		return nil, fmt.Errorf("%w: Machine cannot be checkpointed", bftraft.ErrConfig)
+	if err := cfg.Checkpoints.validate(cfg.Machine); err != nil {
+		return nil, err
 	}
 	restored, err := cfg.Storage.Load()
 	if err != nil {

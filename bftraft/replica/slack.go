@@ -10,7 +10,7 @@ import (
 // slack measures how long requests wait that nothing keeps from being executed (E5b): a leader that
 // serves everybody, but each as late as it may, starves nobody by the timer of a single request.
 //
-// A tick is slack when some client's lowest request has waited for longer than the tolerance,
+// A tick is slack when some client's foremost request has waited for longer than the tolerance,
 // unless blocks are full. That a block is on its way is no excuse: a slow leader sees to it that
 // one always is, for each follower in turn. Such ticks fill a bucket that leaks slowly; a full
 // bucket is a reason to suspect the leader.
@@ -175,7 +175,7 @@ func (r *Replica) spares(tolerance uint64, late bool) bool {
 	return false
 }
 
-// unordered says whether a client's lowest request has waited for longer than the tolerance and
+// unordered says whether a client's foremost request has waited for longer than the tolerance and
 // stands in no block, though none is on its way, or one that was not full has passed it over.
 func (r *Replica) unordered(o *outstanding, p *pending, tolerance uint64, idle bool) bool {
 	watched := p.Session == o.watchedSession && p.Sequence == o.watchedSequence
@@ -190,13 +190,13 @@ func (r *Replica) unexecuted(o *outstanding, p *pending, tolerance uint64) bool 
 	return !full && r.now-max(p.ready, r.slack.office) > tolerance
 }
 
-// makeReady notes since when the leader could have ordered requests: the lowest, and those that
+// makeReady notes since when the leader could have ordered requests: the foremost, and those that
 // follow it without a gap. So those count that a slow leader orders one by one, and those do not
 // for which their client kept back the ones before them.
-func (o *outstanding) makeReady(lowest *pending, now uint64) {
-	at, _ := o.place(lowest.Session, lowest.Sequence)
+func (o *outstanding) makeReady(first *pending, now uint64) {
+	at, _ := o.place(first.Session, first.Sequence)
 	for k, p := range o.requests[at:] {
-		if p.Session != lowest.Session || p.Sequence != lowest.Sequence+uint64(k) {
+		if p.Session != first.Session || p.Sequence != first.Sequence+uint64(k) {
 			return
 		}
 		if p.ready == 0 {

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"encoding/binary"
 	"fmt"
 	"testing"
 
@@ -9,46 +10,32 @@ import (
 	"tangaroa/bftraft/kv"
 )
 
-// laborer is a state machine each of whose operations is as much work as it says.
-type laborer struct {
-	tape
-	work uint64
-}
-
-func (m *laborer) Apply(index uint64, op []byte) []byte {
-	var work uint64
-	if _, err := fmt.Sscan(string(op), &work); err != nil {
-		panic(err)
-	}
-	m.work += work
-	return m.tape.Apply(index, op)
-}
-
-func (m *laborer) Work() uint64        { return m.work }
-func (m *laborer) TooMuchWork() []byte { return []byte("too much") }
-
 func TestC1WorkOfARequestIsBounded(t *testing.T) {
-	half, all := fmt.Sprint(MaxRequestWork/2), fmt.Sprint(MaxRequestWork)
+	const half, all = MaxRequestWork / 2, MaxRequestWork
 	for _, c := range []struct {
-		ops      []string
+		work     []uint64
 		executed int
 	}{
-		{[]string{all, "1", "0"}, 1},
-		{[]string{half, half, "1", half}, 2},
-		{[]string{half, fmt.Sprint(MaxRequestWork/2 - 1), all, "1"}, 3},
-		{[]string{"0", "0", "1"}, 3},
+		{[]uint64{all, 1, 0}, 1},
+		{[]uint64{half, half, 1, half}, 2},
+		{[]uint64{half, half - 1, all, 1}, 3},
+		{[]uint64{0, 0, 1}, 3},
 	} {
 		a := newAlone(t)
-		m := &laborer{work: 77}
+		m := &laborious{work: 77}
 		a.r.cfg.Machine = m
-		frames := a.submit(a.request(1, 1, c.ops...), a.request(1, 2, "5"))
+		var ops []string
+		for _, work := range c.work {
+			ops = append(ops, string(binary.BigEndian.AppendUint64(nil, work)))
+		}
+		frames := a.submit(a.request(1, 1, ops...), a.request(1, 2, ops[0]))
 		require.Len(t, frames, 2)
 		results := a.reply(frames[0]).Results
-		require.Len(t, results, len(c.ops))
+		require.Len(t, results, len(ops))
 		for i, res := range results {
-			require.Equal(t, i >= c.executed, string(res) == "too much", "%v: operation %d", c.ops, i)
+			require.Equal(t, i >= c.executed, string(res) == "too much", "%v: operation %d", c.work, i)
 		}
-		require.Equal(t, append(c.ops[:c.executed:c.executed], "5"), m.lines,
+		require.Equal(t, append(ops[:c.executed:c.executed], ops[0]), m.lines,
 			"the next request has a budget of its own")
 	}
 }

@@ -241,3 +241,10 @@ func TestDataKeysAscendAndEndWithTheNewest(t *testing.T) {
 		require.Equal(t, test.ok, ok, test.name)
 	}
 }
+
+func TestSnapshotTakesSoManyChunksAndNoMore(t *testing.T) {
+	info := SnapshotInfo{Chunks: bftraft.MaxChunks - 1}
+	require.NoError(t, takesChunk(&info, []byte{1}))
+	info.Chunks++
+	require.ErrorIs(t, takesChunk(&info, []byte{1}), ErrSnapshotSize)
+}

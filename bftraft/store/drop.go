@@ -86,10 +86,11 @@ func (s *Badger) installing(hard *bftraft.HardState, commit *quorumcert.Commit) 
 		return err
 	}
 	at := s.snaps.finished.info.At
+	s.note(hard)
 	s.base, s.tip, s.committed = at, at, at.Index
 	s.pending = pending{
 		hard: hard, truncated: true, base: at.Index, commits: []*quorumcert.Commit{commit},
-		evidence: s.pending.evidence,
+		evidence: s.pending.evidence, terms: s.pending.terms,
 	}
 	return nil
 }

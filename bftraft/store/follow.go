@@ -10,15 +10,24 @@ import (
 // SnapshotInfo says what a finished snapshot is of.
 type SnapshotInfo = bftraft.SnapshotInfo
 
-// The most a snapshot takes.
-const (
-	// MaxChunkBytes bounds one chunk.
-	MaxChunkBytes = 1 << 20
-	// MaxChunks bounds their number.
-	MaxChunks = 1 << 16
-	// MaxSnapshotProofBytes bounds the proof.
-	MaxSnapshotProofBytes = 1 << 20
-)
+// MaxSnapshotProofBytes bounds the proof of a snapshot.
+const MaxSnapshotProofBytes = 1 << 20
+
+// takesChunk says whether a chunk may be added to a snapshot.
+func takesChunk(info *SnapshotInfo, data []byte) error {
+	if len(data) == 0 || len(data) > bftraft.MaxChunkBytes || info.Chunks == bftraft.MaxChunks {
+		return fmt.Errorf("%w: chunk %d, %d bytes", ErrSnapshotSize, info.Chunks, len(data))
+	}
+	return nil
+}
+
+// takesProof says whether a snapshot may end with a proof.
+func takesProof(proof []byte) error {
+	if len(proof) > MaxSnapshotProofBytes {
+		return fmt.Errorf("%w: proof of %d bytes", ErrSnapshotSize, len(proof))
+	}
+	return nil
+}
 
 // follows is what both stores compare with, before they take a snapshot or let go of the log.
 type follows struct {

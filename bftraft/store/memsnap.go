@@ -53,17 +53,23 @@ func (m *Memory) BeginSnapshot(at bftraft.Position) error {
 	return nil
 }
 
+// beginning returns the snapshot that was begun.
+func (m *Memory) beginning() (*memorySnapshot, error) {
+	err := m.usable()
+	if err == nil && m.begun == nil {
+		err = ErrNoSnapshot
+	}
+	return m.begun, err
+}
+
 // AddChunk adds to the snapshot that was begun.
 func (m *Memory) AddChunk(data []byte) error {
-	if err := m.usable(); err != nil {
+	s, err := m.beginning()
+	if err != nil {
 		return err
 	}
-	s := m.begun
-	switch {
-	case s == nil:
-		return ErrNoSnapshot
-	case len(data) == 0 || len(data) > MaxChunkBytes || s.info.Chunks == MaxChunks:
-		return fmt.Errorf("%w: chunk %d, %d bytes", ErrSnapshotSize, s.info.Chunks, len(data))
+	if err := takesChunk(&s.info, data); err != nil {
+		return err
 	}
 	s.chunks = append(s.chunks, slices.Clone(data))
 	s.info.Chunks++
@@ -73,15 +79,12 @@ func (m *Memory) AddChunk(data []byte) error {
 
 // FinishSnapshot makes the snapshot that was begun durable, but not what was saved before it.
 func (m *Memory) FinishSnapshot(proof []byte) error {
-	if err := m.usable(); err != nil {
+	s, err := m.beginning()
+	if err != nil {
 		return err
 	}
-	s := m.begun
-	switch {
-	case s == nil:
-		return ErrNoSnapshot
-	case len(proof) > MaxSnapshotProofBytes:
-		return fmt.Errorf("%w: proof of %d bytes", ErrSnapshotSize, len(proof))
+	if err := takesProof(proof); err != nil {
+		return err
 	}
 	if err := m.follows().snapshot(s.info.At); err != nil {
 		return err

@@ -50,11 +50,7 @@ func (s *Badger) save(r *bftraft.Ready) error {
 		return err // reading for the checks failed
 	}
 	if r.HardState != nil {
-		last := s.pending.hard
-		if last == nil {
-			last = &s.written.hard
-		}
-		s.pending.noteTerm(last, r.HardState)
+		s.note(r.HardState)
 	}
 	s.pending.add(r)
 	s.tip = tip

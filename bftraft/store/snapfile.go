@@ -31,7 +31,7 @@ const (
 	tailBytes       = 8
 	// footerPlace stands in the place of a chunk's number.
 	footerPlace    = ^uint64(0)
-	maxFooterBytes = 8 + 32 + 4 + 4*MaxChunks + 4 + MaxSnapshotProofBytes + sealedBytes
+	maxFooterBytes = 8 + 32 + 4 + 4*bftraft.MaxChunks + 4 + MaxSnapshotProofBytes + sealedBytes
 )
 
 // snapshotFile is the file of a snapshot, one that is being written or one that is finished.
@@ -131,11 +131,11 @@ func (f *snapshotFile) readFooter(b []byte) bool {
 	s := cryptobyte.String(b)
 	var count, size uint32
 	f.info, f.ends = SnapshotInfo{}, nil
-	if !readPosition(&s, &f.info.At) || !s.ReadUint32(&count) || count > MaxChunks {
+	if !readPosition(&s, &f.info.At) || !s.ReadUint32(&count) || count > bftraft.MaxChunks {
 		return false
 	}
 	for range count {
-		if !s.ReadUint32(&size) || size == 0 || size > MaxChunkBytes {
+		if !s.ReadUint32(&size) || size == 0 || size > bftraft.MaxChunkBytes {
 			return false
 		}
 		f.ends = append(f.ends, f.end()+int64(size)+int64(f.seals.overhead()))

@@ -95,18 +95,18 @@ func (s *Badger) BeginSnapshot(at bftraft.Position) error {
 	return nil
 }
 
-// AddChunk adds a chunk of 1 to MaxChunkBytes bytes to the snapshot that was begun. It is not
-// durable yet. For want of space it is refused, and the store goes on.
+// AddChunk adds a chunk of 1 to bftraft.MaxChunkBytes bytes to the snapshot that was begun. It is
+// not durable yet. For want of space it is refused, and the store goes on.
 func (s *Badger) AddChunk(data []byte) error {
 	if err := s.usable(); err != nil {
 		return err
 	}
 	f := s.snaps.begun
-	switch {
-	case f == nil:
+	if f == nil {
 		return ErrNoSnapshot
-	case len(data) == 0 || len(data) > MaxChunkBytes || f.info.Chunks == MaxChunks:
-		return fmt.Errorf("%w: chunk %d, %d bytes", ErrSnapshotSize, f.info.Chunks, len(data))
+	}
+	if err := takesChunk(&f.info, data); err != nil {
+		return err
 	}
 	if err := s.checkSpace(); err != nil {
 		return err
@@ -135,11 +135,11 @@ func (s *Badger) FinishSnapshot(proof []byte) error {
 
 func (s *Badger) finishing(proof []byte) ([]func() error, error) {
 	f := s.snaps.begun
-	switch {
-	case f == nil:
+	if f == nil {
 		return nil, ErrNoSnapshot
-	case len(proof) > MaxSnapshotProofBytes:
-		return nil, fmt.Errorf("%w: proof of %d bytes", ErrSnapshotSize, len(proof))
+	}
+	if err := takesProof(proof); err != nil {
+		return nil, err
 	}
 	if err := errors.Join(s.follows().snapshot(f.info.At), s.Err(), s.checkSpace()); err != nil {
 		return nil, err

@@ -23,8 +23,12 @@ const keptTerms = 1000
 // forgottenTerms bounds how many of the oldest are taken away with a new one.
 const forgottenTerms = 4
 
-// noteTerm keeps the proof of a hard state if it tells anything new.
-func (p *pending) noteTerm(last, next *bftraft.HardState) {
+// note keeps the proof of a hard state, which is to be the newest, if it tells anything new.
+func (s *Badger) note(next *bftraft.HardState) {
+	p, last := &s.pending, &s.written.hard
+	if p.hard != nil {
+		last = p.hard
+	}
 	a, b := &last.Proof, &next.Proof
 	if last.Term == next.Term && a.TC == b.TC && a.EC == b.EC {
 		return

@@ -71,6 +71,21 @@ func TestStoreRemembersHowTermsBegan(t *testing.T) {
 	require.Equal(t, 5, s.count(t, keyTerm), "a start adds nothing")
 }
 
+func TestTermsAreRememberedWhenASnapshotIsInstalled(t *testing.T) {
+	s, tip := begun(t, 1)
+	save(t, s, entered(s, 2, true), false)
+	at := bftraft.Position{Index: tip.Index + 5, Hash: bftraft.Digest{5}}
+	snapped(t, s, at)
+	hard := entered(s, 4, true)
+	commit := &quorumcert.Commit{Index: at.Index, Hash: at.Hash}
+	require.NoError(t, s.InstallSnapshot(*hard, commit))
+	got, err := s.Terms()
+	require.NoError(t, err)
+	require.Len(t, got, 2)
+	require.Equal(t, quorumcert.Term(2), got[0].Term)
+	require.Equal(t, TermRecord{4, hard.Proof}, got[1])
+}
+
 func TestOnlyTheNewestTermsAreRemembered(t *testing.T) {
 	s, _ := begun(t, 0)
 	for k := range quorumcert.Term(10) {

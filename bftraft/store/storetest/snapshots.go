@@ -32,7 +32,7 @@ func (g *Generator) Snapshot(at bftraft.Position) *Snapshot {
 	for range g.rng.IntN(5) {
 		size := 1 + g.rng.IntN(5000)
 		if g.Large && g.chance(20) {
-			size = store.MaxChunkBytes - g.rng.IntN(3)
+			size = bftraft.MaxChunkBytes - g.rng.IntN(3)
 		}
 		s.Chunks = append(s.Chunks, g.bytes(size))
 	}
@@ -101,12 +101,12 @@ func snapshotIsThereWhenFinished(t *testing.T, d Disk) {
 	require.NoError(t, s.BeginSnapshot(m.end(3)))
 	require.NoError(t, s.AddChunk([]byte("forgotten as well")))
 	snapshot := &Snapshot{At: m.end(2), Proof: g.bytes(store.MaxSnapshotProofBytes)}
-	for _, size := range []int{1, store.MaxChunkBytes, 70000} {
+	for _, size := range []int{1, bftraft.MaxChunkBytes, 70000} {
 		snapshot.Chunks = append(snapshot.Chunks, g.bytes(size))
 	}
 	require.NoError(t, s.BeginSnapshot(snapshot.At))
 	for _, chunk := range snapshot.Chunks {
-		for _, size := range []int{0, store.MaxChunkBytes + 1} {
+		for _, size := range []int{0, bftraft.MaxChunkBytes + 1} {
 			require.ErrorIs(t, s.AddChunk(make([]byte, size)), store.ErrSnapshotSize)
 		}
 		given := append(bytes.Clone(chunk), "beyond"...)
