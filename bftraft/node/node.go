@@ -39,6 +39,7 @@ type Node struct {
 	// The rest belongs to the owner.
 	replica *replica.Replica
 	watch   watch
+	ticked  time.Time
 }
 
 // New judges the configuration and prepares a node. It opens nothing.
@@ -257,6 +258,7 @@ const (
 // own is the one goroutine that touches the replica.
 func (n *Node) own(ctx context.Context) error {
 	ticks := time.NewTicker(n.cfg.Tick)
+	n.ticked = time.Now()
 	defer ticks.Stop()
 	stop := ctx.Done()
 	var deadline <-chan time.Time
@@ -265,8 +267,10 @@ func (n *Node) own(ctx context.Context) error {
 		case <-ticks.C:
 			n.tick()
 		case s := <-n.in.steps:
+			n.tellTime()
 			n.step(&s)
 		case a := <-n.in.asks:
+			n.tellTime()
 			n.answer(&a)
 		case <-stop:
 			if !n.handOver() {
@@ -288,7 +292,13 @@ func (n *Node) own(ctx context.Context) error {
 
 func (n *Node) tick() {
 	n.replica.Tick()
-	n.watch.look(n, time.Now())
+	n.ticked = time.Now()
+	n.watch.look(n, n.ticked)
+}
+
+// tellTime tells the replica how much of the tick has passed.
+func (n *Node) tellTime() {
+	n.replica.At(uint64(1000 * time.Since(n.ticked) / n.cfg.Tick))
 }
 
 // drain takes in what waits, so that one flush serves it all.

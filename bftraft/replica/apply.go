@@ -22,7 +22,8 @@ func (r *Replica) apply(b *bftraft.Block) {
 	sig := r.signReply(done[0].result.reply)
 	for i := range done {
 		d := &done[i]
-		r.pool.executed(d.request)
+		r.serves(d.request)
+		r.pool.executed(d.request, r.clock())
 		r.cfg.Transport.Reply(ClientID{Key: d.request.Client},
 			r.blockReply(d.request, &d.result, sig).Encode())
 	}

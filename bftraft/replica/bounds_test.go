@@ -139,7 +139,7 @@ func TestPoolHoldsWhatAPlainListHolds(t *testing.T) {
 			made[client][session][sequence] = r
 		}
 		if rng.IntN(6) == 0 {
-			p.executed(r)
+			p.executed(r, 0)
 			var kept []*bftraft.Request
 			for _, q := range list {
 				if q.Client != r.Client || q.Session != r.Session || q.Sequence > r.Sequence {

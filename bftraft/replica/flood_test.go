@@ -118,7 +118,7 @@ func TestRequestsThatWaitForOthersCostALookEach(t *testing.T) {
 				}
 			}
 			least = min(least, time.Since(began))
-			r.pool.executed(requests[MaxOutstanding-1])
+			r.pool.executed(requests[MaxOutstanding-1], r.clock())
 		}
 		return least
 	}

@@ -45,15 +45,18 @@ type outstanding struct {
 
 type pending struct {
 	*bftraft.Request
-	since    uint64       // tick at which it came
+	since    uint64       // when it came, in parts of a tick
 	proposed bftraft.Term // the term in which this node, as leader, put it into a block
 	// beyond is the node that forwarded it when the client's share was used up, 0 for none.
 	beyond bftraft.NodeID
 	// placed is the term in which a block was stored that holds it, passed the one in which a
-	// block that had room for it did not; slack counts ticks that it waited for no reason.
+	// block that had room for it did not; slack is how long it waited for no reason.
 	placed, passed bftraft.Term
-	slack          int
-	ready          uint64 // tick since which all before it in its session have been here, or 0
+	slack          uint64 // in parts of a tick
+	// ready is since when it and all before it in its session have been here, in parts of a tick;
+	// while one is missing, since when it has been. turn is since when it follows, in its session,
+	// what was executed.
+	ready, turn uint64
 	// replies of nodes that say they have executed it; f+1 equal ones end its timer.
 	replies [quorumcert.MaxVoters]*quorumcert.Reply
 }
@@ -86,7 +89,7 @@ func (o *outstanding) place(session, sequence uint64) (int, bool) {
 // the node watches over it, and a client could else fill one leader with requests that wait for
 // others, and have it deposed over one that it shows to the rest (E5).
 func (p *pool) add(
-	r *bftraft.Request, from bftraft.NodeID, next bool, now uint64,
+	r *bftraft.Request, from bftraft.NodeID, next bool, clock uint64,
 ) (fits, fresh bool) {
 	o, i, ok := p.find(r.Client)
 	if !ok {
@@ -97,7 +100,7 @@ func (p *pool) add(
 	if found {
 		return true, false
 	}
-	q := &pending{Request: r, since: now}
+	q := &pending{Request: r, since: clock, ready: clock, turn: clock}
 	full := len(o.requests) >= p.limits.Outstanding ||
 		len(o.requests) > 0 && o.bytes+len(r.Raw()) > MaxOutstandingBytes
 	if full && !mutant.On(mutant.M55) {
@@ -117,18 +120,27 @@ func (o *outstanding) usedBy(from bftraft.NodeID) bool {
 }
 
 // executed takes a request out, and with it whatever of its session is at or below its sequence.
-func (p *pool) executed(r *bftraft.Request) {
+// The one after it has been ready for as long as that one was, at most.
+func (p *pool) executed(r *bftraft.Request, clock uint64) {
 	o, i, ok := p.find(r.Client)
 	if !ok {
 		return
 	}
+	ready := clock
 	o.requests = slices.DeleteFunc(o.requests, func(q *pending) bool {
 		gone := q.Session == r.Session && q.Sequence <= r.Sequence
 		if gone {
 			o.bytes -= len(q.Raw())
 		}
+		if gone && q.Sequence == r.Sequence {
+			ready = q.ready
+		}
 		return gone
 	})
+	if next, ok := o.place(r.Session, r.Sequence+1); ok {
+		q := o.requests[next]
+		q.ready, q.turn = max(q.ready, ready), clock
+	}
 	if len(o.requests) == 0 {
 		p.clients = slices.Delete(p.clients, i, i+1)
 	}
@@ -164,7 +176,7 @@ func (r *Replica) Request(client ClientID, from bftraft.NodeID, req *bftraft.Req
 		r.refuse(client, from, req, bftraft.RefusedMalformed, last)
 		return
 	}
-	fits, fresh := r.pool.add(req, from, req.Sequence == last+1, r.now)
+	fits, fresh := r.pool.add(req, from, req.Sequence == last+1, r.clock())
 	switch {
 	case !fits:
 		r.refuse(client, from, req, bftraft.RefusedBusy, last)
@@ -275,7 +287,7 @@ func (r *Replica) StepReply(from bftraft.NodeID, reply *bftraft.BlockReply) bftr
 		}
 	}
 	if equal > r.configs.For(reply.Reply.Index).Size().F && !mutant.On(mutant.M105) {
-		r.pool.executed(p.Request)
+		r.pool.executed(p.Request, r.clock())
 	}
 	return bftraft.Accepted
 }
@@ -289,10 +301,10 @@ func (r *Replica) watchLeader() {
 	}
 	newTerm := term != r.term
 	if newTerm {
-		r.slack.bucket, r.slack.until = 0, 0
+		r.slack.bucket, r.slack.until, r.slack.served = 0, 0, 0
 		r.evidence.offered = 0
 	}
-	r.slack.office = r.now
+	r.slack.office = r.clock()
 	r.term, r.leader = term, leader
 	for _, o := range r.pool.clients {
 		if newTerm {
@@ -369,14 +381,14 @@ const (
 // prune forgets requests that cannot be executed: those of sessions that are no longer accepted,
 // and those that have long waited for a sequence that never came.
 func (r *Replica) prune() {
-	limit := abandonedTimeouts * r.core.Timeout()
+	limit := abandonedTimeouts * r.core.Timeout() * tickParts
 	for _, o := range r.pool.clients {
 		first := r.foremost(o)
 		o.requests = slices.DeleteFunc(o.requests, func(p *pending) bool {
 			last, ok := r.sessions.last(p.Client, p.Session)
 			follows := first != nil && p.Session == first.Session
 			gone := !ok || p.Sequence <= last || !follows && p.Sequence != last+1 &&
-				r.now-p.since > limit
+				r.clock()-p.since > limit
 			if gone {
 				o.bytes -= len(p.Raw())
 			}

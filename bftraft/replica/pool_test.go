@@ -36,7 +36,7 @@ func TestPruneForgetsWhatCannotBeExecutedAndNothingElse(t *testing.T) {
 		executedUpTo(r, 6, 3)
 		r.sessions.clients[0].floor = 4
 		for _, q := range requests {
-			r.pool.add(ask(q[0], q[1], 1), 0, false, 1000)
+			r.pool.add(ask(q[0], q[1], 1), 0, false, 1000*tickParts)
 		}
 		r.now = 1000 + age
 		r.prune()
@@ -70,7 +70,7 @@ func TestPoolIsPrunedInTicksAndNotAtOthers(t *testing.T) {
 	executedUpTo(r, 5, 3)
 	for k := range uint64(3 * pruneTicks) {
 		if k%pruneTicks == 50 {
-			r.pool.add(ask(5, 3, 1), 0, false, r.now)
+			r.pool.add(ask(5, 3, 1), 0, false, r.clock())
 		}
 		r.Tick()
 		require.Equal(t, k%pruneTicks >= 50 && k%pruneTicks != pruneTicks-1, len(held(r)) > 0,
@@ -308,9 +308,9 @@ func TestPoolForgetsAClientWithTheLastOfItsRequests(t *testing.T) {
 	for q := range uint64(3) {
 		p.add(ask(1, q+1, 1), 0, false, 0)
 	}
-	p.executed(ask(1, 2, 1))
+	p.executed(ask(1, 2, 1), 0)
 	require.Len(t, p.clients, 1)
-	p.executed(ask(1, 3, 1))
+	p.executed(ask(1, 3, 1), 0)
 	require.Empty(t, p.clients)
 }
 
@@ -422,7 +422,7 @@ func TestTimerStartsAgainWithEachRequestOfASession(t *testing.T) {
 			r.Tick()
 		}
 		executedUpTo(r, 1, q+1)
-		r.pool.executed(ask(1, q+1, 1))
+		r.pool.executed(ask(1, q+1, 1), r.clock())
 		require.False(t, core.starving, "request %d", q+1)
 	}
 	for range r.patience() + 1 {

@@ -132,7 +132,8 @@ type Replica struct {
 	evidence evidence
 	taking   *taking            // the checkpoint on its way, nil for none
 	stable   *quorumcert.Stable // the newest certified checkpoint that is known
-	now      uint64
+	now      uint64             // ticks since the start
+	part     uint64             // how much of this one has passed, in parts
 	term     bftraft.Term
 	leader   bftraft.NodeID
 	stopped  error
@@ -214,6 +215,7 @@ func (r *Replica) Tick() {
 		return
 	}
 	r.now++
+	r.part = 0
 	r.core.Tick()
 	r.watchLeader()
 	r.tickPool()

@@ -10,53 +10,70 @@ import (
 // slack measures how long requests wait that nothing keeps from being executed (E5b): a leader that
 // serves everybody, but each as late as it may, starves nobody by the timer of a single request.
 //
-// A tick is slack when some client's foremost request has waited for longer than the tolerance,
+// Time is slack while some client's foremost request has waited for longer than the tolerance,
 // unless blocks are full. That a block is on its way is no excuse: a slow leader sees to it that
-// one always is, for each follower in turn. Such ticks fill a bucket that leaks slowly; a full
+// one always is, for each follower in turn. Such time fills a bucket that leaks slowly; a full
 // bucket is a reason to suspect the leader.
+//
+// A round may take much less than a tick, so instants and spans are in parts of a tick, unless it
+// says ticks. What is late is not looked for at ticks only: a leader could see to it that nothing
+// is just then.
 type slack struct {
 	rounds rounds
-	office uint64 // tick since when this leader has been known
-	bucket int
-	scale  uint64 // the timeout by which the bucket was last measured
+	office uint64 // since when this leader has been known
+	bucket uint64
+	scale  uint64 // the timeout by which the bucket was last measured, in ticks
 	until  uint64 // tick up to which the leader is suspected of being slow, 0 while it is not
 	spared int    // ticks that did not count because this node had to catch up; leaks too
 	blamed bool   // the leader of an earlier term was, and no calm time has passed since
 	calm   uint64 // tick since when nobody was
 
+	served  uint64 // how much of this tick was slack until requests were executed
+	counted uint64 // up to when that has been counted
+
 	// doublings of the tolerance: what no leader does better is not the leader's fault.
 	doublings int
 }
 
+// tickParts is how many parts of a tick are told apart.
+const tickParts = 1000
+
 const (
-	slackTolerance    = 3  // ticks, at least; more where rounds take long
-	slackLeak         = 8  // ticks in which the bucket loses one while requests wait
-	slackIdleLeak     = 64 // the same while none does
-	slackPerRequest   = 20 // ticks that one request may add, besides what leaks: it may be lost
-	slackDoublings    = 6
+	slackLeak         = 8              // the bucket loses one part in so many that are no slack
+	slackIdleLeak     = 64             // the same while no request waits
+	slackPerRequest   = 20 * tickParts // what one request may add, besides what leaks: it may be lost
+	slackDoublings    = 8
 	slackCalmTimeouts = 60 // after so many timeouts without suspicion the tolerance is halved
 )
 
-// tolerances are how long, in ticks, a request may wait to be ordered, and to be executed.
-func (r *Replica) tolerances() (tight, wide uint64) {
-	usual := r.slack.rounds.usual(uint64(r.cfg.Core.HeartbeatTicks))
-	return max(slackTolerance, 2+usual) << r.slack.doublings,
-		max(slackTolerance, 2+2*usual) << r.slack.doublings
+// At tells the replica how much of the present tick has passed, in thousandths.
+func (r *Replica) At(part uint64) { r.part = min(part, tickParts-1) }
+
+// clock is the time in parts of a tick.
+func (r *Replica) clock() uint64 { return r.now*tickParts + r.part }
+
+// tolerances are how long a request may wait once the one before it is executed, and how long
+// since it and all before it have been here. A node may hear of it before the leader does, by what
+// a message takes, and so a third of three rounds; of a round, some part is its own work.
+func (r *Replica) tolerances() (brief, whole uint64) {
+	usual := r.slack.rounds.usual(uint64(r.cfg.Core.HeartbeatTicks) * tickParts)
+	return max(tickParts/2, 3*usual-min(3*usual, tickParts/10)) << r.slack.doublings,
+		max(2*usual+tickParts, 3*usual) << r.slack.doublings
 }
 
 // rounds is what a node has seen of how fast the cluster works, whoever leads.
 type rounds struct {
-	newest  [16]uint64 // ticks from a block's arrival to its commit
+	newest  [16]uint64 // from a block's arrival to its commit
 	next    int        // the place of the next one in newest
 	count   int
 	arrived []arrival // blocks that are not committed yet, ascending
-	fullAt  uint64    // tick at which a block came that was more than half full, 0 for never
-	behind  uint64    // tick at which this node last had to catch up, 0 for never
+	fullAt  uint64    // when a block came that was more than half full, 0 for never
+	behind  uint64    // when this node last had to catch up, 0 for never
 }
 
 type arrival struct {
 	at   bftraft.Position
-	tick uint64
+	when uint64
 }
 
 // usual is the lower quartile of what the newest blocks took, or what is assumed as long as there
@@ -73,7 +90,7 @@ func (s *rounds) usual(assumed uint64) uint64 {
 
 // saw notes what one Ready says about how fast blocks become committed.
 func (r *Replica) saw(ready *bftraft.Ready) {
-	s := &r.slack.rounds
+	s, clock := &r.slack.rounds, r.clock()
 	if ready.Truncated {
 		s.arrived = slices.DeleteFunc(s.arrived, func(a arrival) bool {
 			return a.at.Index > ready.Truncate
@@ -81,9 +98,9 @@ func (r *Replica) saw(ready *bftraft.Ready) {
 	}
 	for _, b := range ready.Blocks {
 		r.placed(b)
-		s.arrived = append(s.arrived, arrival{b.End(), r.now})
+		s.arrived = append(s.arrived, arrival{b.End(), clock})
 		if r.fills(b) {
-			s.fullAt = r.now
+			s.fullAt = clock
 		}
 	}
 	for _, b := range ready.Committed {
@@ -91,11 +108,11 @@ func (r *Replica) saw(ready *bftraft.Ready) {
 		if k < 0 {
 			continue
 		}
-		switch came := s.arrived[k].tick; {
+		switch came := s.arrived[k].when; {
 		case r.leader != r.id && slices.Contains(ready.Blocks, b):
-			s.behind = r.now
+			s.behind = clock
 		case came >= r.slack.office:
-			s.newest[s.next] = r.now - came
+			s.newest[s.next] = clock - came
 			s.next = (s.next + 1) % len(s.newest)
 			s.count = min(s.count+1, len(s.newest))
 		}
@@ -112,52 +129,82 @@ func (r *Replica) fills(b *bftraft.Block) bool {
 // have waited.
 func (r *Replica) behind(tolerance uint64) bool {
 	s := &r.slack.rounds
-	return s.behind > 0 && r.now-s.behind <= max(tolerance, uint64(r.cfg.Core.HeartbeatTicks))
+	heartbeat := uint64(r.cfg.Core.HeartbeatTicks) * tickParts
+	return s.behind > 0 && r.clock()-s.behind <= max(tolerance, heartbeat)
 }
 
 // full says whether the leader works at capacity.
 func (r *Replica) full(tolerance uint64) bool {
 	s := &r.slack.rounds
-	return s.fullAt > 0 && r.now-s.fullAt <= tolerance
+	return s.fullAt > 0 && r.clock()-s.fullAt <= tolerance
 }
 
 // pressed is what a tick finds among the requests that wait.
 type pressed struct {
-	first *pending // one that should have been ordered, or executed, by now, and counts
+	first *pending // the one that has been late for longest in this tick, of those that count
+	late  uint64   // for how long
 	waits bool     // some wait
 	spent bool     // one waits for too long that has added all it may
 }
 
 // pressing looks for requests that should have been ordered, or executed, by now.
 func (r *Replica) pressing() (found pressed) {
-	tight, wide := r.tolerances()
-	looked, idle, full := false, false, false
+	brief, whole := r.tolerances()
+	idle, full := len(r.core.Uncommitted()) == 0, r.full(whole)
 	for _, o := range r.pool.clients {
 		p := r.foremost(o)
 		if p == nil {
 			continue
 		}
-		o.makeReady(p, r.now)
 		found.waits = true
-		waited := r.now - max(p.ready, r.slack.office)
-		if found.first != nil || waited <= tight {
+		late := min(r.late(p, brief, whole), tickParts)
+		if late <= found.late || !r.unordered(o, p, whole, idle) && (full || r.crowded(o)) {
 			continue
 		}
-		if p.slack >= slackPerRequest+int(waited/slackLeak) {
+		if p.slack >= r.mayAdd(p) {
 			found.spent = true
 			continue
 		}
-		if !looked {
-			looked, idle, full = true, len(r.core.Uncommitted()) == 0, r.full(wide)
-		}
-		if r.unordered(o, p, tight, idle) || !full && r.unexecuted(o, p, wide) {
-			found.first = p
-		}
+		found.first, found.late = p, late
 	}
-	if r.spares(wide, found.first != nil) {
-		found.first = nil
+	if r.spares(whole, found.first != nil || r.slack.served > 0) {
+		found.first, found.late, r.slack.served = nil, 0, 0
 	}
 	return found
+}
+
+// late is for how long a request has waited for longer than it should.
+func (r *Replica) late(p *pending, brief, whole uint64) uint64 {
+	office := r.slack.office
+	due := min(max(p.turn, office)+brief, max(p.ready, office)+whole)
+	return r.clock() - min(due, r.clock())
+}
+
+// mayAdd is how much slack one request may add: it may be lost.
+func (r *Replica) mayAdd(p *pending) uint64 {
+	return slackPerRequest + (r.clock()-max(p.ready, r.slack.office))/slackLeak
+}
+
+// serves counts the slack that ends because a request is about to be executed.
+func (r *Replica) serves(req *bftraft.Request) {
+	s := &r.slack
+	o, _, ok := r.pool.find(req.Client)
+	if !ok || r.leader == 0 || r.leader == r.id {
+		return
+	}
+	i, ok := o.place(req.Session, req.Sequence)
+	if !ok {
+		return
+	}
+	p := o.requests[i]
+	brief, whole := r.tolerances()
+	clock, late := r.clock(), r.late(p, brief, whole)
+	late = min(late, clock-max(s.counted, r.now*tickParts))
+	if late == 0 || p.slack >= r.mayAdd(p) || r.full(whole) || r.crowded(o) {
+		return
+	}
+	s.served += late
+	s.counted = clock
 }
 
 // spares says whether a tick does not count because this node has just had to catch up. A leader
@@ -179,30 +226,13 @@ func (r *Replica) spares(tolerance uint64, late bool) bool {
 // stands in no block, though none is on its way, or one that was not full has passed it over.
 func (r *Replica) unordered(o *outstanding, p *pending, tolerance uint64, idle bool) bool {
 	watched := p.Session == o.watchedSession && p.Sequence == o.watchedSequence
-	return watched && r.now-o.since > tolerance && p.placed != r.term &&
+	return watched && (r.now-o.since)*tickParts > tolerance && p.placed != r.term &&
 		(idle || p.passed == r.term)
 }
 
-// unexecuted says whether it has waited too long for its execution, whatever is on its way. Who
-// has more outstanding than nodes have room for may have to wait.
-func (r *Replica) unexecuted(o *outstanding, p *pending, tolerance uint64) bool {
-	full := len(o.requests) >= r.pool.limits.Outstanding
-	return !full && r.now-max(p.ready, r.slack.office) > tolerance
-}
-
-// makeReady notes since when the leader could have ordered requests: the foremost, and those that
-// follow it without a gap. So those count that a slow leader orders one by one, and those do not
-// for which their client kept back the ones before them.
-func (o *outstanding) makeReady(first *pending, now uint64) {
-	at, _ := o.place(first.Session, first.Sequence)
-	for k, p := range o.requests[at:] {
-		if p.Session != first.Session || p.Sequence != first.Sequence+uint64(k) {
-			return
-		}
-		if p.ready == 0 {
-			p.ready = now
-		}
-	}
+// crowded says whether a client has as much outstanding as nodes have room for: some may wait.
+func (r *Replica) crowded(o *outstanding) bool {
+	return len(o.requests) >= r.pool.limits.Outstanding
 }
 
 // tickSlack lets one tick pass and says whether the leader is too slow.
@@ -210,7 +240,7 @@ func (r *Replica) tickSlack() bool {
 	s := &r.slack
 	timeout := r.core.Timeout()
 	if r.leader == 0 || r.leader == r.id {
-		s.bucket, s.until = 0, 0
+		s.bucket, s.until, s.served = 0, 0, 0
 		return false
 	}
 	if s.until > 0 {
@@ -221,21 +251,11 @@ func (r *Replica) tickSlack() bool {
 		s.doubt(r.now) // the others do not think so
 	}
 	if timeout < s.scale { // what is much now was little then
-		s.bucket = s.bucket * int(timeout) / int(s.scale)
+		s.bucket = s.bucket * timeout / s.scale
 	}
 	s.scale = timeout
-	now := r.pressing()
-	if p := now.first; p != nil {
-		if p.slack == 0 {
-			r.forward(p.Request, quorumcert.SetOf(r.leader))
-		}
-		p.slack++
-		s.bucket++
-	} else if s.bucket > 0 && !now.spent &&
-		(now.waits && r.now%slackLeak == 0 || r.now%slackIdleLeak == 0) {
-		s.bucket--
-	}
-	if s.bucket >= int(timeout/2) {
+	r.fill(r.pressing())
+	if s.bucket >= timeout*tickParts/2 {
 		if s.blamed {
 			s.doubt(r.now)
 		}
@@ -250,6 +270,27 @@ func (r *Replica) tickSlack() bool {
 	return false
 }
 
+// fill adds the slack of one tick to the bucket, and lets it leak in the rest of the tick.
+func (r *Replica) fill(now pressed) {
+	s := &r.slack
+	if p := now.first; p != nil {
+		if p.slack == 0 {
+			r.forward(p.Request, quorumcert.SetOf(r.leader))
+		}
+		p.slack += now.late
+	}
+	late := min(max(now.late, s.served), tickParts)
+	s.served = 0
+	leak := (tickParts - late) / slackIdleLeak
+	switch {
+	case now.spent:
+		leak = 0
+	case now.waits || late > 0:
+		leak = (tickParts - late) / slackLeak
+	}
+	s.bucket += late - min(leak, s.bucket+late)
+}
+
 // doubt doubles the tolerance: another leader is no faster, or the others see no slow leader.
 func (s *slack) doubt(now uint64) {
 	s.doublings = min(s.doublings+1, slackDoublings)
@@ -262,10 +303,10 @@ func (r *Replica) placed(b *bftraft.Block) {
 	if len(r.pool.clients) == 0 || r.leader == 0 || r.leader == r.id {
 		return
 	}
-	tolerance, _ := r.tolerances()
+	_, tolerance := r.tolerances()
 	waits := false
 	for _, o := range r.pool.clients {
-		waits = waits || o.watchedSequence != 0 && r.now-o.since > tolerance
+		waits = waits || o.watchedSequence != 0 && (r.now-o.since)*tickParts > tolerance
 	}
 	if !waits {
 		return
@@ -286,7 +327,7 @@ func (r *Replica) placed(b *bftraft.Block) {
 	}
 	for _, o := range r.pool.clients {
 		p := r.foremost(o)
-		if p != nil && p.placed != r.term && r.now-o.since > tolerance {
+		if p != nil && p.placed != r.term && (r.now-o.since)*tickParts > tolerance {
 			p.passed = r.term
 		}
 	}
