@@ -39,7 +39,7 @@ type Node struct {
 	// The rest belongs to the owner.
 	replica *replica.Replica
 	watch   watch
-	ticked  time.Time
+	awake   time.Time // since when it has owned its replica
 }
 
 // New judges the configuration and prepares a node. It opens nothing.
@@ -257,8 +257,8 @@ const (
 
 // own is the one goroutine that touches the replica.
 func (n *Node) own(ctx context.Context) error {
+	n.awake = time.Now()
 	ticks := time.NewTicker(n.cfg.Tick)
-	n.ticked = time.Now()
 	defer ticks.Stop()
 	stop := ctx.Done()
 	var deadline <-chan time.Time
@@ -281,6 +281,7 @@ func (n *Node) own(ctx context.Context) error {
 			return nil
 		}
 		n.drain()
+		n.tellTime()
 		if err := n.replica.Flush(); err != nil {
 			return n.failed(err)
 		}
@@ -291,14 +292,14 @@ func (n *Node) own(ctx context.Context) error {
 }
 
 func (n *Node) tick() {
+	n.tellTime()
 	n.replica.Tick()
-	n.ticked = time.Now()
-	n.watch.look(n, n.ticked)
+	n.watch.look(n, time.Now())
 }
 
-// tellTime tells the replica how much of the tick has passed.
+// tellTime tells the replica the time.
 func (n *Node) tellTime() {
-	n.replica.At(uint64(1000 * time.Since(n.ticked) / n.cfg.Tick))
+	n.replica.At(uint64(1000 * time.Since(n.awake) / n.cfg.Tick))
 }
 
 // drain takes in what waits, so that one flush serves it all.

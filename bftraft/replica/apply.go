@@ -23,7 +23,7 @@ func (r *Replica) apply(b *bftraft.Block) {
 	for i := range done {
 		d := &done[i]
 		r.serves(d.request)
-		r.pool.executed(d.request, r.clock())
+		r.pool.executed(d.request, r.clock)
 		r.cfg.Transport.Reply(ClientID{Key: d.request.Client},
 			r.blockReply(d.request, &d.result, sig).Encode())
 	}

@@ -78,7 +78,7 @@ func TestSessionsOfAClientAreServedAsTheyCome(t *testing.T) {
 	r, core := leadingReplica(t, 1)
 	r.Request(ClientID{}, 0, ask(7, 1, DefaultBlockBytes/2))
 	for range 10 {
-		r.now++
+		r.Tick()
 		r.Request(ClientID{}, 0, ask(r.now%6+1, r.now/6+1, DefaultBlockBytes/2))
 		r.Request(ClientID{}, 0, ask(8, r.now, 1))
 	}
@@ -118,7 +118,7 @@ func TestRequestsThatWaitForOthersCostALookEach(t *testing.T) {
 				}
 			}
 			least = min(least, time.Since(began))
-			r.pool.executed(requests[MaxOutstanding-1], r.clock())
+			r.pool.executed(requests[MaxOutstanding-1], r.clock)
 		}
 		return least
 	}

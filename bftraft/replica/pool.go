@@ -3,6 +3,7 @@ package replica
 import (
 	"bytes"
 	"cmp"
+	"math"
 	"slices"
 
 	"tangaroa/bftraft"
@@ -150,7 +151,7 @@ func (p *pool) executed(r *bftraft.Request, clock uint64) {
 func (p *pool) again(r *bftraft.Request) {
 	if o, _, ok := p.find(r.Client); ok {
 		if i, ok := o.place(r.Session, r.Sequence); ok {
-			o.requests[i].proposed = 0
+			o.requests[i].proposed, o.requests[i].placed = 0, 0
 		}
 	}
 }
@@ -176,7 +177,7 @@ func (r *Replica) Request(client ClientID, from bftraft.NodeID, req *bftraft.Req
 		r.refuse(client, from, req, bftraft.RefusedMalformed, last)
 		return
 	}
-	fits, fresh := r.pool.add(req, from, req.Sequence == last+1, r.clock())
+	fits, fresh := r.pool.add(req, from, req.Sequence == last+1, r.clock)
 	switch {
 	case !fits:
 		r.refuse(client, from, req, bftraft.RefusedBusy, last)
@@ -287,7 +288,7 @@ func (r *Replica) StepReply(from bftraft.NodeID, reply *bftraft.BlockReply) bftr
 		}
 	}
 	if equal > r.configs.For(reply.Reply.Index).Size().F && !mutant.On(mutant.M105) {
-		r.pool.executed(p.Request, r.clock())
+		r.pool.executed(p.Request, r.clock)
 	}
 	return bftraft.Accepted
 }
@@ -301,10 +302,10 @@ func (r *Replica) watchLeader() {
 	}
 	newTerm := term != r.term
 	if newTerm {
-		r.slack.bucket, r.slack.until, r.slack.served = 0, 0, 0
+		r.slack.newTerm()
 		r.evidence.offered = 0
 	}
-	r.slack.office = r.clock()
+	r.slack.office = r.clock
 	r.term, r.leader = term, leader
 	for _, o := range r.pool.clients {
 		if newTerm {
@@ -388,7 +389,7 @@ func (r *Replica) prune() {
 			last, ok := r.sessions.last(p.Client, p.Session)
 			follows := first != nil && p.Session == first.Session
 			gone := !ok || p.Sequence <= last || !follows && p.Sequence != last+1 &&
-				r.clock()-p.since > limit
+				r.clock-p.since > limit
 			if gone {
 				o.bytes -= len(p.Raw())
 			}
@@ -404,17 +405,36 @@ func (r *Replica) prune() {
 // that of the lowest session, a leader could starve all others as long as that one goes on.
 func (r *Replica) foremost(o *outstanding) (first *pending) {
 	executed, _, _ := r.sessions.client(o.key)
-	var last uint64
-	var ok bool
-	for i, p := range o.requests {
-		if i == 0 || p.Session != o.requests[i-1].Session {
-			last, ok = executed.last(p.Session)
+	for i := 0; i < len(o.requests); {
+		p := o.requests[i]
+		last, ok := executed.last(p.Session)
+		next := i
+		if p.Sequence <= last {
+			next, _ = o.place(p.Session, last+1)
 		}
-		if ok && p.Sequence == last+1 && (first == nil || p.since < first.since) {
-			first = p
+		if ok && next < len(o.requests) {
+			q := o.requests[next]
+			if q.Session == p.Session && q.Sequence == last+1 &&
+				(first == nil || q.since < first.since) {
+				first = q
+			}
 		}
+		i = o.endOf(i)
 	}
 	return first
+}
+
+// endOf returns where the session of the request at i ends.
+func (o *outstanding) endOf(i int) int {
+	session := o.requests[i].Session
+	if i++; i == len(o.requests) || o.requests[i].Session != session {
+		return i
+	}
+	end, _ := o.place(session, math.MaxUint64)
+	for end < len(o.requests) && o.requests[end].Session == session {
+		end++
+	}
+	return end
 }
 
 // proposeNext makes the next block, if this node leads, there is room, and something to order.

@@ -38,7 +38,7 @@ func TestPruneForgetsWhatCannotBeExecutedAndNothingElse(t *testing.T) {
 		for _, q := range requests {
 			r.pool.add(ask(q[0], q[1], 1), 0, false, 1000*tickParts)
 		}
-		r.now = 1000 + age
+		r.now, r.clock = 1000+age, (1000+age)*tickParts
 		r.prune()
 		for _, o := range r.pool.clients {
 			bytes := 0
@@ -70,7 +70,7 @@ func TestPoolIsPrunedInTicksAndNotAtOthers(t *testing.T) {
 	executedUpTo(r, 5, 3)
 	for k := range uint64(3 * pruneTicks) {
 		if k%pruneTicks == 50 {
-			r.pool.add(ask(5, 3, 1), 0, false, r.clock())
+			r.pool.add(ask(5, 3, 1), 0, false, r.clock)
 		}
 		r.Tick()
 		require.Equal(t, k%pruneTicks >= 50 && k%pruneTicks != pruneTicks-1, len(held(r)) > 0,
@@ -379,6 +379,7 @@ func TestPruneLeavesTheNextOfEverySession(t *testing.T) {
 		r.pool.add(ask(s+1, 1, 1), 0, false, 0)
 	}
 	r.now = 100 * abandonedTimeouts * r.core.Timeout()
+	r.clock = r.now * tickParts
 	r.prune()
 	require.Len(t, held(r), 3)
 }
@@ -422,7 +423,7 @@ func TestTimerStartsAgainWithEachRequestOfASession(t *testing.T) {
 			r.Tick()
 		}
 		executedUpTo(r, 1, q+1)
-		r.pool.executed(ask(1, q+1, 1), r.clock())
+		r.pool.executed(ask(1, q+1, 1), r.clock)
 		require.False(t, core.starving, "request %d", q+1)
 	}
 	for range r.patience() + 1 {

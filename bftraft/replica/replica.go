@@ -133,7 +133,8 @@ type Replica struct {
 	taking   *taking            // the checkpoint on its way, nil for none
 	stable   *quorumcert.Stable // the newest certified checkpoint that is known
 	now      uint64             // ticks since the start
-	part     uint64             // how much of this one has passed, in parts
+	clock    uint64             // the time, in parts of a tick
+	ticked   uint64             // the time of the newest tick
 	term     bftraft.Term
 	leader   bftraft.NodeID
 	stopped  error
@@ -214,8 +215,7 @@ func (r *Replica) Tick() {
 	if r.stopped != nil {
 		return
 	}
-	r.now++
-	r.part = 0
+	r.tickClock()
 	r.core.Tick()
 	r.watchLeader()
 	r.tickPool()
@@ -229,6 +229,9 @@ func (r *Replica) Step(v bftraft.Verified) bftraft.Drop {
 		return bftraft.Stale
 	}
 	drop := r.core.Step(v)
+	if m, ok := v.Message().(*bftraft.AppendEntriesResponse); ok && drop == bftraft.Accepted {
+		r.hears(v.From(), &m.Ack)
+	}
 	r.watchLeader()
 	return drop
 }

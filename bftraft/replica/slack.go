@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"tangaroa/bftraft"
+	"tangaroa/crypto"
 	"tangaroa/quorumcert"
 )
 
@@ -33,6 +34,8 @@ type slack struct {
 
 	// doublings of the tolerance: what no leader does better is not the leader's fault.
 	doublings int
+	doubled   bool // since the suspicion that goes on began
+	alone     int  // doublings in this term because nobody shared a suspicion
 }
 
 // tickParts is how many parts of a tick are told apart.
@@ -43,14 +46,21 @@ const (
 	slackIdleLeak     = 64             // the same while no request waits
 	slackPerRequest   = 20 * tickParts // what one request may add, besides what leaks: it may be lost
 	slackDoublings    = 8
+	slackAlone        = 2  // of them for suspicions of one leader that nobody shares
 	slackCalmTimeouts = 60 // after so many timeouts without suspicion the tolerance is halved
 )
 
-// At tells the replica how much of the present tick has passed, in thousandths.
-func (r *Replica) At(part uint64) { r.part = min(part, tickParts-1) }
+// At tells the replica the time, in thousandths of a tick since a moment that stays the same. It
+// runs on where ticks are late or left out. Without it the time moves by ticks.
+func (r *Replica) At(clock uint64) { r.clock = max(r.clock, clock) }
 
-// clock is the time in parts of a tick.
-func (r *Replica) clock() uint64 { return r.now*tickParts + r.part }
+// tickClock lets a tick begin.
+func (r *Replica) tickClock() {
+	if r.clock == r.ticked {
+		r.clock += tickParts
+	}
+	r.now, r.ticked = r.now+1, r.clock
+}
 
 // tolerances are how long a request may wait once the one before it is executed, and how long
 // since it and all before it have been here. A node may hear of it before the leader does, by what
@@ -58,71 +68,7 @@ func (r *Replica) clock() uint64 { return r.now*tickParts + r.part }
 func (r *Replica) tolerances() (brief, whole uint64) {
 	usual := r.slack.rounds.usual(uint64(r.cfg.Core.HeartbeatTicks) * tickParts)
 	return max(tickParts/2, 3*usual-min(3*usual, tickParts/10)) << r.slack.doublings,
-		max(2*usual+tickParts, 3*usual) << r.slack.doublings
-}
-
-// rounds is what a node has seen of how fast the cluster works, whoever leads.
-type rounds struct {
-	newest  [16]uint64 // from a block's arrival to its commit
-	next    int        // the place of the next one in newest
-	count   int
-	arrived []arrival // blocks that are not committed yet, ascending
-	fullAt  uint64    // when a block came that was more than half full, 0 for never
-	behind  uint64    // when this node last had to catch up, 0 for never
-}
-
-type arrival struct {
-	at   bftraft.Position
-	when uint64
-}
-
-// usual is the lower quartile of what the newest blocks took, or what is assumed as long as there
-// are few. A leader that sends blocks to some earlier than to the others makes rounds look long,
-// but for each block only to fewer than would make a quorum with the liars.
-func (s *rounds) usual(assumed uint64) uint64 {
-	if s.count < 4 {
-		return assumed
-	}
-	sorted := s.newest
-	slices.Sort(sorted[:s.count])
-	return sorted[s.count/4]
-}
-
-// saw notes what one Ready says about how fast blocks become committed.
-func (r *Replica) saw(ready *bftraft.Ready) {
-	s, clock := &r.slack.rounds, r.clock()
-	if ready.Truncated {
-		s.arrived = slices.DeleteFunc(s.arrived, func(a arrival) bool {
-			return a.at.Index > ready.Truncate
-		})
-	}
-	for _, b := range ready.Blocks {
-		r.placed(b)
-		s.arrived = append(s.arrived, arrival{b.End(), clock})
-		if r.fills(b) {
-			s.fullAt = clock
-		}
-	}
-	for _, b := range ready.Committed {
-		k := slices.IndexFunc(s.arrived, func(a arrival) bool { return a.at == b.End() })
-		if k < 0 {
-			continue
-		}
-		switch came := s.arrived[k].when; {
-		case r.leader != r.id && slices.Contains(ready.Blocks, b):
-			s.behind = clock
-		case came >= r.slack.office:
-			s.newest[s.next] = clock - came
-			s.next = (s.next + 1) % len(s.newest)
-			s.count = min(s.count+1, len(s.newest))
-		}
-		s.arrived = slices.Delete(s.arrived, 0, k+1)
-	}
-}
-
-// fills says whether a block is more than half full: what it leaves out may not have fitted.
-func (r *Replica) fills(b *bftraft.Block) bool {
-	return len(b.Raw()) > r.cfg.BlockBytes/2 || len(b.Entries()) > bftraft.MaxBlockEntries/2
+		max(2*usual+tickParts/2, 3*usual) << r.slack.doublings
 }
 
 // behind says whether this node has just had to catch up: it does not know then how long others
@@ -130,13 +76,13 @@ func (r *Replica) fills(b *bftraft.Block) bool {
 func (r *Replica) behind(tolerance uint64) bool {
 	s := &r.slack.rounds
 	heartbeat := uint64(r.cfg.Core.HeartbeatTicks) * tickParts
-	return s.behind > 0 && r.clock()-s.behind <= max(tolerance, heartbeat)
+	return s.behind > 0 && r.clock-s.behind <= max(tolerance, heartbeat)
 }
 
 // full says whether the leader works at capacity.
 func (r *Replica) full(tolerance uint64) bool {
 	s := &r.slack.rounds
-	return s.fullAt > 0 && r.clock()-s.fullAt <= tolerance
+	return s.fullAt > 0 && r.clock-s.fullAt <= tolerance
 }
 
 // pressed is what a tick finds among the requests that wait.
@@ -177,12 +123,12 @@ func (r *Replica) pressing() (found pressed) {
 func (r *Replica) late(p *pending, brief, whole uint64) uint64 {
 	office := r.slack.office
 	due := min(max(p.turn, office)+brief, max(p.ready, office)+whole)
-	return r.clock() - min(due, r.clock())
+	return r.clock - min(due, r.clock)
 }
 
 // mayAdd is how much slack one request may add: it may be lost.
 func (r *Replica) mayAdd(p *pending) uint64 {
-	return slackPerRequest + (r.clock()-max(p.ready, r.slack.office))/slackLeak
+	return slackPerRequest + (r.clock-max(p.ready, r.slack.office))/slackLeak
 }
 
 // serves counts the slack that ends because a request is about to be executed.
@@ -198,8 +144,8 @@ func (r *Replica) serves(req *bftraft.Request) {
 	}
 	p := o.requests[i]
 	brief, whole := r.tolerances()
-	clock, late := r.clock(), r.late(p, brief, whole)
-	late = min(late, clock-max(s.counted, r.now*tickParts))
+	clock, late := r.clock, r.late(p, brief, whole)
+	late = min(late, clock-max(s.counted, r.ticked))
 	if late == 0 || p.slack >= r.mayAdd(p) || r.full(whole) || r.crowded(o) {
 		return
 	}
@@ -248,7 +194,10 @@ func (r *Replica) tickSlack() bool {
 			return true
 		}
 		s.bucket, s.until = 0, 0
-		s.doubt(r.now) // the others do not think so
+		if !s.doubled && s.alone < slackAlone {
+			s.alone++
+			s.doubt(r.now) // the others do not think so
+		}
 	}
 	if timeout < s.scale { // what is much now was little then
 		s.bucket = s.bucket * timeout / s.scale
@@ -256,7 +205,7 @@ func (r *Replica) tickSlack() bool {
 	s.scale = timeout
 	r.fill(r.pressing())
 	if s.bucket >= timeout*tickParts/2 {
-		if s.blamed {
+		if s.doubled = s.blamed; s.doubled {
 			s.doubt(r.now)
 		}
 		s.blamed, s.calm = true, r.now
@@ -291,6 +240,12 @@ func (r *Replica) fill(now pressed) {
 	s.bucket += late - min(leak, s.bucket+late)
 }
 
+// newTerm forgets what the leader of the term before did.
+func (s *slack) newTerm() {
+	s.bucket, s.until, s.served, s.alone = 0, 0, 0, 0
+	s.rounds.heard = nil
+}
+
 // doubt doubles the tolerance: another leader is no faster, or the others see no slow leader.
 func (s *slack) doubt(now uint64) {
 	s.doublings = min(s.doublings+1, slackDoublings)
@@ -298,37 +253,48 @@ func (s *slack) doubt(now uint64) {
 }
 
 // placed notes which of the pressing requests a new block holds, and which it passes over although
-// it had room for them.
-func (r *Replica) placed(b *bftraft.Block) {
+// it had room for them. One that is full has none, unless it holds several of another client:
+// leaders take clients in turn.
+func (r *Replica) placed(b *bftraft.Block, full bool) {
 	if len(r.pool.clients) == 0 || r.leader == 0 || r.leader == r.id {
 		return
 	}
 	_, tolerance := r.tolerances()
-	waits := false
-	for _, o := range r.pool.clients {
-		waits = waits || o.watchedSequence != 0 && (r.now-o.since)*tickParts > tolerance
+	late := func(o *outstanding) bool {
+		return o.watchedSequence != 0 && (r.now-o.since)*tickParts > tolerance
 	}
-	if !waits {
+	if !slices.ContainsFunc(r.pool.clients, late) {
 		return
 	}
+	most := r.placeAll(b)
+	if full && most < 2 {
+		return
+	}
+	for _, o := range r.pool.clients {
+		if !late(o) {
+			continue
+		}
+		if p := r.foremost(o); p != nil && p.placed != r.term {
+			p.passed = r.term
+		}
+	}
+}
+
+// placeAll notes which requests a block holds, and returns how many are of one client at most.
+func (r *Replica) placeAll(b *bftraft.Block) (most int) {
+	of := make(map[crypto.PublicKey]int)
 	for _, e := range b.Entries() {
 		req, err := bftraft.DecodeRequest(e.Data)
 		if err != nil {
 			continue
 		}
+		of[req.Client]++
+		most = max(most, of[req.Client])
 		if o, _, ok := r.pool.find(req.Client); ok {
 			if i, ok := o.place(req.Session, req.Sequence); ok {
 				o.requests[i].placed = r.term
 			}
 		}
 	}
-	if r.fills(b) {
-		return
-	}
-	for _, o := range r.pool.clients {
-		p := r.foremost(o)
-		if p != nil && p.placed != r.term && (r.now-o.since)*tickParts > tolerance {
-			p.passed = r.term
-		}
-	}
+	return most
 }

@@ -87,7 +87,7 @@ func TestStarvingRequestIsForwardedAgainAndAgain(t *testing.T) {
 		r.Tick()
 	}
 	require.Equal(t, sentFrames{2: 14, 3: 12, 4: 12}, sent, "once more to the leader: slack")
-	r.pool.executed(request, r.clock())
+	r.pool.executed(request, r.clock)
 	r.Tick()
 	require.False(t, core.starving)
 }
@@ -110,7 +110,7 @@ func TestE5SessionIsNotStarvedBehindAnotherOfItsClient(t *testing.T) {
 		served := ask(5, k+1)
 		ask(5, k+2)
 		r.Tick()
-		r.pool.executed(served, r.clock())
+		r.pool.executed(served, r.clock)
 		r.sessions.admit(served)
 	}
 	r.Tick()

@@ -63,7 +63,6 @@ type member struct {
 	first      store.Image      // its disk as it was made
 	lock       lockWatch        // what its core is known to have locked, voted for and stored
 	ticks      int              // that its process has seen
-	ticked     int              // when it saw the newest
 	answeredIn int              // the interval of ticks in which it
 	answered   [65]int          // has answered the fetches of each node so often
 	unreadable bool             // its disk fails to read
@@ -107,7 +106,7 @@ func (w *World) boot(m *member) {
 	m.boots++
 	m.booted, m.busyUntil, m.failed, m.unreadable, m.trap = w.now, 0, false, false, trap{}
 	m.ops, m.ranAt, m.ranOps = m.ops[:0], 0, 0
-	m.ticks, m.ticked, m.answered = 0, w.now, [65]int{}
+	m.ticks, m.answered = 0, [65]int{}
 	core := bftraft.DefaultConfig()
 	core.Cluster, core.Signer = w.cluster, m.signer
 	core.Configurations = w.verifier.Configurations()
@@ -273,7 +272,7 @@ func (w *World) nextTick(m *member) {
 }
 
 func (w *World) handleNode(m *member, e *event) {
-	m.proc.At(uint64(1000 * (w.now - m.ticked) / tickMillis))
+	m.proc.At(uint64(1000 * (w.now - m.booted) / tickMillis))
 	switch e.kind {
 	case eventTick:
 		if m.late > 0 {
@@ -284,7 +283,6 @@ func (w *World) handleNode(m *member, e *event) {
 			m.proc.Tick()
 		}
 		m.ticks++
-		m.ticked = w.now
 		m.proc.Tick()
 		w.nextTick(m)
 	case eventFrame:
