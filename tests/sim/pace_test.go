@@ -224,7 +224,7 @@ func TestNoAttackHoldsTheClusterUnderHalfItsPace(t *testing.T) {
 // tick, as on a loopback: a leader that is slow by a tick is slow by several rounds.
 func TestNoAttackHoldsAFastNetworkUnderHalfItsPace(t *testing.T) {
 	for _, alone := range []bool{false, true} {
-		c := course{nodes: 4, delay: 1, length: 12_000, alone: alone}
+		c := course{nodes: 4, delay: 1, length: 8_000, alone: alone}
 		whole, _ := c.run(t)
 		for _, attack := range append([]string{"slow", "drag,ticks=1", "drag,ticks=2",
 			"drag,how=rotate,ticks=2", "hold,ticks=1", "hold,ticks=3", "stuff"}, hardest...) {
@@ -327,6 +327,9 @@ func TestCorrectLeaderStaysInOfficeUnderLoad(t *testing.T) {
 	for _, delay := range []int{1, 3, 10, 20, 40} {
 		for flush, most := range map[int]int{0: 1, 5: 1, 30: 1, 100: 3} {
 			for _, n := range []int{4, 7} {
+				if n == 7 && delay%10 > 0 {
+					continue
+				}
 				t.Run(fmt.Sprint(delay, "/", flush, "/", n), func(t *testing.T) {
 					t.Parallel()
 					c := course{nodes: n, delay: delay, flush: flush, slow: n, length: 12_000}
