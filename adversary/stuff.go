@@ -35,7 +35,7 @@ func (s *stuffing) Propose(e *Env, entries []bftraft.Entry) []bftraft.Entry {
 	if len(s.held) < maxHeld {
 		s.held = append(s.held, entries...)
 	}
-	return s.block(e)
+	return nil
 }
 
 // block returns a full block with one new request at most.
@@ -52,7 +52,7 @@ func (s *stuffing) block(e *Env) []bftraft.Entry {
 	return out
 }
 
-// Tick goes on with full blocks while there is anything to be kept waiting.
+// Tick makes a full block while there is anything to be kept waiting.
 func (s *stuffing) Tick(e *Env) {
 	if !e.leading() {
 		s.held, s.filler = nil, bftraft.Entry{}

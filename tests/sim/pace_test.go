@@ -224,7 +224,7 @@ func TestNoAttackHoldsTheClusterUnderHalfItsPace(t *testing.T) {
 // tick, as on a loopback: a leader that is slow by a tick is slow by several rounds.
 func TestNoAttackHoldsAFastNetworkUnderHalfItsPace(t *testing.T) {
 	for _, alone := range []bool{false, true} {
-		c := course{nodes: 4, delay: 1, length: 8_000, alone: alone}
+		c := course{nodes: 4, delay: 1, length: 6_000, alone: alone}
 		whole, _ := c.run(t)
 		for _, attack := range append([]string{"slow", "drag,ticks=1", "drag,ticks=2",
 			"drag,how=rotate,ticks=2", "hold,ticks=1", "hold,ticks=3", "stuff"}, hardest...) {
@@ -332,7 +332,8 @@ func TestCorrectLeaderStaysInOfficeUnderLoad(t *testing.T) {
 				}
 				t.Run(fmt.Sprint(delay, "/", flush, "/", n), func(t *testing.T) {
 					t.Parallel()
-					c := course{nodes: n, delay: delay, flush: flush, slow: n, length: 12_000}
+					length := min(12_000, 4_000+800*delay) // the faster the more there is to do
+					c := course{nodes: n, delay: delay, flush: flush, slow: n, length: length}
 					_, w := c.run(t)
 					require.LessOrEqual(t, int(w.watch.highTerm), most)
 				})
