@@ -40,7 +40,7 @@ type Attack struct {
 
 // attacks is the registry, in alphabetical order.
 var attacks = []Attack{
-	equivocator, flood, followers, jumper, reader, replay,
+	equivocator, flood, followers, hoard, jumper, reader, replay,
 	thief,
 }
 

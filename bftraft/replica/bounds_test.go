@@ -149,7 +149,7 @@ func TestPoolHoldsWhatAPlainListHolds(t *testing.T) {
 			list = kept
 		} else {
 			had := slices.Contains(list, r)
-			fits, fresh := p.add(r, 0, false, 0)
+			fits, fresh := p.add(r, 0, 0)
 			require.True(t, fits)
 			require.Equal(t, !had, fresh)
 			if !had {
@@ -181,14 +181,14 @@ func TestLargeRequestsOfAClientAreBoundedByTheirBytes(t *testing.T) {
 	one := ask(1, 1, bftraft.MaxOpBytes)
 	n := MaxOutstandingBytes / len(one.Raw())
 	for k := range n {
-		fits, _ := p.add(ask(1, uint64(k+1), bftraft.MaxOpBytes), 0, false, 0)
+		fits, _ := p.add(ask(1, uint64(k+1), bftraft.MaxOpBytes), 0, 0)
 		require.True(t, fits, "request %d", k)
 	}
 	left := MaxOutstandingBytes - n*len(one.Raw())
 	around := len(one.Raw()) - bftraft.MaxOpBytes
-	fits, _ := p.add(ask(2, 1, left-around+1), 0, false, 0)
+	fits, _ := p.add(ask(2, 1, left-around+1), 0, 0)
 	require.False(t, fits, "a byte too many")
-	fits, _ = p.add(ask(2, 1, left-around), 0, false, 0)
+	fits, _ = p.add(ask(2, 1, left-around), 0, 0)
 	require.True(t, fits, "exactly full")
 }
 

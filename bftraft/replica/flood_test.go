@@ -64,13 +64,16 @@ func TestForwardedRequestHasAPlaceWhateverItsClientSends(t *testing.T) {
 		r.Request(ClientID{}, 0, ask(session, 2, 1))
 	}
 	require.Equal(t, uint64(MaxOutstanding), r.stats.Refused)
-	for session := uint64(500); session < 510; session++ {
-		r.Request(ClientID{}, 2, ask(session, 2, 1))
+	var want []uint64
+	for session := uint64(500); session < 500+2*MaxOutstanding; session++ {
 		r.Request(ClientID{}, 2, ask(session, 1, 1))
+		want = append(want, session)
 	}
+	r.Request(ClientID{}, 3, ask(400, 1, 1))
 	r.proposeNext()
-	require.Equal(t, []uint64{500}, core.sessions(t))
-	require.Len(t, r.pool.clients[0].requests, MaxOutstanding+1, "one place for each node")
+	require.Equal(t, append([]uint64{400}, want[:MaxOutstanding]...), core.sessions(t))
+	require.Len(t, r.pool.clients[0].requests, 2*MaxOutstanding+1, "each node has room of its own")
+	require.Equal(t, uint64(2*MaxOutstanding), r.stats.Refused)
 }
 
 // Sessions with low numbers that go on and on must not keep one with a high number waiting.
@@ -100,14 +103,14 @@ func TestRequestsThatWaitForOthersCostALookEach(t *testing.T) {
 			key := crypto.KeyFromSeed([32]byte{7, byte(k)})
 			for session := range uint64(MaxOutstanding) {
 				req := bftraft.SignRequest(crypto.Digest{}, key, session+1, 2, [][]byte{{1}})
-				fits, _ := r.pool.add(req, 0, false, 0)
+				fits, _ := r.pool.add(req, 0, 0)
 				require.True(t, fits)
 			}
 		}
 		least := time.Hour
 		for range blocks {
 			for _, req := range requests {
-				_, fresh := r.pool.add(req, 0, false, 0)
+				_, fresh := r.pool.add(req, 0, 0)
 				require.True(t, fresh)
 			}
 			began := time.Now()

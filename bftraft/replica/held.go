@@ -1,6 +1,9 @@
 package replica
 
-import "tangaroa/crypto"
+import (
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
 
 // Held counts what a Replica keeps in memory beside its core and the state machine. What bounds
 // each is said in docs/PROTOCOL.md, section 10.
@@ -28,7 +31,8 @@ func (r *Replica) Held() Held {
 
 // HeldOf counts what a Replica keeps of one client.
 type HeldOf struct {
-	// Requests is the number of requests that wait, RequestBytes their size.
+	// Requests is the number of requests that wait, and RequestBytes their size, of those that the
+	// client sent here itself, or of those that the node forwarded that did most.
 	Requests, RequestBytes int
 	// Ahead is how far the highest sequence among them is ahead of what was executed in its
 	// session.
@@ -45,8 +49,12 @@ type HeldOf struct {
 func (r *Replica) HeldOf(key crypto.PublicKey) HeldOf {
 	h := HeldOf{Reads: r.waitingOf(key)}
 	if o, _, ok := r.pool.find(key); ok {
-		h.Requests, h.RequestBytes = len(o.requests), o.bytes
+		var count, size [quorumcert.MaxVoters + 1]int
 		for _, p := range o.requests {
+			count[p.from]++
+			size[p.from] += len(p.Raw())
+			h.Requests = max(h.Requests, count[p.from])
+			h.RequestBytes = max(h.RequestBytes, size[p.from])
 			if last, ok := r.sessions.last(key, p.Session); ok && p.Sequence > last {
 				h.Ahead = max(h.Ahead, p.Sequence-last)
 			}

@@ -15,10 +15,10 @@ import (
 // Limits of what a node holds for clients until it is executed. They bound memory per enrolled
 // client, whatever it sends.
 const (
-	// MaxOutstanding is the number of requests held of one client, besides one for each node that
-	// forwards what it waits for.
+	// MaxOutstanding is the number of requests held of one client that it sent here itself, and of
+	// those that each other node forwards.
 	MaxOutstanding = 256
-	// MaxOutstandingBytes is their size; one largest request always fits.
+	// MaxOutstandingBytes is the size of so many; one largest request always fits.
 	MaxOutstandingBytes = 8 << 20
 )
 
@@ -39,6 +39,7 @@ type outstanding struct {
 	watchedSession, watchedSequence uint64
 	since                           uint64
 	asked                           uint64 // when others were last asked about such a request
+	pushed                          int    // how many the leader was last sent because they were late
 	// line is what may go into the block that is being made, and taken how much of it does.
 	line  []inLine
 	taken int
@@ -46,10 +47,10 @@ type outstanding struct {
 
 type pending struct {
 	*bftraft.Request
-	since    uint64       // when it came, in parts of a tick
-	proposed bftraft.Term // the term in which this node, as leader, put it into a block
-	// beyond is the node that forwarded it when the client's share was used up, 0 for none.
-	beyond bftraft.NodeID
+	since    uint64         // when it came, in parts of a tick
+	proposed bftraft.Term   // the term in which this node, as leader, put it into a block
+	from     bftraft.NodeID // the node that forwarded it, 0 for none
+	pushed   bftraft.Term   // the term in which it was sent to the leader because it was late
 	// placed is the term in which a block was stored that holds it, passed the one in which a
 	// block that had room for it did not; slack is how long it waited for no reason.
 	placed, passed bftraft.Term
@@ -86,12 +87,10 @@ func (o *outstanding) place(session, sequence uint64) (int, bool) {
 }
 
 // add takes a request in. It returns false when too much of the client's is outstanding, and
-// whether the request is new. What a node forwards as next of its session has a place of its own:
-// the node watches over it, and a client could else fill one leader with requests that wait for
-// others, and have it deposed over one that it shows to the rest (E5).
-func (p *pool) add(
-	r *bftraft.Request, from bftraft.NodeID, next bool, clock uint64,
-) (fits, fresh bool) {
+// whether the request is new. What each node forwards has the room that it has there: nodes watch
+// over it, and a client could else fill the leader and have it deposed over what it shows to the
+// rest (E5).
+func (p *pool) add(r *bftraft.Request, from bftraft.NodeID, clock uint64) (fits, fresh bool) {
 	o, i, ok := p.find(r.Client)
 	if !ok {
 		o = &outstanding{key: r.Client}
@@ -101,23 +100,29 @@ func (p *pool) add(
 	if found {
 		return true, false
 	}
-	q := &pending{Request: r, since: clock, ready: clock, turn: clock}
-	full := len(o.requests) >= p.limits.Outstanding ||
-		len(o.requests) > 0 && o.bytes+len(r.Raw()) > MaxOutstandingBytes
-	if full && !mutant.On(mutant.M55) {
-		if from == 0 || !next || o.usedBy(from) {
-			return false, false
-		}
-		q.beyond = from
+	if !o.fits(len(r.Raw()), from, p.limits.Outstanding) && !mutant.On(mutant.M55) {
+		return false, false
 	}
+	q := &pending{Request: r, from: from, since: clock, ready: clock, turn: clock}
 	o.requests = slices.Insert(o.requests, at, q)
 	o.bytes += len(r.Raw())
 	return true, true
 }
 
-// usedBy says whether the place of what a node forwards is taken.
-func (o *outstanding) usedBy(from bftraft.NodeID) bool {
-	return slices.ContainsFunc(o.requests, func(p *pending) bool { return p.beyond == from })
+// fits says whether there is room for a request of so many bytes among those that came from a node,
+// or from the client itself (0).
+func (o *outstanding) fits(size int, from bftraft.NodeID, limit int) bool {
+	if len(o.requests) < limit && o.bytes+size <= MaxOutstandingBytes {
+		return true
+	}
+	count, held := 0, 0
+	for _, p := range o.requests {
+		if p.from == from {
+			count++
+			held += len(p.Raw())
+		}
+	}
+	return count == 0 || count < limit && held+size <= MaxOutstandingBytes
 }
 
 // executed takes a request out, and with it whatever of its session is at or below its sequence.
@@ -177,7 +182,7 @@ func (r *Replica) Request(client ClientID, from bftraft.NodeID, req *bftraft.Req
 		r.refuse(client, from, req, bftraft.RefusedMalformed, last)
 		return
 	}
-	fits, fresh := r.pool.add(req, from, req.Sequence == last+1, r.clock)
+	fits, fresh := r.pool.add(req, from, r.clock)
 	switch {
 	case !fits:
 		r.refuse(client, from, req, bftraft.RefusedBusy, last)
@@ -404,6 +409,17 @@ func (r *Replica) prune() {
 // that follow, in their sessions, what was executed, the one that has been here longest. If it were
 // that of the lowest session, a leader could starve all others as long as that one goes on.
 func (r *Replica) foremost(o *outstanding) (first *pending) {
+	r.nexts(o, func(p *pending) {
+		if first == nil || p.since < first.since {
+			first = p
+		}
+	})
+	return first
+}
+
+// nexts calls a function with each of the client's requests that follow, in their sessions, what
+// was executed.
+func (r *Replica) nexts(o *outstanding, each func(p *pending)) {
 	executed, _, _ := r.sessions.client(o.key)
 	for i := 0; i < len(o.requests); {
 		p := o.requests[i]
@@ -413,15 +429,12 @@ func (r *Replica) foremost(o *outstanding) (first *pending) {
 			next, _ = o.place(p.Session, last+1)
 		}
 		if ok && next < len(o.requests) {
-			q := o.requests[next]
-			if q.Session == p.Session && q.Sequence == last+1 &&
-				(first == nil || q.since < first.since) {
-				first = q
+			if q := o.requests[next]; q.Session == p.Session && q.Sequence == last+1 {
+				each(q)
 			}
 		}
 		i = o.endOf(i)
 	}
-	return first
 }
 
 // endOf returns where the session of the request at i ends.
@@ -503,22 +516,33 @@ type inLine struct {
 // share with requests that wait for others.
 func (r *Replica) lineUp(o *outstanding) {
 	o.line, o.taken = o.line[:0], 0
-	executed, _, _ := r.sessions.client(o.key)
-	var next, since uint64
-	var accepted bool
-	for i, p := range o.requests {
-		if i == 0 || p.Session != o.requests[i-1].Session {
-			next, accepted = executed.last(p.Session)
-			next, since = next+1, 0
+	var since uint64
+	r.admissible(o, func(p *pending) {
+		if first := len(o.line) == 0 || o.line[len(o.line)-1].Session != p.Session; first {
+			since = 0
 		}
-		if !accepted || p.Sequence != next {
-			continue // a gap: the rest of this session must wait
-		}
-		next++
 		if p.proposed != r.term {
 			since = max(since, p.since)
 			o.line = append(o.line, inLine{p, since})
 		}
-	}
+	})
 	slices.SortStableFunc(o.line, func(a, b inLine) int { return cmp.Compare(a.since, b.since) })
+}
+
+// admissible calls a function with each of the client's requests that continue, in their sessions,
+// what was executed, by session and sequence.
+func (r *Replica) admissible(o *outstanding, each func(p *pending)) {
+	executed, _, _ := r.sessions.client(o.key)
+	var next uint64
+	var accepted bool
+	for i, p := range o.requests {
+		if i == 0 || p.Session != o.requests[i-1].Session {
+			next, accepted = executed.last(p.Session)
+			next++
+		}
+		if accepted && p.Sequence == next { // else a gap: the rest of this session must wait
+			next++
+			each(p)
+		}
+	}
 }

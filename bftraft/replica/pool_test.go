@@ -36,7 +36,7 @@ func TestPruneForgetsWhatCannotBeExecutedAndNothingElse(t *testing.T) {
 		executedUpTo(r, 6, 3)
 		r.sessions.clients[0].floor = 4
 		for _, q := range requests {
-			r.pool.add(ask(q[0], q[1], 1), 0, false, 1000*tickParts)
+			r.pool.add(ask(q[0], q[1], 1), 0, 1000*tickParts)
 		}
 		r.now, r.clock = 1000+age, (1000+age)*tickParts
 		r.prune()
@@ -70,7 +70,7 @@ func TestPoolIsPrunedInTicksAndNotAtOthers(t *testing.T) {
 	executedUpTo(r, 5, 3)
 	for k := range uint64(3 * pruneTicks) {
 		if k%pruneTicks == 50 {
-			r.pool.add(ask(5, 3, 1), 0, false, r.clock)
+			r.pool.add(ask(5, 3, 1), 0, r.clock)
 		}
 		r.Tick()
 		require.Equal(t, k%pruneTicks >= 50 && k%pruneTicks != pruneTicks-1, len(held(r)) > 0,
@@ -306,7 +306,7 @@ func TestLargeRequestHasABlockOfItsOwn(t *testing.T) {
 func TestPoolForgetsAClientWithTheLastOfItsRequests(t *testing.T) {
 	p := newPool(Limits{}.orDefault())
 	for q := range uint64(3) {
-		p.add(ask(1, q+1, 1), 0, false, 0)
+		p.add(ask(1, q+1, 1), 0, 0)
 	}
 	p.executed(ask(1, 2, 1), 0)
 	require.Len(t, p.clients, 1)
@@ -376,7 +376,7 @@ func TestReplyAboutWhatIsNotAskedIsUnasked(t *testing.T) {
 func TestPruneLeavesTheNextOfEverySession(t *testing.T) {
 	r := follower(t, &stuckCore{}, sentFrames{})
 	for s := range uint64(3) {
-		r.pool.add(ask(s+1, 1, 1), 0, false, 0)
+		r.pool.add(ask(s+1, 1, 1), 0, 0)
 	}
 	r.now = 100 * abandonedTimeouts * r.core.Timeout()
 	r.clock = r.now * tickParts

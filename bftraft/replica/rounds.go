@@ -12,7 +12,7 @@ import (
 // rounds is what a node has seen of how fast the cluster works, whoever leads.
 type rounds struct {
 	newest  window    // from a block's arrival to its commit
-	phases  window    // three times what others took to say that a block was certified
+	phases  window    // twice what others took to say that a block was certified
 	arrived []arrival // blocks that are not committed yet, ascending
 	heard   []hearing // by voter, nil as long as nobody was heard in this term
 	fullAt  uint64    // when a block came that was full, 0 for never
@@ -49,7 +49,7 @@ const fewRounds = 4
 
 // usual is the lower quartile of what the newest blocks took, or what is assumed as long as there
 // are few. A leader that sends blocks to some earlier than to the others makes rounds look long
-// there. So it is no more than three times what one of the other followers took, once it could, to
+// there. So it is no more than twice what one of the other followers took, once it could, to
 // say that a block was certified: in that the leader has no part.
 func (s *rounds) usual(assumed uint64) uint64 {
 	if s.newest.count < fewRounds {
@@ -162,7 +162,7 @@ func (r *Replica) saw(ready *bftraft.Ready) {
 		case came >= r.slack.office:
 			s.newest.add(r.clock - came)
 			if took, ok := r.phase(b.Last(), came); ok && r.leader != r.id {
-				s.phases.add(3 * took)
+				s.phases.add(2 * took)
 			}
 		}
 		s.arrived = slices.Delete(s.arrived, 0, k+1)

@@ -87,7 +87,7 @@ func TestE5LeaderCannotMakeRoundsLong(t *testing.T) {
 		c.saw(&bftraft.Ready{Committed: []*bftraft.Block{b}})
 	}
 	require.EqualValues(t, 4000, c.slack.rounds.newest.quantile(25))
-	require.EqualValues(t, 300, c.slack.rounds.usual(0))
+	require.EqualValues(t, 200, c.slack.rounds.usual(0))
 }
 
 // TestE5CopiesFillNoBlock: a leader has any number of requests that were executed already.

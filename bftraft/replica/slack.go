@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"bytes"
 	"slices"
 
 	"tangaroa/bftraft"
@@ -11,31 +12,52 @@ import (
 // slack measures how long requests wait that nothing keeps from being executed (E5b): a leader that
 // serves everybody, but each as late as it may, starves nobody by the timer of a single request.
 //
-// Time is slack while some client's foremost request has waited for longer than the tolerance,
-// unless blocks are full. That a block is on its way is no excuse: a slow leader sees to it that
-// one always is, for each follower in turn. Such time fills a bucket that leaks slowly; a full
-// bucket is a reason to suspect the leader.
+// Time is slack for a client while the next request of its session has waited for longer than the
+// tolerance, unless blocks are full; of several sessions each has its part in that. That a block is
+// on its way is no excuse: a slow leader sees to it that one always is, for each follower in turn.
+// Such time fills a bucket of the client's that leaks slowly; one that is full is a reason to
+// suspect the leader. If all clients had one in common it would fill wherever there are many: where
+// waits differ one of them is always late.
 //
 // A round may take much less than a tick, so instants and spans are in parts of a tick, unless it
 // says ticks. What is late is not looked for at ticks only: a leader could see to it that nothing
 // is just then.
 type slack struct {
-	rounds rounds
-	office uint64 // since when this leader has been known
-	bucket uint64
-	scale  uint64 // the timeout by which the bucket was last measured, in ticks
-	until  uint64 // tick up to which the leader is suspected of being slow, 0 while it is not
-	spared int    // ticks that did not count because this node had to catch up; leaks too
-	blamed bool   // the leader of an earlier term was, and no calm time has passed since
-	calm   uint64 // tick since when nobody was
-
-	served  uint64 // how much of this tick was slack until requests were executed
-	counted uint64 // up to when that has been counted
+	rounds  rounds
+	office  uint64         // since when this leader has been known
+	clients []*clientSlack // ascending by key; those with something in the bucket
+	scale   uint64         // the timeout by which buckets were last measured, in ticks
+	until   uint64         // tick up to which the leader is suspected of being slow, or 0
+	spared  int            // ticks that did not count because this node had to catch up; leaks too
+	blamed  bool           // the leader of an earlier term was, and no calm time has passed since
+	calm    uint64         // tick since when nobody was
 
 	// doublings of the tolerance: what no leader does better is not the leader's fault.
 	doublings int
 	doubled   bool // since the suspicion that goes on began
 	alone     int  // doublings in this term because nobody shared a suspicion
+}
+
+// clientSlack is the slack of one client.
+type clientSlack struct {
+	key    crypto.PublicKey
+	bucket uint64
+	// waited is how long the next requests of its sessions waited in the tick that goes on, late for
+	// how much of that they should not have. Those of several sessions add up.
+	waited, late uint64
+	waits        bool // some wait
+	spent        bool // one waits for too long that has added all it may
+}
+
+// of returns the slack of a client.
+func (s *slack) of(key crypto.PublicKey) *clientSlack {
+	i, found := slices.BinarySearchFunc(s.clients, key, func(c *clientSlack, k crypto.PublicKey) int {
+		return bytes.Compare(c.key[:], k[:])
+	})
+	if !found {
+		s.clients = slices.Insert(s.clients, i, &clientSlack{key: key})
+	}
+	return s.clients[i]
 }
 
 // tickParts is how many parts of a tick are told apart.
@@ -63,12 +85,15 @@ func (r *Replica) tickClock() {
 }
 
 // tolerances are how long a request may wait once the one before it is executed, and how long
-// since it and all before it have been here. A node may hear of it before the leader does, by what
-// a message takes, and so a third of three rounds; of a round, some part is its own work.
+// since it and all before it have been here. Where messages take long a request waits for several
+// rounds: nodes hear of it at different times, and a block is on its way. Where they take little it
+// does not, but the clock and the processor are coarse.
 func (r *Replica) tolerances() (brief, whole uint64) {
+	const tenth = tickParts / 10
 	usual := r.slack.rounds.usual(uint64(r.cfg.Core.HeartbeatTicks) * tickParts)
-	return max(tickParts/2, 3*usual-min(3*usual, tickParts/10)) << r.slack.doublings,
-		max(2*usual+tickParts/2, 3*usual) << r.slack.doublings
+	brief = max(5*tenth, 13*usual/4-min(13*usual/4, 3*tenth))
+	whole = max(brief, 2*usual+3*tenth, 15*usual/4-min(15*usual/4, 4*tenth))
+	return brief << r.slack.doublings, whole << r.slack.doublings
 }
 
 // behind says whether this node has just had to catch up: it does not know then how long others
@@ -85,38 +110,43 @@ func (r *Replica) full(tolerance uint64) bool {
 	return s.fullAt > 0 && r.clock-s.fullAt <= tolerance
 }
 
-// pressed is what a tick finds among the requests that wait.
-type pressed struct {
-	first *pending // the one that has been late for longest in this tick, of those that count
-	late  uint64   // for how long
-	waits bool     // some wait
-	spent bool     // one waits for too long that has added all it may
-}
-
-// pressing looks for requests that should have been ordered, or executed, by now.
-func (r *Replica) pressing() (found pressed) {
+// press looks for requests that should have been executed by now, and returns the client of whose
+// requests the leader may lack some, if there is one: of those whose foremost request is late and
+// was not sent to it for that, the one that is latest.
+func (r *Replica) press() (push *outstanding) {
 	brief, whole := r.tolerances()
 	idle, full := len(r.core.Uncommitted()) == 0, r.full(whole)
+	latest, began := uint64(0), r.clock-min(r.clock, tickParts)
 	for _, o := range r.pool.clients {
-		p := r.foremost(o)
-		if p == nil {
+		foremost := r.foremost(o)
+		if foremost == nil {
 			continue
 		}
-		found.waits = true
-		late := min(r.late(p, brief, whole), tickParts)
-		if late <= found.late || !r.unordered(o, p, whole, idle) && (full || r.crowded(o)) {
-			continue
+		c := r.slack.of(o.key)
+		c.waits = true
+		excused := full && !r.unordered(o, foremost, whole, idle)
+		r.nexts(o, func(p *pending) {
+			waited := r.clock - max(p.turn, began)
+			late := min(r.late(p, brief, whole), waited)
+			c.waited += waited
+			switch {
+			case late == 0 || excused:
+			case p.slack >= r.mayAdd(p):
+				c.spent = true
+			default:
+				c.late += late
+				p.slack += late
+			}
+		})
+		late := r.late(foremost, brief, whole)
+		if late == 0 {
+			o.pushed = 0
 		}
-		if p.slack >= r.mayAdd(p) {
-			found.spent = true
-			continue
+		if late > latest && !excused && foremost.pushed != r.term {
+			push, latest = o, late
 		}
-		found.first, found.late = p, late
 	}
-	if r.spares(whole, found.first != nil || r.slack.served > 0) {
-		found.first, found.late, r.slack.served = nil, 0, 0
-	}
-	return found
+	return push
 }
 
 // late is for how long a request has waited for longer than it should.
@@ -133,32 +163,55 @@ func (r *Replica) mayAdd(p *pending) uint64 {
 
 // serves counts the slack that ends because a request is about to be executed.
 func (r *Replica) serves(req *bftraft.Request) {
-	s := &r.slack
 	o, _, ok := r.pool.find(req.Client)
-	if !ok || r.leader == 0 || r.leader == r.id {
+	if !ok || r.leader == 0 || r.leader == r.id || r.slack.until > 0 {
 		return
 	}
 	i, ok := o.place(req.Session, req.Sequence)
 	if !ok {
 		return
 	}
-	p := o.requests[i]
+	p, c := o.requests[i], r.slack.of(req.Client)
+	waited := r.clock - max(p.turn, r.ticked)
+	c.waited += waited
 	brief, whole := r.tolerances()
-	clock, late := r.clock, r.late(p, brief, whole)
-	late = min(late, clock-max(s.counted, r.ticked))
-	if late == 0 || p.slack >= r.mayAdd(p) || r.full(whole) || r.crowded(o) {
-		return
+	if p.slack < r.mayAdd(p) && !r.full(whole) {
+		c.late += min(r.late(p, brief, whole), waited)
 	}
-	s.served += late
-	s.counted = clock
+}
+
+// firstPush is how many requests of a client are sent to the leader once the foremost is late, and
+// nextPush so many times as many are once the next is late at once, too.
+const (
+	firstPush = 4
+	nextPush  = 8
+)
+
+// push sends the leader requests of a client that can be executed, the foremost first. They went to
+// it when they came, but all of that may have been lost, and one after the other they would keep an
+// honest leader late for long.
+func (r *Replica) push(o *outstanding) {
+	o.pushed = min(max(nextPush*o.pushed, firstPush), MaxOutstanding)
+	left := o.pushed
+	send := func(p *pending) {
+		if left > 0 && p.pushed != r.term {
+			left--
+			p.pushed = r.term
+			r.forward(p.Request, quorumcert.SetOf(r.leader))
+		}
+	}
+	send(r.foremost(o))
+	r.admissible(o, send)
 }
 
 // spares says whether a tick does not count because this node has just had to catch up. A leader
 // could keep all nodes catching up for ever: it sends each block late to another, which then finds
 // it committed. So no more is spared in a row than a timeout, and after that one tick of eight.
-func (r *Replica) spares(tolerance uint64, late bool) bool {
+func (r *Replica) spares() bool {
 	s := &r.slack
-	if late && r.behind(tolerance) && s.spared < int(r.core.Timeout()) {
+	_, whole := r.tolerances()
+	late := slices.ContainsFunc(s.clients, func(c *clientSlack) bool { return c.late > 0 })
+	if late && r.behind(whole) && s.spared < int(r.core.Timeout()) {
 		s.spared++
 		return true
 	}
@@ -176,42 +229,49 @@ func (r *Replica) unordered(o *outstanding, p *pending, tolerance uint64, idle b
 		(idle || p.passed == r.term)
 }
 
-// crowded says whether a client has as much outstanding as nodes have room for: some may wait.
-func (r *Replica) crowded(o *outstanding) bool {
-	return len(o.requests) >= r.pool.limits.Outstanding
-}
-
 // tickSlack lets one tick pass and says whether the leader is too slow.
 func (r *Replica) tickSlack() bool {
 	s := &r.slack
 	timeout := r.core.Timeout()
 	if r.leader == 0 || r.leader == r.id {
-		s.bucket, s.until, s.served = 0, 0, 0
+		s.clients, s.until = nil, 0
 		return false
 	}
 	if s.until > 0 {
 		if r.now < s.until {
 			return true
 		}
-		s.bucket, s.until = 0, 0
+		s.clients, s.until = nil, 0
 		if !s.doubled && s.alone < slackAlone {
 			s.alone++
 			s.doubt(r.now) // the others do not think so
 		}
 	}
 	if timeout < s.scale { // what is much now was little then
-		s.bucket = s.bucket * timeout / s.scale
+		for _, c := range s.clients {
+			c.bucket = c.bucket * timeout / s.scale
+		}
 	}
 	s.scale = timeout
-	r.fill(r.pressing())
-	if s.bucket >= timeout*tickParts/2 {
+	push := r.press()
+	spared := r.spares()
+	if push != nil && !spared {
+		r.push(push)
+	}
+	most := uint64(0)
+	for _, c := range s.clients {
+		c.fill(spared)
+		most = max(most, c.bucket)
+	}
+	if most >= timeout*tickParts/2 {
 		if s.doubled = s.blamed; s.doubled {
 			s.doubt(r.now)
 		}
 		s.blamed, s.calm = true, r.now
-		s.bucket, s.until = 0, r.now+timeout
+		s.clients, s.until = nil, r.now+timeout
 		return true
 	}
+	s.clients = slices.DeleteFunc(s.clients, func(c *clientSlack) bool { return c.bucket == 0 })
 	if r.now-s.calm >= slackCalmTimeouts*timeout {
 		s.blamed, s.calm = false, r.now
 		s.doublings = max(0, s.doublings-1)
@@ -219,30 +279,31 @@ func (r *Replica) tickSlack() bool {
 	return false
 }
 
-// fill adds the slack of one tick to the bucket, and lets it leak in the rest of the tick.
-func (r *Replica) fill(now pressed) {
-	s := &r.slack
-	if p := now.first; p != nil {
-		if p.slack == 0 {
-			r.forward(p.Request, quorumcert.SetOf(r.leader))
-		}
-		p.slack += now.late
+// slack is how much of this tick was slack: what the sessions had of it on average. If it were what
+// any of them had, who has many would always be late.
+func (c *clientSlack) slack() uint64 { return c.late * tickParts / max(c.waited, tickParts) }
+
+// fill adds the slack of one tick to the bucket, unless it is spared, and lets it leak in the rest
+// of the tick.
+func (c *clientSlack) fill(spared bool) {
+	late := c.slack()
+	if spared {
+		late = 0
 	}
-	late := min(max(now.late, s.served), tickParts)
-	s.served = 0
 	leak := (tickParts - late) / slackIdleLeak
 	switch {
-	case now.spent:
+	case c.spent:
 		leak = 0
-	case now.waits || late > 0:
+	case c.waits || late > 0:
 		leak = (tickParts - late) / slackLeak
 	}
-	s.bucket += late - min(leak, s.bucket+late)
+	c.bucket += late - min(leak, c.bucket+late)
+	c.waited, c.late, c.waits, c.spent = 0, 0, false, false
 }
 
 // newTerm forgets what the leader of the term before did.
 func (s *slack) newTerm() {
-	s.bucket, s.until, s.served, s.alone = 0, 0, 0, 0
+	s.clients, s.until, s.alone = nil, 0, 0
 	s.rounds.heard = nil
 }
 

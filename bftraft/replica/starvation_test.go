@@ -120,7 +120,7 @@ func TestE5SessionIsNotStarvedBehindAnotherOfItsClient(t *testing.T) {
 func TestE5OldestOfTheRequestsThatComeNextIsTimed(t *testing.T) {
 	r := follower(t, &stuckCore{}, sentFrames{})
 	add := func(session, sequence, since uint64) {
-		r.pool.add(ask(session, sequence, 1), 0, false, since)
+		r.pool.add(ask(session, sequence, 1), 0, since)
 	}
 	foremost := func() [2]uint64 {
 		p := r.foremost(r.pool.clients[0])

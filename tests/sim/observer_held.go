@@ -13,7 +13,7 @@ const (
 	mostAheadBytes    = 128 << 20 // and their size
 	mostServable      = 256       // committed blocks in memory, to serve others from
 	mostAcks          = 160       // acks of one voter
-	mostRequests      = 64        // requests of one client, and one for each node that forwards
+	mostRequests      = 64        // requests of one client, from itself or from one node
 	mostRequestBytes  = 8 << 20   // and their size
 	largestRequest    = 2 << 20
 	mostSequences     = 64 // how far a sequence is ahead of what was executed
@@ -61,9 +61,9 @@ func (o *observer) holdsOf(m *member, key crypto.PublicKey) {
 	if m.liar {
 		return
 	}
-	nodes, h := len(o.w.nodes), m.proc.HeldOf(key)
-	o.within(m, h.Requests, mostRequests+nodes, "requests of a client")
-	o.within(m, h.RequestBytes, mostRequestBytes+nodes*largestRequest, "bytes of requests")
+	h := m.proc.HeldOf(key)
+	o.within(m, h.Requests, mostRequests, "requests of a client")
+	o.within(m, h.RequestBytes, max(mostRequestBytes, largestRequest), "bytes of requests")
 	o.within(m, h.Sessions, mostSessions, "sessions of a client")
 	o.within(m, h.Results, mostResults, "results of a session")
 	o.within(m, h.ResultBytes, mostResultBytes, "bytes of results of a session")

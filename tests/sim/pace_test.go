@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
@@ -110,20 +111,23 @@ func (w *World) leaderOfMost() bftraft.NodeID {
 
 // course is a run to be measured: a cluster under load, in which nothing fails but what it names.
 type course struct {
-	nodes  int
-	attack string // of f members, the first leader among them; "" for none
-	delay  int    // the most that a message takes, in milliseconds
-	flush  int    // what a flush takes, in milliseconds
-	slow   int    // how many disks are as slow as that, the first leader's first
-	length int    // milliseconds; the second half is measured
-	alone  bool   // one client, and not two
+	nodes   int
+	attack  string // of f members, the first leader among them; "" for none
+	delay   int    // the most that a message takes, in milliseconds
+	flush   int    // what a flush takes, in milliseconds
+	slow    int    // how many disks are as slow as that, the first leader's first
+	length  int    // milliseconds; the second half is measured
+	clients int    // 0 for two
+	rogue   string // what a dishonest client does besides; "" for none
+	seed    uint64 // 0 for the number of nodes
 }
 
 func (c course) world() *World {
-	o := quiet(uint64(c.nodes))
-	o.Nodes, o.Clients, o.MaxDelay, o.Chaos = c.nodes, 2, c.delay, 2*c.length
-	if c.alone {
-		o.Clients = 1
+	o := quiet(cmp.Or(c.seed, uint64(c.nodes)))
+	o.Nodes, o.Clients = c.nodes, cmp.Or(c.clients, 2)
+	o.MaxDelay, o.Chaos = c.delay, 2*c.length
+	if c.rogue != "" {
+		o.Rogues = []string{c.rogue}
 	}
 	for i := range quorumcert.ForNodes(c.nodes).F {
 		if c.attack != "" {
@@ -223,12 +227,12 @@ func TestNoAttackHoldsTheClusterUnderHalfItsPace(t *testing.T) {
 // TestNoAttackHoldsAFastNetworkUnderHalfItsPace is the same where a round takes much less than a
 // tick, as on a loopback: a leader that is slow by a tick is slow by several rounds.
 func TestNoAttackHoldsAFastNetworkUnderHalfItsPace(t *testing.T) {
-	for _, alone := range []bool{false, true} {
-		c := course{nodes: 4, delay: 1, length: 6_000, alone: alone}
+	for _, clients := range []int{1, 2} {
+		c := course{nodes: 4, delay: 1, length: 6_000, clients: clients}
 		whole, _ := c.run(t)
 		for _, attack := range append([]string{"slow", "drag,ticks=1", "drag,ticks=2",
 			"drag,how=rotate,ticks=2", "hold,ticks=1", "hold,ticks=3", "stuff"}, hardest...) {
-			t.Run(fmt.Sprint(attack, "/", alone), func(t *testing.T) {
+			t.Run(fmt.Sprint(attack, "/", clients), func(t *testing.T) {
 				t.Parallel()
 				c := c
 				c.attack = attack
@@ -244,7 +248,7 @@ func TestNoAttackHoldsAFastNetworkUnderHalfItsPace(t *testing.T) {
 // TestNoAttackHoldsALoneClientUnderHalfItsPace is the same where there is one client: a leader that
 // serves it just in time has nobody else to be measured by.
 func TestNoAttackHoldsALoneClientUnderHalfItsPace(t *testing.T) {
-	c := course{nodes: 4, delay: 10, length: 12_000, alone: true}
+	c := course{nodes: 4, delay: 10, length: 12_000, clients: 1}
 	whole, _ := c.run(t)
 	for _, attack := range append([]string{"slow,permille=1000", "slow,permille=1800", "slow", "drag",
 		"starve", "idleboss", "barequorum"}, hardest...) {
@@ -256,6 +260,25 @@ func TestNoAttackHoldsALoneClientUnderHalfItsPace(t *testing.T) {
 			w.watch.paced(done, whole)
 			require.NoError(t, w.watch.failure())
 		})
+	}
+}
+
+// TestNoAttackHoldsManyClientsUnderHalfTheirPace is the same where there are many: each has its own
+// measure of how late it is served.
+func TestNoAttackHoldsManyClientsUnderHalfTheirPace(t *testing.T) {
+	for _, delay := range []int{10, 40} {
+		c := course{nodes: 4, delay: delay, length: 6_000, clients: 12}
+		whole, _ := c.run(t)
+		for _, attack := range append([]string{"slow", "starve", "hold,ticks=3"}, hardest...) {
+			t.Run(fmt.Sprint(attack, "/", delay), func(t *testing.T) {
+				t.Parallel()
+				c := c
+				c.attack = attack
+				done, w := c.run(t)
+				w.watch.paced(done, whole)
+				require.NoError(t, w.watch.failure())
+			})
+		}
 	}
 }
 
@@ -338,6 +361,46 @@ func TestCorrectLeaderStaysInOfficeUnderLoad(t *testing.T) {
 					require.LessOrEqual(t, int(w.watch.highTerm), most)
 				})
 			}
+		}
+	}
+}
+
+// TestCorrectLeaderStaysInOfficeWithManyClients is the same where waits differ most, and there are
+// many: one of them is always late.
+func TestCorrectLeaderStaysInOfficeWithManyClients(t *testing.T) {
+	for _, delay := range []int{20, 40} {
+		for _, clients := range []int{1, 8, 20} {
+			for seed := range uint64(3) {
+				t.Run(fmt.Sprint(delay, "/", clients, "/", seed), func(t *testing.T) {
+					t.Parallel()
+					c := course{
+						nodes: 4, delay: delay, length: 20_000, clients: clients, seed: seed + 1,
+					}
+					_, w := c.run(t)
+					require.EqualValues(t, 1, w.watch.highTerm)
+				})
+			}
+		}
+	}
+}
+
+// TestDishonestClientsDeposeNobody is L7 for what a client can do alone: whatever it sends, and to
+// whom, an honest leader stays in office, and the others are served.
+func TestDishonestClientsDeposeNobody(t *testing.T) {
+	for delay, length := range map[int]int{1: 3_000, 10: 12_000, 40: 20_000} {
+		c := course{nodes: 4, delay: delay, length: length}
+		whole, _ := c.run(t)
+		for _, name := range rogueNames() {
+			t.Run(fmt.Sprint(name, "/", delay), func(t *testing.T) {
+				t.Parallel()
+				c := c
+				c.rogue = name
+				done, w := c.run(t)
+				require.EqualValues(t, 1, w.watch.highTerm)
+				require.Greater(t, w.rogues[0].sent, length/100)
+				w.watch.paced(done, whole)
+				require.NoError(t, w.watch.failure())
+			})
 		}
 	}
 }
