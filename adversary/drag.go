@@ -28,13 +28,30 @@ type dragging struct {
 	ticks  uint64
 	how    string
 	blocks int
-	held   []heldBack
+	held   heldBacks
 }
 
 // heldBack is a message on its way to who must wait for it.
 type heldBack struct {
 	due uint64
 	out bftraft.Outbound
+}
+
+// heldBacks are such messages, as they were kept back.
+type heldBacks []heldBack
+
+// keep keeps a message for so many ticks.
+func (h *heldBacks) keep(e *Env, ticks uint64, o bftraft.Outbound) {
+	*h = append(*h, heldBack{e.Now + ticks, o})
+}
+
+// release sends what has waited long enough, and is not behind what has not.
+func (h *heldBacks) release(e *Env) {
+	for len(*h) > 0 && e.Now >= (*h)[0].due {
+		o := (*h)[0].out
+		e.Send(o.To, o.Class, o.Msg)
+		*h = (*h)[1:]
+	}
 }
 
 // maxHeldBack bounds what waits; what comes beyond it goes at once.
@@ -49,9 +66,7 @@ func (d *dragging) Outbound(e *Env, honest []bftraft.Outbound) []bftraft.Outboun
 			continue
 		}
 		now := d.atOnce(e)
-		d.held = append(d.held, heldBack{e.Now + d.ticks, bftraft.Outbound{
-			To: o.To &^ now, Class: o.Class, Msg: m,
-		}})
+		d.held.keep(e, d.ticks, bftraft.Outbound{To: o.To &^ now, Class: o.Class, Msg: m})
 		if o.To &= now; o.To != 0 {
 			out = append(out, o)
 		}
@@ -74,9 +89,4 @@ func (d *dragging) atOnce(e *Env) bftraft.Set {
 }
 
 // Tick sends what has waited long enough.
-func (d *dragging) Tick(e *Env) {
-	for len(d.held) > 0 && e.Now >= d.held[0].due {
-		e.Send(d.held[0].out.To, d.held[0].out.Class, d.held[0].out.Msg)
-		d.held = d.held[1:]
-	}
-}
+func (d *dragging) Tick(e *Env) { d.held.release(e) }

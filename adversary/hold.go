@@ -28,7 +28,7 @@ type holding struct {
 	pair   bool
 	blocks int
 	last   bftraft.Index
-	held   []heldBack
+	held   heldBacks
 }
 
 // holdRamp is in how many ticks the delay grows by one: rounds get longer by and by.
@@ -67,9 +67,7 @@ func (h *holding) split(e *Env, o bftraft.Outbound, m bftraft.Message) bftraft.O
 	others := e.Others().Members()
 	late := min(h.ticks, 1+e.Now/holdRamp)
 	keep := func(to bftraft.Set, ticks uint64) {
-		h.held = append(h.held, heldBack{e.Now + ticks, bftraft.Outbound{
-			To: to, Class: o.Class, Msg: m,
-		}})
+		h.held.keep(e, ticks, bftraft.Outbound{To: to, Class: o.Class, Msg: m})
 		o.To &^= to
 	}
 	f := e.Voters().Size().F
@@ -82,9 +80,4 @@ func (h *holding) split(e *Env, o bftraft.Outbound, m bftraft.Message) bftraft.O
 }
 
 // Tick sends what has waited long enough.
-func (h *holding) Tick(e *Env) {
-	for len(h.held) > 0 && e.Now >= h.held[0].due {
-		e.Send(h.held[0].out.To, h.held[0].out.Class, h.held[0].out.Msg)
-		h.held = h.held[1:]
-	}
-}
+func (h *holding) Tick(e *Env) { h.held.release(e) }
