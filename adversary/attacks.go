@@ -2,7 +2,7 @@ package adversary
 
 // attacks is the registry, in alphabetical order.
 var attacks = []Attack{
-	ackLiar, amnesiac, badRequest, bareQuorum, behind, clinging, drag, earlyCommit, equivocate,
+	ackLiar, amnesiac, badRequest, bareQuorum, behind, clinging, drag, drip, earlyCommit, equivocate,
 	falseReply, fetchStorm, flood, forger, framer, garbage, hiddenLock, hog, hold, idleBoss,
 	impostor, leaky, oldRead, replay, silent, slow, starve, stuff, suspectSpam, termInflation,
 	twins, veiled, voteAll, voteStorm,

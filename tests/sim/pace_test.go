@@ -231,7 +231,8 @@ func TestNoAttackHoldsAFastNetworkUnderHalfItsPace(t *testing.T) {
 		c := course{nodes: 4, delay: 1, length: 6_000, clients: clients}
 		whole, _ := c.run(t)
 		for _, attack := range append([]string{"slow", "drag,ticks=1", "drag,ticks=2",
-			"drag,how=rotate,ticks=2", "hold,ticks=1", "hold,ticks=3", "stuff"}, hardest...) {
+			"drag,how=rotate,ticks=2", "hold,ticks=1", "hold,ticks=3", "stuff",
+			"drip", "drip,each=3"}, hardest...) {
 			t.Run(fmt.Sprint(attack, "/", clients), func(t *testing.T) {
 				t.Parallel()
 				c := c
@@ -318,7 +319,8 @@ func allVariants() []string {
 		"drag,ticks=2", "drag,ticks=3", "drag,ticks=4", "drag,ticks=5", "drag,ticks=30",
 		"drag,ticks=100", "drag,how=odd,ticks=3", "drag,how=odd,ticks=30", "drag,how=rotate,ticks=3",
 		"drag,how=rotate,ticks=5", "drag,how=rotate,ticks=30", "hold,ticks=2", "hold,ticks=8",
-		"hold,ticks=30", "hold,how=pair,ticks=8", "stuff,every=5", "stuff,every=100")
+		"hold,ticks=30", "hold,how=pair,ticks=8", "stuff,every=5", "stuff,every=100",
+		"drip,each=2", "drip,each=3", "drip,each=4", "drip,each=8")
 	slices.Sort(all)
 	return slices.Compact(all)
 }
