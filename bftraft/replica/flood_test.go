@@ -76,6 +76,35 @@ func TestForwardedRequestHasAPlaceWhateverItsClientSends(t *testing.T) {
 	require.Equal(t, uint64(2*MaxOutstanding), r.stats.Refused)
 }
 
+// Nodes forget what cannot be executed at different times. What can be must not wait for that.
+func TestRequestThatCanBeExecutedMakesRoomForItself(t *testing.T) {
+	r, core := leadingReplica(t, 1)
+	for session := uint64(1); session <= MaxOutstanding; session++ {
+		r.Request(ClientID{}, 2, ask(session, 2, 1))
+	}
+	r.Request(ClientID{}, 2, ask(900, 3, 1))
+	require.Equal(t, uint64(1), r.stats.Refused, "it waits itself")
+	for _, sequence := range []uint64{1, 2, 3} {
+		r.Request(ClientID{}, 2, ask(900, sequence, 1))
+	}
+	r.Request(ClientID{}, 3, ask(901, 1, 1))
+	o := r.pool.clients[0]
+	bytes := 0
+	for _, p := range o.requests {
+		bytes += len(p.Raw())
+	}
+	require.Equal(t, bytes, o.bytes)
+	require.Len(t, o.requests, MaxOutstanding+1)
+	require.Equal(t, uint64(1), r.stats.Refused)
+	r.proposeNext()
+	require.Equal(t, []uint64{900, 900, 900, 901}, core.sessions(t))
+	for session := uint64(1000); session < 1000+2*MaxOutstanding; session++ {
+		r.Request(ClientID{}, 2, ask(session, 1, 1))
+	}
+	require.Len(t, o.requests, MaxOutstanding+1, "and no more than there are")
+	require.Equal(t, uint64(1+MaxOutstanding+3), r.stats.Refused)
+}
+
 // Sessions with low numbers that go on and on must not keep one with a high number waiting.
 func TestSessionsOfAClientAreServedAsTheyCome(t *testing.T) {
 	r, core := leadingReplica(t, 1)

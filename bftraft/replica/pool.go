@@ -183,12 +183,43 @@ func (r *Replica) Request(client ClientID, from bftraft.NodeID, req *bftraft.Req
 		return
 	}
 	fits, fresh := r.pool.add(req, from, r.clock)
+	for !fits && r.makeRoom(req, from) {
+		fits, fresh = r.pool.add(req, from, r.clock)
+	}
 	switch {
 	case !fits:
 		r.refuse(client, from, req, bftraft.RefusedBusy, last)
 	case fresh && from == 0:
 		r.forward(req, quorumcert.SetOf(r.leader))
 	}
+}
+
+// makeRoom takes a request out that cannot be executed as things stand, for one that can, of those
+// that came the same way. It returns false if there is none. Nodes forget what cannot be executed
+// at different times, so a client could else leave the leader no room for what others hold.
+func (r *Replica) makeRoom(req *bftraft.Request, from bftraft.NodeID) bool {
+	o, _, ok := r.pool.find(req.Client)
+	if !ok {
+		return false
+	}
+	last, _ := r.sessions.last(req.Client, req.Session)
+	can := make(map[*pending]bool, len(o.requests))
+	follows := req.Sequence == last+1
+	r.admissible(o, func(p *pending) {
+		can[p] = true
+		follows = follows || p.Session == req.Session && p.Sequence+1 == req.Sequence
+	})
+	if !follows {
+		return false
+	}
+	for i := len(o.requests) - 1; i >= 0; i-- {
+		if p := o.requests[i]; p.from == from && !can[p] {
+			o.bytes -= len(p.Raw())
+			o.requests = slices.Delete(o.requests, i, i+1)
+			return true
+		}
+	}
+	return false
 }
 
 func (r *Replica) worthOrdering(req *bftraft.Request) bool {
@@ -317,6 +348,9 @@ func (r *Replica) watchLeader() {
 			o.since = r.now
 		}
 		for _, p := range o.requests {
+			if newTerm {
+				p.slack = 0
+			}
 			r.forward(p.Request, quorumcert.SetOf(leader))
 		}
 	}

@@ -30,6 +30,7 @@ type slack struct {
 	until   uint64         // tick up to which the leader is suspected of being slow, or 0
 	spared  int            // ticks that did not count because this node had to catch up; leaks too
 	blamed  bool           // the leader of an earlier term was, and no calm time has passed since
+	blames  bool           // the leader of this one was
 	calm    uint64         // tick since when nobody was
 
 	// doublings of the tolerance: what no leader does better is not the leader's fault.
@@ -45,8 +46,9 @@ type clientSlack struct {
 	// waited is how long the next requests of its sessions waited in the tick that goes on, late for
 	// how much of that they should not have. Those of several sessions add up.
 	waited, late uint64
-	waits        bool // some wait
-	spent        bool // one waits for too long that has added all it may
+	longest      uint64 // how much of the tick the foremost waited, if it is late by far
+	waits        bool   // some wait
+	spent        bool   // one waits for too long that has added all it may
 }
 
 // of returns the slack of a client.
@@ -68,6 +70,7 @@ const (
 	slackIdleLeak     = 64             // the same while no request waits
 	slackPerRequest   = 20 * tickParts // what one request may add, besides what leaks: it may be lost
 	slackDoublings    = 8
+	slackByFar        = 8  // times the tolerance
 	slackAlone        = 2  // of them for suspicions of one leader that nobody shares
 	slackCalmTimeouts = 60 // after so many timeouts without suspicion the tolerance is halved
 )
@@ -136,6 +139,9 @@ func (r *Replica) press() (push *outstanding) {
 			default:
 				c.late += late
 				p.slack += late
+				if p == foremost && r.late(p, brief, whole) > slackByFar*whole {
+					c.longest = late
+				}
 			}
 		})
 		late := r.late(foremost, brief, whole)
@@ -264,24 +270,27 @@ func (r *Replica) tickSlack() bool {
 		most = max(most, c.bucket)
 	}
 	if most >= timeout*tickParts/2 {
-		if s.doubled = s.blamed; s.doubled {
+		if s.doubled = s.blamed && !s.blames; s.doubled {
 			s.doubt(r.now)
 		}
-		s.blamed, s.calm = true, r.now
+		s.blames, s.calm = true, r.now
 		s.clients, s.until = nil, r.now+timeout
 		return true
 	}
 	s.clients = slices.DeleteFunc(s.clients, func(c *clientSlack) bool { return c.bucket == 0 })
 	if r.now-s.calm >= slackCalmTimeouts*timeout {
-		s.blamed, s.calm = false, r.now
+		s.blamed, s.blames, s.calm = false, false, r.now
 		s.doublings = max(0, s.doublings-1)
 	}
 	return false
 }
 
 // slack is how much of this tick was slack: what the sessions had of it on average. If it were what
-// any of them had, who has many would always be late.
-func (c *clientSlack) slack() uint64 { return c.late * tickParts / max(c.waited, tickParts) }
+// any of them had, who has many would always be late. But one that is late by far counts alone, or
+// a leader could serve one of many sessions as late as it likes.
+func (c *clientSlack) slack() uint64 {
+	return max(c.late*tickParts/max(c.waited, tickParts), c.longest)
+}
 
 // fill adds the slack of one tick to the bucket, unless it is spared, and lets it leak in the rest
 // of the tick.
@@ -298,11 +307,15 @@ func (c *clientSlack) fill(spared bool) {
 		leak = (tickParts - late) / slackLeak
 	}
 	c.bucket += late - min(leak, c.bucket+late)
-	c.waited, c.late, c.waits, c.spent = 0, 0, false, false
+	*c = clientSlack{key: c.key, bucket: c.bucket}
 }
 
-// newTerm forgets what the leader of the term before did.
+// newTerm forgets what the leader of the term before did, but that it was suspected. What this node
+// doubted alone were its own eyes: if that outlived the term, a leader that is late to one follower
+// after the other, just so that nobody shares a suspicion, made all patient for the next.
 func (s *slack) newTerm() {
+	s.blamed, s.blames = s.blamed || s.blames, false
+	s.doublings -= min(s.alone, s.doublings)
 	s.clients, s.until, s.alone = nil, 0, 0
 	s.rounds.heard = nil
 }
