@@ -49,7 +49,7 @@ func TestProbeShowsAPartOfMany(t *testing.T) {
 		const probe = 100 * time.Millisecond
 		want := int(probeRequests * (probe + time.Since(began)) / probe)
 		require.InDelta(t, want, seen, 5, "what was earned and what was saved up")
-		require.Less(t, seen, 600)
+		require.Less(t, seen, 700, "in two seconds at most: each request waits for a tick or for none")
 	})
 }
 
