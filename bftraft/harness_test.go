@@ -24,6 +24,8 @@ type fakeSigner struct{ id NodeID }
 
 func (fakeScheme) Expand(k crypto.PublicKey) (crypto.Verifier, error) { return fakeKey(k), nil }
 
+func (s fakeScheme) ExpandMember(k crypto.PublicKey) (crypto.Verifier, error) { return s.Expand(k) }
+
 func (fakeScheme) VerifyAll(checks []crypto.Check) bool {
 	for _, c := range checks {
 		if c.Key == nil || !c.Key.Verify(c.Domain, c.Msg, c.Sig) {

@@ -17,8 +17,7 @@ import (
 // has a term for each: clients sign much, and half of the work is gone if they do.
 type batch struct {
 	seed    []byte // everything that the equation is about, hashed per signature
-	rs      []curve.EdwardsPoint
-	ss, ks  []scalar.Scalar
+	parts   []parts
 	keyOf   []int // index of the key of each signature
 	keys    []*zip215Key
 	indices map[*zip215Key]int
@@ -34,9 +33,8 @@ func batchHolds(checks []Check) bool {
 // newBatch returns the equation for all signatures, or nil if one of them cannot be valid.
 func newBatch(checks []Check) *batch {
 	b := &batch{
-		seed: make([]byte, 0, len(checks)*(sha512.Size+scalar.ScalarSize)),
-		rs:   make([]curve.EdwardsPoint, len(checks)), ss: make([]scalar.Scalar, len(checks)),
-		ks: make([]scalar.Scalar, len(checks)), keyOf: make([]int, len(checks)),
+		seed:  make([]byte, 0, len(checks)*(sha512.Size+scalar.ScalarSize)),
+		parts: make([]parts, len(checks)), keyOf: make([]int, len(checks)),
 		indices: make(map[*zip215Key]int),
 	}
 	for i := range checks {
@@ -53,24 +51,10 @@ func (b *batch) add(i int, c *Check) bool {
 	if !ok {
 		return false
 	}
-	var encoded curve.CompressedEdwardsY
-	copy(encoded[:], c.Sig[:32])
-	if _, err := b.rs[i].SetCompressedY(&encoded); err != nil {
+	if !b.parts[i].read(key, c.Domain, c.Msg, c.Sig) {
 		return false
 	}
-	if _, err := b.ss[i].SetCanonicalBytes(c.Sig[32:]); err != nil {
-		return false
-	}
-	h := sha512.New()
-	h.Write(encoded[:])
-	h.Write(key.public[:])
-	h.Write(SignedBytes(c.Domain, c.Msg))
-	at := len(b.seed)
-	b.seed = h.Sum(b.seed)
-	if _, err := b.ks[i].SetBytesModOrderWide(b.seed[at:]); err != nil {
-		return false
-	}
-	b.seed = append(b.seed, c.Sig[32:]...)
+	b.seed = append(append(b.seed, b.parts[i].hash[:]...), c.Sig[32:]...)
 	if b.keyOf[i], ok = b.indices[key]; !ok {
 		b.keyOf[i] = len(b.keys)
 		b.indices[key] = len(b.keys)
@@ -85,7 +69,7 @@ func (b *batch) factors() *factors { return &factors{seed: sha512.Sum512(b.seed)
 
 // holds decides the equation.
 func (b *batch) holds() bool {
-	n := len(b.rs)
+	n := len(b.parts)
 	terms := make([]scalar.Scalar, len(b.keys)+1+n) // of the keys, of B, of each R
 	scalars := make([]*scalar.Scalar, len(terms))
 	for i := range terms {
@@ -96,9 +80,9 @@ func (b *batch) holds() bool {
 	var product scalar.Scalar
 	for i := range zs {
 		z.next(&zs[i])
-		base.Add(base, product.Mul(&zs[i], &b.ss[i]))
+		base.Add(base, product.Mul(&zs[i], &b.parts[i].s))
 		sum := &terms[b.keyOf[i]]
-		sum.Add(sum, product.Mul(&zs[i], &b.ks[i]))
+		sum.Add(sum, product.Mul(&zs[i], &b.parts[i].k))
 	}
 	base.Neg(base)
 	keys := make([]*curve.ExpandedEdwardsPoint, len(b.keys))
@@ -107,8 +91,8 @@ func (b *batch) holds() bool {
 	}
 	points := make([]*curve.EdwardsPoint, 1+n)
 	points[0] = curve.ED25519_BASEPOINT_POINT
-	for i := range b.rs {
-		points[1+i] = &b.rs[i]
+	for i := range b.parts {
+		points[1+i] = &b.parts[i].r
 	}
 	var sum curve.EdwardsPoint
 	sum.ExpandedMultiscalarMulVartime(scalars[:len(keys)], keys, scalars[len(keys):], points)

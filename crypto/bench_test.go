@@ -10,13 +10,20 @@ var benchMsg = make([]byte, 120)
 
 func benchChecks(b *testing.B, n, keys int) []Check {
 	b.Helper()
+	return benchChecksOf(b, n, keys, ZIP215().Expand)
+}
+
+func benchChecksOf(
+	b *testing.B, n, keys int, expand func(PublicKey) (Verifier, error),
+) []Check {
+	b.Helper()
 	checks := make([]Check, n)
 	verifiers := make([]Verifier, keys)
 	for i := range checks {
 		k := KeyFromSeed([32]byte{byte(i % keys), byte(i % keys >> 8), 1})
 		if i < keys {
 			var err error
-			if verifiers[i], err = ZIP215().Expand(k.Public()); err != nil {
+			if verifiers[i], err = expand(k.Public()); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -34,7 +41,12 @@ func BenchmarkSign(b *testing.B) {
 }
 
 func BenchmarkVerify(b *testing.B) {
-	c := benchChecks(b, 1, 1)[0]
+	b.Run("client", func(b *testing.B) { benchmarkVerify(b, ZIP215().Expand) })
+	b.Run("member", func(b *testing.B) { benchmarkVerify(b, ZIP215().ExpandMember) })
+}
+
+func benchmarkVerify(b *testing.B, expand func(PublicKey) (Verifier, error)) {
+	c := benchChecksOf(b, 1, 1, expand)[0]
 	b.ReportAllocs()
 	for b.Loop() {
 		if !c.holds() {

@@ -37,7 +37,7 @@ func NewKeyring(s Scheme, entries []KeyEntry) (*Keyring, error) {
 					e.ID, ErrDuplicateKey, other.ID)
 			}
 		}
-		verifier, err := s.Expand(e.Key)
+		verifier, err := s.ExpandMember(e.Key)
 		if err != nil {
 			return nil, fmt.Errorf("enrol node %d: %w", e.ID, err)
 		}

@@ -1,9 +1,11 @@
 package crypto
 
 import (
+	"crypto/sha512"
 	"fmt"
 
 	"github.com/oasisprotocol/curve25519-voi/curve"
+	"github.com/oasisprotocol/curve25519-voi/curve/scalar"
 	"github.com/oasisprotocol/curve25519-voi/primitives/ed25519"
 
 	"tangaroa/internal/mutant"
@@ -29,6 +31,9 @@ type Scheme interface {
 	// Expand prepares a key for verification. It returns ErrWeakKey or ErrBadKey
 	// for keys that nobody may enrol.
 	Expand(pub PublicKey) (Verifier, error)
+	// ExpandMember is Expand for the key of a node, of which there are few that sign much: it may
+	// take more memory for faster verification. The verdicts are the same.
+	ExpandMember(pub PublicKey) (Verifier, error)
 	// VerifyAll reports whether every check holds, each by itself. No checks hold.
 	VerifyAll(checks []Check) bool
 }
@@ -67,7 +72,13 @@ func options() *ed25519.Options {
 // Expand refuses more than ZIP-215 does. A small-order key has signatures that
 // fit many messages; and a key in a second encoding would look like another key,
 // though the same person can sign for both.
-func (zip215) Expand(pub PublicKey) (Verifier, error) {
+func (zip215) Expand(pub PublicKey) (Verifier, error) { return enrolled(pub, expand) }
+
+// ExpandMember adds the multiples that save all doublings, about 40 KiB.
+func (zip215) ExpandMember(pub PublicKey) (Verifier, error) { return enrolled(pub, expandMember) }
+
+// enrolled expands a key that may be enrolled.
+func enrolled(pub PublicKey, expand func(PublicKey) (*zip215Key, error)) (Verifier, error) {
 	var encoded curve.CompressedEdwardsY
 	copy(encoded[:], pub[:])
 	var point curve.EdwardsPoint
@@ -80,7 +91,11 @@ func (zip215) Expand(pub PublicKey) (Verifier, error) {
 	if !encoded.IsCanonicalVartime() {
 		return nil, fmt.Errorf("expand %v: %w: not canonical", pub, ErrBadKey)
 	}
-	return expand(pub)
+	k, err := expand(pub)
+	if err != nil {
+		return nil, err
+	}
+	return k, nil
 }
 
 // VerifyAll believes the batch equation only when it says that all hold (which it
@@ -103,10 +118,13 @@ type zip215Key struct {
 	public    PublicKey
 	expanded  *ed25519.ExpandedPublicKey
 	multiples *curve.ExpandedEdwardsPoint
+	// negatives are of a member's key: those of -A by which a scalar is multiplied with it without
+	// a doubling; nil for others.
+	negatives *curve.EdwardsBasepointTable
 }
 
 // expand decodes any key that ZIP-215 knows, also those nobody may enrol.
-func expand(pub PublicKey) (Verifier, error) {
+func expand(pub PublicKey) (*zip215Key, error) {
 	expanded, err := ed25519.NewExpandedPublicKey(pub[:])
 	if err != nil {
 		return nil, fmt.Errorf("expand %v: %w", pub, ErrBadKey)
@@ -121,7 +139,62 @@ func expand(pub PublicKey) (Verifier, error) {
 	}, nil
 }
 
+// expandMember is expand for the key of a member.
+func expandMember(pub PublicKey) (*zip215Key, error) {
+	k, err := expand(pub)
+	if err != nil {
+		return nil, err
+	}
+	var point curve.EdwardsPoint
+	point.SetExpanded(k.multiples)
+	k.negatives = curve.NewEdwardsBasepointTable(point.Neg(&point))
+	return k, nil
+}
+
 // Verify reports whether sig is valid for SignedBytes(d, msg) under ZIP-215.
 func (k *zip215Key) Verify(d Domain, msg []byte, sig Signature) bool {
+	if k.negatives != nil {
+		return k.verifyMember(d, msg, sig)
+	}
 	return ed25519.VerifyExpandedWithOptions(k.expanded, SignedBytes(d, msg), sig[:], options())
+}
+
+// verifyMember decides [8]([S]B - [k]A - R) = 0 with what was computed of B and A beforehand.
+func (k *zip215Key) verifyMember(d Domain, msg []byte, sig Signature) bool {
+	var p parts
+	if !p.read(k, d, msg, sig) {
+		return false
+	}
+	var sum, term curve.EdwardsPoint
+	sum.MulBasepoint(curve.ED25519_BASEPOINT_TABLE, &p.s)
+	sum.Add(&sum, term.MulBasepoint(k.negatives, &p.k))
+	sum.Sub(&sum, &p.r)
+	return sum.IsSmallOrder()
+}
+
+// parts are those of a signature that stand in the equation, and the hash that RFC 8032 section
+// 5.1.7 prescribes as k, before and after it is taken modulo the order of the group.
+type parts struct {
+	r    curve.EdwardsPoint
+	s, k scalar.Scalar
+	hash [sha512.Size]byte
+}
+
+// read takes a signature apart. It is false for one that cannot be valid.
+func (p *parts) read(key *zip215Key, d Domain, msg []byte, sig Signature) bool {
+	var encoded curve.CompressedEdwardsY
+	copy(encoded[:], sig[:32])
+	if _, err := p.r.SetCompressedY(&encoded); err != nil {
+		return false
+	}
+	if _, err := p.s.SetCanonicalBytes(sig[32:]); err != nil {
+		return false
+	}
+	h := sha512.New()
+	h.Write(encoded[:])
+	h.Write(key.public[:])
+	h.Write(SignedBytes(d, msg))
+	h.Sum(p.hash[:0])
+	_, err := p.k.SetBytesModOrderWide(p.hash[:])
+	return err == nil
 }

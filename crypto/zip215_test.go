@@ -212,7 +212,7 @@ func wrongVectors(t *testing.T, f forger, A, R [32]byte) []vector {
 }
 
 // check expands the key even if nobody could enrol it.
-func (v vector) check(t *testing.T) Check {
+func (v vector) check(t *testing.T, expand func(PublicKey) (*zip215Key, error)) Check {
 	key, err := expand(v.key)
 	require.NoError(t, err, v.name)
 	return Check{Key: key, Domain: vectorDomain, Msg: vectorMsg, Sig: v.sig}
@@ -220,10 +220,13 @@ func (v vector) check(t *testing.T) Check {
 
 func TestSingleAndBatchGiveOneVerdict(t *testing.T) {
 	all := vectors(t)
-	honest := all[0].check(t)
+	honest := all[0].check(t, expand)
 	require.True(t, honest.holds())
 	for _, v := range all {
-		c := v.check(t)
+		member := v.check(t, expandMember)
+		require.Equal(t, v.want, member.holds(), "%s, of a member", v.name)
+		require.Equal(t, v.want, batchHolds([]Check{honest, member}), "%s, with another's", v.name)
+		c := v.check(t, expand)
 		require.Equal(t, v.want, c.holds(), "%s, alone", v.name)
 		require.Equal(t, v.want, batchHolds([]Check{c}), "%s, batch of one", v.name)
 		require.Equal(t, v.want, batchHolds([]Check{c, c, c, c, c}), "%s, five times", v.name)
@@ -240,9 +243,9 @@ func TestVerifyEachFindsTheWrongOnes(t *testing.T) {
 	var checks, right []Check
 	var want []bool
 	for _, v := range vectors(t) {
-		checks, want = append(checks, v.check(t)), append(want, v.want)
+		checks, want = append(checks, v.check(t, expand)), append(want, v.want)
 		if v.want {
-			right = append(right, v.check(t))
+			right = append(right, v.check(t, expand))
 		}
 	}
 	require.Equal(t, want, VerifyEach(ZIP215(), checks))
@@ -262,7 +265,7 @@ func TestBatchRefusesErrorsThatCancel(t *testing.T) {
 	down := f.sign(R, A, scalar.New().Sub(f.r, scalar.One()), f.a)
 	var batch []Check
 	for _, sig := range []Signature{up, down, up, down} {
-		batch = append(batch, vector{key: A, sig: sig}.check(t))
+		batch = append(batch, vector{key: A, sig: sig}.check(t, expand))
 	}
 	require.False(t, batchHolds(batch))
 	require.False(t, ZIP215().VerifyAll(batch))
@@ -305,7 +308,7 @@ func TestBatchKeepsKeysApart(t *testing.T) {
 func TestFactorsOfABatchChangeWithEverySignature(t *testing.T) {
 	f := newForger(t)
 	A, R := encode(base(f.a)), encode(base(f.r))
-	honest := vector{key: A, sig: f.sign(R, A, f.r, f.a)}.check(t)
+	honest := vector{key: A, sig: f.sign(R, A, f.r, f.a)}.check(t, expand)
 	checks := []Check{honest, honest}
 	equation := newBatch(checks)
 	require.NotNil(t, equation)
@@ -335,13 +338,15 @@ func TestStandardLibraryDisagrees(t *testing.T) {
 		}
 		signed := SignedBytes(vectorDomain, vectorMsg)
 		require.False(t, ed25519.Verify(v.key[:], signed, v.sig[:]), v.name)
-		require.True(t, v.check(t).holds(), v.name)
+		require.True(t, v.check(t, expand).holds(), v.name)
 	}
 }
 
 func TestExpandRefusesSmallOrder(t *testing.T) {
 	for _, enc := range smallOrder(t) {
 		_, err := ZIP215().Expand(enc)
+		require.ErrorIs(t, err, ErrWeakKey)
+		_, err = ZIP215().ExpandMember(enc)
 		require.ErrorIs(t, err, ErrWeakKey)
 	}
 }
@@ -361,6 +366,8 @@ func TestExpandRefusesSecondEncodings(t *testing.T) {
 		require.NoError(t, err)
 		_, err = ZIP215().Expand(again)
 		require.ErrorIs(t, err, ErrBadKey)
+		_, err = ZIP215().ExpandMember(again)
+		require.ErrorIs(t, err, ErrBadKey)
 	}
 	require.Positive(t, found)
 }
@@ -371,9 +378,13 @@ func TestExpandRefusesWhatIsNoPoint(t *testing.T) {
 		enc := littleEndian(big.NewInt(y))
 		if _, err := decode(enc); err != nil {
 			found++
-			verifier, err := ZIP215().Expand(enc)
-			require.ErrorIs(t, err, ErrBadKey)
-			require.Nil(t, verifier)
+			for _, expand := range []func(PublicKey) (Verifier, error){
+				ZIP215().Expand, ZIP215().ExpandMember,
+			} {
+				verifier, err := expand(enc)
+				require.ErrorIs(t, err, ErrBadKey)
+				require.Nil(t, verifier)
+			}
 		}
 	}
 	require.Positive(t, found)

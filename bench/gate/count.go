@@ -34,7 +34,15 @@ type verifier struct {
 
 // Expand expands a key whose use is counted.
 func (s scheme) Expand(pub crypto.PublicKey) (crypto.Verifier, error) {
-	key, err := s.Scheme.Expand(pub)
+	return s.counted(s.Scheme.Expand(pub))
+}
+
+// ExpandMember is the same for a node's key.
+func (s scheme) ExpandMember(pub crypto.PublicKey) (crypto.Verifier, error) {
+	return s.counted(s.Scheme.ExpandMember(pub))
+}
+
+func (s scheme) counted(key crypto.Verifier, err error) (crypto.Verifier, error) {
 	if err != nil {
 		return nil, err
 	}

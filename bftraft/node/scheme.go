@@ -20,7 +20,15 @@ type countedKey struct {
 
 // Expand expands the key and counts what is verified with it.
 func (s *countingScheme) Expand(pub crypto.PublicKey) (crypto.Verifier, error) {
-	key, err := s.Scheme.Expand(pub)
+	return s.counted(s.Scheme.Expand(pub))
+}
+
+// ExpandMember is the same for a node's key.
+func (s *countingScheme) ExpandMember(pub crypto.PublicKey) (crypto.Verifier, error) {
+	return s.counted(s.Scheme.ExpandMember(pub))
+}
+
+func (s *countingScheme) counted(key crypto.Verifier, err error) (crypto.Verifier, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -65,6 +65,11 @@ func (f *Scheme) Expand(pub crypto.PublicKey) (crypto.Verifier, error) {
 	return verifier{secret}, nil
 }
 
+// ExpandMember implements crypto.Scheme.
+func (f *Scheme) ExpandMember(pub crypto.PublicKey) (crypto.Verifier, error) {
+	return f.Expand(pub)
+}
+
 // VerifyAll implements crypto.Scheme.
 func (f *Scheme) VerifyAll(checks []crypto.Check) bool {
 	for _, c := range checks {

@@ -26,6 +26,11 @@ func (s *countedScheme) Expand(key crypto.PublicKey) (crypto.Verifier, error) {
 	return countedKey{v, s}, err
 }
 
+func (s *countedScheme) ExpandMember(key crypto.PublicKey) (crypto.Verifier, error) {
+	v, err := s.Scheme.ExpandMember(key)
+	return countedKey{v, s}, err
+}
+
 func (k countedKey) Verify(d crypto.Domain, msg []byte, sig crypto.Signature) bool {
 	k.scheme.alone++
 	return k.Verifier.Verify(d, msg, sig)
