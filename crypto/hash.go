@@ -46,6 +46,8 @@ const (
 	DomainState Domain = "tangaroa/state/v1"
 	// DomainGuard is for the slots of the signing guard on disk.
 	DomainGuard Domain = "tangaroa/guard/v1"
+	// DomainJournal is for the sectors of the journal on disk.
+	DomainJournal Domain = "tangaroa/journal/v1"
 	// DomainReady is for the records a node keeps on disk.
 	DomainReady Domain = "tangaroa/ready/v1"
 	// DomainKeyFile is for the checksum of a key file.

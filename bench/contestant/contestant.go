@@ -79,7 +79,7 @@ var contestants = []Contestant{
 	},
 	{
 		Name: "plain", Title: "plain Raft in the same shoes", Shoes: true, start: startPlain,
-		Does: "etcd's raft library on our p2p, our settings of Badger and our kv; nothing is signed",
+		Does: "etcd's raft library on our p2p, journal, settings of Badger and kv; nothing is signed",
 	},
 	{
 		Name: "bolt", Title: "hashicorp/raft + BoltDB", start: startBolt,

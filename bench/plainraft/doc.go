@@ -1,8 +1,8 @@
 // Package plainraft is Raft as it is without liars in mind, in the same shoes as ours: the raft
-// library of etcd over our p2p, with our settings of Badger, driving our key-value store, under a
-// client that bundles like ours. Its one job is to be what the price of tolerating liars is
-// measured against, so it does whatever makes it fast and is right without liars: nothing is signed
-// or hashed, and a leader sends its entries before its own disk has them.
+// library of etcd over our p2p, with our journal and our settings of Badger, driving our key-value
+// store, under a client that bundles like ours. Its one job is to be what the price of tolerating
+// liars is measured against, so it does whatever makes it fast and is right without liars: nothing
+// is signed or hashed, and a leader sends its entries before its own disk has them.
 //
 // # Contract
 //

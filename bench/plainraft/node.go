@@ -144,7 +144,7 @@ func New(cfg Config) (*Node, error) {
 	w.MaxFrameBytes, w.MaxClientFrameBytes = bftraft.MaxFrameBytes, 1+bftraft.MaxRequestBytes
 	w.Clients = func(k crypto.PublicKey) bool { return k == cfg.Client }
 	if n.host, err = p2p.New(w, handler{n}); err != nil {
-		return nil, errors.Join(err, n.disk.db.Close())
+		return nil, errors.Join(err, n.disk.close())
 	}
 	return n, nil
 }
@@ -155,11 +155,11 @@ func (n *Node) Start() error {
 	ctx, n.stop = context.WithCancel(context.Background())
 	if err := n.host.Start(ctx); err != nil {
 		n.stop()
-		return errors.Join(err, n.host.Close(), n.disk.db.Close())
+		return errors.Join(err, n.host.Close(), n.disk.close())
 	}
 	go func() {
 		defer close(n.ended)
-		n.err = errors.Join(n.own(ctx), n.host.Close(), n.disk.db.Close())
+		n.err = errors.Join(n.own(ctx), n.host.Close(), n.disk.close())
 	}()
 	return nil
 }

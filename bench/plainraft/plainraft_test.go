@@ -159,7 +159,7 @@ func TestDiskHoldsTheLogOnceItIsAcknowledged(t *testing.T) {
 func TestDiskCutsWhatTheLogReplaces(t *testing.T) {
 	d, err := openDisk(t.TempDir())
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, d.db.Close()) })
+	t.Cleanup(func() { require.NoError(t, d.close()) })
 	save := func(term uint64, indexes ...uint64) {
 		rd := readyOf(term, indexes)
 		require.NoError(t, d.save(rd))
@@ -173,6 +173,27 @@ func TestDiskCutsWhatTheLogReplaces(t *testing.T) {
 	for i, e := range want {
 		require.True(t, proto.Equal(e, stored[i]), "%v", stored[i])
 	}
+}
+
+// TestDiskHoldsWhatBadgerTook saves more than waits in the journal, in small pieces and a large.
+func TestDiskHoldsWhatBadgerTook(t *testing.T) {
+	d, err := openDisk(t.TempDir())
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, d.close()) })
+	for i := range uint64(1500) {
+		rd := readyOf(1, []uint64{2 + i})
+		if i == 1300 {
+			rd.Entries[0].Data = make([]byte, 200<<10)
+		}
+		require.NoError(t, d.save(rd))
+		if i%250 == 0 || i >= 1299 && i < 1303 {
+			stored, err := d.entries()
+			require.NoError(t, err)
+			require.Len(t, stored, int(1+i))
+		}
+	}
+	require.EqualValues(t, 3, d.batch, "twice 1,024 operations, and the large one")
+	require.EqualValues(t, 1500, d.saves)
 }
 
 func TestFramesWithGarbageAreRefused(t *testing.T) {

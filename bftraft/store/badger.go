@@ -21,6 +21,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 
 	"tangaroa/bftraft"
+	"tangaroa/bftraft/store/journal"
 	"tangaroa/crypto"
 	"tangaroa/internal/mutant"
 )
@@ -37,19 +38,23 @@ type Badger struct {
 	logger  *slog.Logger
 	meta    meta
 	guard   *guard
+	journal *journal.Journal
 	seals   *sealer
 	db      *badger.DB
 
 	written   state         // what the state record says
-	digest    crypto.Digest // of that record
+	digest    crypto.Digest // of that record, and of the records of the journal behind it
 	committed bftraft.Index // of the newest commit certificate, pending or written
 	pending   pending
-	base      bftraft.Position // behind what the chain begins; the genesis when zero
-	tip       bftraft.Position // the end of the chain, pending blocks included
-	swept     swept
-	snaps     snapshots
-	loaded    bool
-	verdict   error
+	// unrecorded is the end of what is pending, which is not in the journal either.
+	unrecorded unrecorded
+	journaling bool             // for tests of what Badger alone does; else always
+	base       bftraft.Position // behind what the chain begins; the genesis when zero
+	tip        bftraft.Position // the end of the chain, pending blocks included
+	swept      swept
+	snaps      snapshots
+	loaded     bool
+	verdict    error
 
 	dirChanged time.Time // the change of the directory that was last flushed
 
@@ -117,7 +122,9 @@ func fill(dir string, id Identity, master crypto.SecretKey) error {
 	if err = errors.Join(err, db.Close()); err != nil {
 		return err
 	}
-	err = createGuard(filepath.Join(dir, guardFile), seals, promiseOf(m, &st, record))
+	err = errors.Join(
+		journal.Create(filepath.Join(dir, journalFile)),
+		createGuard(filepath.Join(dir, guardFile), seals, promiseOf(m, &st, record)))
 	return errors.Join(err, syncDirectory(filepath.Join(dir, storeDir)), syncDirectory(dir))
 }
 
@@ -153,7 +160,7 @@ func BadgerOptions(dir string, o Options) badger.Options {
 // Open opens the store that Create made in dir. Nothing may be signed before Load has returned.
 func Open(dir string, o Options) (*Badger, error) {
 	o = o.withDefaults()
-	s := &Badger{dir: filepath.Clean(dir), options: o, logger: o.Logger}
+	s := &Badger{dir: filepath.Clean(dir), options: o, logger: o.Logger, journaling: true}
 	var err error
 	if s.guard, err = lockGuard(s.dir, &o); err != nil {
 		return nil, err
@@ -207,11 +214,14 @@ func (s *Badger) open() error {
 	if err := s.readState(); err != nil {
 		return err
 	}
-	s.verdict = s.guard.newest.judge(&s.written, s.digest)
-	if s.verdict != nil && !s.options.ReadOnly {
+	s.base, s.tip, s.pending.base = s.written.base, s.written.tip, s.written.tip.Index
+	if s.verdict = s.openJournal(); s.verdict == nil {
+		now := s.now()
+		s.verdict = s.guard.newest.judge(&now, s.journal.Number(), s.digest)
+	}
+	if s.verdict != nil && (!s.options.ReadOnly || s.journal == nil) {
 		return s.verdict
 	}
-	s.base, s.tip, s.pending.base = s.written.base, s.written.tip, s.written.tip.Index
 	return nil
 }
 
@@ -379,8 +389,8 @@ func (s *Badger) Close() error {
 		return nil
 	}
 	var err error
-	if s.Err() == nil && !s.pending.empty() {
-		err = s.flush(false)
+	if s.Err() == nil && s.loaded && !s.options.ReadOnly && !s.pending.empty() {
+		err = s.flush(true)
 	}
 	err = errors.Join(err, s.release())
 	closed := ErrClosed
@@ -393,6 +403,10 @@ func (s *Badger) release() error {
 	if s.db != nil {
 		err = s.db.Close()
 		s.db = nil
+	}
+	if s.journal != nil {
+		err = errors.Join(err, s.journal.Close())
+		s.journal = nil
 	}
 	return errors.Join(err, s.snaps.release(), s.guard.close())
 }

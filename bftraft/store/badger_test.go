@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -302,9 +303,11 @@ func TestReadOnlyShowsStoreThatMustNotSign(t *testing.T) {
 	dir := create(t, "a", "b")
 	kept := filepath.Join(t.TempDir(), "kept")
 	copyTree(t, filepath.Join(dir, "store"), kept)
-	s, _ := open(t, dir)
-	grow(t, s, "c")
-	require.NoError(t, s.Close())
+	for _, name := range []string{"c", "d"} { // each behind a batch of its own
+		s, _ := open(t, dir)
+		grow(t, s, name)
+		require.NoError(t, s.Close())
+	}
 	require.NoError(t, os.RemoveAll(filepath.Join(dir, "store")))
 	copyTree(t, kept, filepath.Join(dir, "store"))
 	o := small(storetest.Identity)
@@ -325,10 +328,13 @@ func TestFullDiskStopsSavingAndHealsWithSpace(t *testing.T) {
 	dir := create(t, "a")
 	s, err := store.Open(dir, small(storetest.Identity))
 	require.NoError(t, err)
-	_, err = s.Load()
+	r, err := s.Load()
 	require.NoError(t, err)
 	s.SetMinFreeBytes(1 << 62)
-	err = s.Save(&bftraft.Ready{MustSync: true})
+	b := chainOf(rand.New(rand.NewPCG(1, 2)), r.Tip, 1, 100)
+	require.NoError(t, s.Save(&bftraft.Ready{Blocks: b, MustSync: true}), "the journal has room")
+	blocks := chainOf(rand.New(rand.NewPCG(1, 1)), b[0].End(), 1, 100<<10)
+	err = s.Save(&bftraft.Ready{Blocks: blocks, MustSync: true})
 	require.ErrorIs(t, err, store.ErrDiskFull)
 	require.False(t, store.MustNotSign(err))
 	s.SetMinFreeBytes(1)
@@ -339,6 +345,7 @@ func TestFullDiskStopsSavingAndHealsWithSpace(t *testing.T) {
 	o.MinFreeBytes = 1 << 62
 	_, err = store.Open(dir, o)
 	require.ErrorIs(t, err, store.ErrDiskFull)
-	s, _ = open(t, dir)
+	s, r = open(t, dir)
+	require.Equal(t, b[0].End(), r.Tip, "what was in the journal is still there")
 	grow(t, s, "b")
 }

@@ -42,20 +42,36 @@ func (s *state) start(cluster crypto.Digest) bftraft.Position {
 // encode says where the chain begins only when it is not the genesis, as before there were bases.
 func (s *state) encode() []byte {
 	b := appendPosition(binary.BigEndian.AppendUint64(nil, s.seq), s.tip)
-	b = binary.BigEndian.AppendUint64(b, uint64(s.hard.Term))
-	b = s.hard.Vote.Lock.AppendTo(append(b, byte(s.hard.Vote.Candidate)))
-	b = s.hard.Lock.AppendTo(b)
-	b = s.hard.Mark.AppendTo(b)
-	if s.hard.LockQC != nil {
-		b = s.hard.LockQC.AppendTo(append(b, 1))
-	} else {
-		b = append(b, 0)
-	}
-	b = s.hard.Proof.AppendTo(b)
+	b = appendHardState(b, &s.hard)
 	if s.base.Index > 0 {
 		b = appendPosition(b, s.base)
 	}
 	return b
+}
+
+func appendHardState(b []byte, h *bftraft.HardState) []byte {
+	b = binary.BigEndian.AppendUint64(b, uint64(h.Term))
+	b = h.Vote.Lock.AppendTo(append(b, byte(h.Vote.Candidate)))
+	b = h.Lock.AppendTo(b)
+	b = h.Mark.AppendTo(b)
+	if h.LockQC != nil {
+		b = h.LockQC.AppendTo(append(b, 1))
+	} else {
+		b = append(b, 0)
+	}
+	return h.Proof.AppendTo(b)
+}
+
+func readHardState(s *cryptobyte.String, h *bftraft.HardState) bool {
+	var hasQC uint8
+	ok := s.ReadUint64((*uint64)(&h.Term)) && s.ReadUint8((*uint8)(&h.Vote.Candidate)) &&
+		quorumcert.ReadLock(s, &h.Vote.Lock) && quorumcert.ReadLock(s, &h.Lock) &&
+		quorumcert.ReadLock(s, &h.Mark) && s.ReadUint8(&hasQC) && hasQC <= 1
+	if ok && hasQC == 1 {
+		h.LockQC = &quorumcert.QC{}
+		ok = quorumcert.ReadQC(s, h.LockQC)
+	}
+	return ok && bftraft.ReadTermProof(s, &h.Proof)
 }
 
 func appendPosition(b []byte, p bftraft.Position) []byte {
@@ -68,18 +84,8 @@ func readPosition(s *cryptobyte.String, p *bftraft.Position) bool {
 
 func decodeState(b []byte) (state, bool) {
 	var st state
-	var hasQC uint8
 	s := cryptobyte.String(b)
-	ok := s.ReadUint64(&st.seq) && readPosition(&s, &st.tip) &&
-		s.ReadUint64((*uint64)(&st.hard.Term)) &&
-		s.ReadUint8((*uint8)(&st.hard.Vote.Candidate)) &&
-		quorumcert.ReadLock(&s, &st.hard.Vote.Lock) && quorumcert.ReadLock(&s, &st.hard.Lock) &&
-		quorumcert.ReadLock(&s, &st.hard.Mark) && s.ReadUint8(&hasQC) && hasQC <= 1
-	if ok && hasQC == 1 {
-		st.hard.LockQC = &quorumcert.QC{}
-		ok = quorumcert.ReadQC(&s, st.hard.LockQC)
-	}
-	ok = ok && bftraft.ReadTermProof(&s, &st.hard.Proof)
+	ok := s.ReadUint64(&st.seq) && readPosition(&s, &st.tip) && readHardState(&s, &st.hard)
 	if ok && !s.Empty() {
 		ok = readPosition(&s, &st.base) && st.base.Index > 0
 	}
@@ -134,6 +140,7 @@ const (
 	keyCommit   = 'c' // index, batch: commit certificate
 	keyEvidence = 'e' // batch, number: evidence
 	keyTerm     = 'p' // term, batch: proof of the term
+	keyRecord   = 'j' // batch, number: a record, which stands in the journal and not in Badger
 )
 
 func key(kind byte, numbers ...uint64) []byte {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/cryptobyte"
 
 	"tangaroa/bftraft"
 	"tangaroa/crypto"
@@ -31,7 +32,12 @@ func FuzzRecords(f *testing.F) {
 	f.Add(file.footer())
 	k := key(keyBlock, 1, 2)
 	f.Add(blockHeader{first: 1, parts: 2}.encode(&sealer{}, k))
+	f.Add(appendSaved(nil, everythingSaved()))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		in := cryptobyte.String(raw)
+		if r, ok := readSaved(&in); ok {
+			require.Equal(t, raw[:len(raw)-len(in)], appendSaved(nil, r))
+		}
 		if st, ok := decodeState(raw); ok {
 			require.Equal(t, raw, st.encode())
 		}
@@ -51,6 +57,42 @@ func FuzzRecords(f *testing.F) {
 			require.Equal(t, raw, w.encode())
 		}
 	})
+}
+
+// everythingSaved is a Ready with one of each that Save stores.
+func everythingSaved() *bftraft.Ready {
+	hard := genesisState(crypto.Digest{1}).hard
+	hard.Term, hard.Vote.Candidate = 7, 2
+	hard.LockQC = &quorumcert.QC{Lock: hard.Lock, Certified: []bftraft.Index{}}
+	b := bftraft.NewBlock(bftraft.Position{Index: 3}, []bftraft.Entry{{Kind: 1, Data: []byte("x")}})
+	return &bftraft.Ready{
+		HardState: &hard, Truncated: true, Truncate: 3, Blocks: []*bftraft.Block{b},
+		Commits:  []*quorumcert.Commit{{Term: 1, Index: 4, Hash: b.Hash()}},
+		Evidence: []quorumcert.Evidence{conflictOf(3)},
+	}
+}
+
+// TestSavedKeepsItsLayout: who changes what stands in a record of the journal says here what it is
+// now, or nodes would read what was promised as damage.
+func TestSavedKeepsItsLayout(t *testing.T) {
+	raw := appendSaved(nil, everythingSaved())
+	require.Equal(t, "5ede3bb849217af09c76c54ecce0a046ef65efea4817068d4a0913d2b5b403d3",
+		crypto.Hash(crypto.DomainState, raw).String())
+	for n := range len(raw) {
+		in := cryptobyte.String(raw[:n])
+		_, ok := readSaved(&in)
+		require.False(t, ok, "%d of %d bytes", n, len(raw))
+	}
+	in := cryptobyte.String(append(raw, appendSaved(nil, &bftraft.Ready{})...))
+	for range 2 {
+		_, ok := readSaved(&in)
+		require.True(t, ok)
+	}
+	require.True(t, in.Empty())
+	raw[0] |= 1 << 7
+	in = cryptobyte.String(raw)
+	_, ok := readSaved(&in)
+	require.False(t, ok, "it says more than is known")
 }
 
 // TestGuardSlotRoundTrips reads back what was written, and nothing with a bit changed.
@@ -98,19 +140,19 @@ func judgeOlderStates(t *testing.T, candidate bftraft.NodeID) {
 	voted := st
 	voted.seq++
 	voted.hard.Vote.Candidate = candidate
-	require.NoError(t, p.judge(&voted, crypto.Digest{}), "the first vote of the term")
+	require.NoError(t, p.judge(&voted, 0, crypto.Digest{}), "the first vote of the term")
 	st.hard.Vote.Candidate = candidate
 	st.hard.Lock = quorumcert.Lock{Term: 3, Index: 8}
 	st.hard.Mark = quorumcert.Lock{Term: 4, Index: 9}
 	p = promiseOf(meta{}, &st, st.encode())
 	newer := st
 	newer.seq++
-	require.NoError(t, p.judge(&newer, crypto.Digest{}))
+	require.NoError(t, p.judge(&newer, 0, crypto.Digest{}))
 	lowered := newer
 	lowered.hard.Lock.Index = 7
-	require.NoError(t, p.judge(&lowered, crypto.Digest{}), "to the base of an election (A2)")
+	require.NoError(t, p.judge(&lowered, 0, crypto.Digest{}), "to the base of an election (A2)")
 	lowered.seq = p.seq
-	require.ErrorIs(t, p.judge(&lowered, crypto.Digest{}), ErrBehindGuard, "not in that batch")
+	require.ErrorIs(t, p.judge(&lowered, 0, crypto.Digest{}), ErrBehindGuard, "not in that batch")
 	for name, change := range map[string]func(*state){
 		"batch": func(s *state) { s.seq = 4 },
 		"term":  func(s *state) { s.hard.Term = 3 },
@@ -120,7 +162,7 @@ func judgeOlderStates(t *testing.T, candidate bftraft.NodeID) {
 	} {
 		older := newer
 		change(&older)
-		require.ErrorIs(t, p.judge(&older, crypto.Digest{}), ErrBehindGuard, name)
+		require.ErrorIs(t, p.judge(&older, 0, crypto.Digest{}), ErrBehindGuard, name)
 	}
 }
 
@@ -201,7 +243,7 @@ func TestEncryptedRecordsKeepTheirLayout(t *testing.T) {
 	body := keys.sealWith(nonce, nil, blockPlace(k), []byte("value"))
 	slot := p.seal(keys)
 	require.Len(t, slot, slotBytes)
-	require.Equal(t, "8e43cf4fb081e4f43795e9288bb9dd79d2336aec0e143187af2363126725e40a",
+	require.Equal(t, "6e4be2744e5e633b2261db2f25ef3ce6c7f0af25426bd53b1754407c41a83e9e",
 		crypto.Hash(crypto.DomainState, m.encode(), p.body(), w.encode(), body).String())
 }
 

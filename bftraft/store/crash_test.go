@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -220,6 +221,7 @@ func TestTornBatchIsAbsentOrRefused(t *testing.T) {
 	rng := rand.New(rand.NewPCG(storetest.Seed(t), 1))
 	dir := create(t, "a", "b")
 	s, r := open(t, dir)
+	s.WithoutJournal()
 	b := chainOf(rng, r.Tip, 1, 20000)[0]
 	previous, err := os.ReadFile(wal(t, dir))
 	require.NoError(t, err)
@@ -280,7 +282,7 @@ func TestLogThatACrashLeftWithoutABytePasses(t *testing.T) {
 	require.EqualValues(t, 2, r.Tip.Index)
 	copyTree(t, dir, image)
 	s, _ = open(t, image)
-	grow(t, s, "c")
+	grow(t, s.WithoutJournal(), "c")
 	cut := filepath.Join(t.TempDir(), "data")
 	copyTree(t, image, cut)
 	require.NoError(t, s.Close())
@@ -323,8 +325,9 @@ func TestTornGuardIsHarmless(t *testing.T) {
 	}
 }
 
-// TestSyncedSaveLeavesNoDirtyPage looks at the pages of Badger's write-ahead log and of the guard,
-// which it maps to see them: kill -9 cannot show a missing flush, as the kernel keeps the pages.
+// TestSyncedSaveLeavesNoDirtyPage looks at the pages of the journal, or of Badger's write-ahead log
+// and the guard, which it maps to see them: kill -9 cannot show a missing flush, as the kernel
+// keeps the pages.
 func TestSyncedSaveLeavesNoDirtyPage(t *testing.T) {
 	if _, err := os.Stat("/proc/self/smaps"); err != nil {
 		notdone.Skip(t, "the kernel does not show the pages of a mapping")
@@ -336,11 +339,22 @@ func TestSyncedSaveLeavesNoDirtyPage(t *testing.T) {
 		notdone.Skip(t, "TMPDIR is in memory, where pages stay dirty")
 	}
 	s, _ := open(t, dir)
-	guard := mapped(t, filepath.Join(dir, "guard"))
+	records := mapped(t, filepath.Join(dir, "journal"))
 	for range 5 {
 		grow(t, s, names(3)...)
+		for page := range 3 {
+			number := records[page*guardSlot+487]
+			require.EqualValues(t, page+1, number, "a record is not where it was looked for")
+		}
+		require.Empty(t, dirtyPages(t, dir, "journal"))
+	}
+	require.NoError(t, s.Close())
+	s, _ = open(t, dir)
+	guard := mapped(t, filepath.Join(dir, "guard"))
+	for range 5 {
+		grow(t, s.WithoutJournal(), names(3)...)
 		require.NotZero(t, guard[0]|guard[guardSlot], "both slots are in memory")
-		require.Empty(t, dirtyPages(t, dir))
+		require.Empty(t, dirtyPages(t, dir, ".mem", "guard"))
 	}
 	require.NoError(t, s.Close())
 }
@@ -357,15 +371,16 @@ func mapped(t *testing.T, path string) []byte {
 	f, err := os.Open(path)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, f.Close()) }()
-	b, err := syscall.Mmap(int(f.Fd()), 0, 2*guardSlot, syscall.PROT_READ, syscall.MAP_SHARED)
+	info, err := f.Stat()
+	require.NoError(t, err)
+	b, err := syscall.Mmap(int(f.Fd()), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, syscall.Munmap(b)) })
 	return b
 }
 
-// dirtyPages returns the lines of smaps that show dirty pages of write-ahead logs, or of the guard,
-// under dir.
-func dirtyPages(t *testing.T, dir string) []string {
+// dirtyPages returns the lines of smaps that show dirty pages of files under dir that end so.
+func dirtyPages(t *testing.T, dir string, ends ...string) []string {
 	t.Helper()
 	smaps, err := os.ReadFile("/proc/self/smaps")
 	require.NoError(t, err)
@@ -375,8 +390,9 @@ func dirtyPages(t *testing.T, dir string) []string {
 		fields := strings.Fields(line)
 		switch {
 		case len(fields) >= 6 && strings.HasPrefix(fields[5], dir) &&
-			(strings.HasSuffix(fields[5], ".mem") || filepath.Base(fields[5]) == "guard" ||
-				strings.Contains(fields[5], ".snap")):
+			slices.ContainsFunc(ends, func(end string) bool {
+				return strings.HasSuffix(fields[5], end)
+			}):
 			file = fields[5]
 			seen++
 		case len(fields) >= 5 && strings.Contains(fields[0], "-"):
@@ -386,7 +402,7 @@ func dirtyPages(t *testing.T, dir string) []string {
 			dirty = append(dirty, file+" "+line)
 		}
 	}
-	require.Greater(t, seen, 1, "the guard or the write-ahead log is not mapped")
+	require.GreaterOrEqual(t, seen, len(ends), "not all of %v is mapped", ends)
 	return dirty
 }
 

@@ -225,9 +225,16 @@ func writeSynced(path string, text []byte) error {
 }
 
 func run(what string, steps []func() error) error {
+	if err := do(steps); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+func do(steps []func() error) error {
 	for _, step := range steps {
 		if err := step(); err != nil {
-			return fmt.Errorf("%s: %w", what, err)
+			return err
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@
 // A store is a directory of its own, made by Create and by nothing else:
 //
 //	DIR/store/      Badger's files
+//	DIR/journal     4 MiB: small batches that Badger has not taken yet
 //	DIR/guard       two slots of 4 KiB: who the node is, and what it may have signed
 //	DIR/keys        of an encrypted store: its data keys, wrapped by the master key
 //	DIR/snapshots/  once there was one: INDEX.snap, with 20 digits, the finished snapshot,
@@ -18,16 +19,30 @@
 // it had would sign against its own word. Making a store anew under an old key is a decision of
 // the operator, who thereby takes the node for faulty.
 //
+// # The journal
+//
+// What is small becomes durable in the journal, with one flush of a page or a few that the disk has
+// already; see package journal. It waits in memory too, where reads look first, and Badger takes
+// all of it as one batch when that is a MiB or 1,024 items, when more comes at once than a record
+// holds, and when the store is closed. The journal then begins anew, behind that batch. So a start
+// takes in again what Save was given since the newest batch, and hands it to Badger.
+//
 // # The guard
 //
 // Badger opens happily after losing synced records to one flipped bit in its write-ahead log, or
-// after its MANIFEST is gone. So every synced Save ends with a write of the guard: the number of
+// after its MANIFEST is gone. So every synced batch ends with a write of the guard: the number of
 // the batch, term, vote, lock, mark, the end of the chain and the digest of the state record that
 // went into the batch. The batch is durable first, then the guard, then Save returns, and only
 // then may anything be signed. At the start the store must be at least where the guard is. Slots
 // take turns, so a torn write spoils only the one that was being written, and its batch is durable.
 // Both slots spoiled, or a store behind its guard, mean that the node must not sign: MustNotSign
 // tells such errors from those that pass, like a full disk or a second process.
+//
+// Behind a record of the journal the guard is written too, and left to the kernel to flush: it then
+// counts the records, and its digest is of all of them. The journal can tell damage from a crash by
+// itself, which Badger's log cannot. What is left for the guard to see are records that were put
+// back to what stood there before, and it sees them as soon as it is on the disk, which a power
+// loss may come before. Notes all go to one slot, so that a power loss finds the other whole.
 //
 // What the guard cannot see is the whole directory put back to an earlier day. Peers can.
 //
@@ -72,8 +87,9 @@
 //
 // A store made with CreateEncrypted opens only with its master key, which the caller keeps
 // elsewhere. Every value in Badger but the one that says whose store it is, both slots of the
-// guard, and each chunk and the end of a snapshot are sealed with XChaCha20-Poly1305: epoch of the
-// data key, random nonce of 24 bytes, what hides the value, proof. The key that a record stands
+// guard, each record of the journal, and each chunk and the end of a snapshot are sealed with
+// XChaCha20-Poly1305: epoch of the data key, random nonce of 24 bytes, what hides the value, proof.
+// The key that a record stands
 // under is part of what is proven, so records can be neither changed nor exchanged; that an old one
 // is not brought back is what guard and chain are for. The checksums of a plain store are thereby
 // replaced. Nonces are random and not counted, as a store that was copied or put back would count

@@ -7,6 +7,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"tangaroa/bftraft/store/journal"
 	"tangaroa/crypto"
 )
 
@@ -94,6 +95,8 @@ func (s *Badger) copyEncrypted(dir string, master crypto.SecretKey) error {
 	}
 	promise := s.guard.newest
 	promise.meta = to.meta
-	err = createGuard(filepath.Join(dir, guardFile), to.seals, promise)
+	err = errors.Join(
+		journal.Create(filepath.Join(dir, journalFile)),
+		createGuard(filepath.Join(dir, guardFile), to.seals, promise))
 	return errors.Join(err, syncDirectory(inside), syncDirectory(dir))
 }

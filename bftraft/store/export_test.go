@@ -26,16 +26,25 @@ func RunMaster() crypto.SecretKey {
 // SetMinFreeBytes moves the watermark of an open store, as if the disk had filled up.
 func (s *Badger) SetMinFreeBytes(n uint64) { s.options.MinFreeBytes = n }
 
+// Batch returns the number of the newest batch in Badger.
+func (s *Badger) Batch() uint64 { return s.written.seq }
+
+// WithoutJournal lets Badger take every Save, for tests of what it does.
+func (s *Badger) WithoutJournal() *Badger {
+	s.journaling = false
+	return s
+}
+
 // Steps returns the steps of a Save, so that a crash can come between them. The store is of no
 // use after them.
 func (s *Badger) Steps(r *bftraft.Ready) ([]func() error, error) {
-	view := chainView{tip: s.tip, endHash: s.endHash}
-	tip, err := view.accept(r, s.written.hard.Lock, s.committed)
-	if err != nil {
+	if err := s.take(r); err != nil {
 		return nil, err
 	}
-	s.pending.add(r)
-	s.tip = tip
+	s.unrecorded.add(r)
+	if s.journaling && r.MustSync && !s.pending.full() && s.recordable() {
+		return s.record(), nil
+	}
 	steps, _, err := s.plan(r.MustSync)
 	return steps, err
 }

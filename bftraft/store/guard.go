@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 
 	"tangaroa/bftraft"
+	"tangaroa/bftraft/store/journal"
 	"tangaroa/crypto"
 	"tangaroa/internal/mutant"
 	"tangaroa/quorumcert"
@@ -25,12 +26,13 @@ const slotBytes = 4096
 type promise struct {
 	meta
 	seq    uint64
-	digest crypto.Digest // of the state record of batch seq
+	digest crypto.Digest // of the state record of batch seq, and of the records behind it
 	term   bftraft.Term
 	vote   bftraft.VoteRecord
 	lock   bftraft.Lock
 	mark   bftraft.Lock
 	tip    bftraft.Position
+	number uint64 // of the newest record of the journal behind the batch, 0 for none
 }
 
 func promiseOf(m meta, st *state, record []byte) promise {
@@ -69,8 +71,7 @@ func (p *promise) body() []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(p.term))
 	b = p.vote.Lock.AppendTo(append(b, byte(p.vote.Candidate)))
 	b = p.mark.AppendTo(p.lock.AppendTo(b))
-	b = binary.BigEndian.AppendUint64(b, uint64(p.tip.Index))
-	return append(b, p.tip.Hash[:]...)
+	return binary.BigEndian.AppendUint64(appendPosition(b, p.tip), p.number)
 }
 
 // decodePromise reads what encode wrote, or seal where there are keys.
@@ -93,20 +94,28 @@ func (p *promise) read(s *cryptobyte.String) bool {
 	return s.ReadUint64(&p.seq) && s.CopyBytes(p.digest[:]) &&
 		s.ReadUint64((*uint64)(&p.term)) && s.ReadUint8((*uint8)(&p.vote.Candidate)) &&
 		quorumcert.ReadLock(s, &p.vote.Lock) && quorumcert.ReadLock(s, &p.lock) &&
-		quorumcert.ReadLock(s, &p.mark) && s.ReadUint64((*uint64)(&p.tip.Index)) &&
-		s.CopyBytes(p.tip.Hash[:])
+		quorumcert.ReadLock(s, &p.mark) && readPosition(s, &p.tip) && s.ReadUint64(&p.number)
 }
 
-// judge says whether a store in state st, whose record has this digest, explains the promise. The
-// lock is not compared: a later batch may rightly have lowered it to the base of an election (A2);
-// that it is the lock of that batch the digest shows.
-func (p *promise) judge(st *state, digest crypto.Digest) error {
+// newer says whether p was made after q.
+func (p *promise) newer(q *promise) bool {
+	return p.seq > q.seq || p.seq == q.seq && p.number > q.number
+}
+
+// judge says whether a store in state st, with so many records behind its batch and this digest,
+// explains the promise. The lock is not compared: a later batch may rightly have lowered it to the
+// base of an election (A2); that it is the lock of that batch the digest shows.
+func (p *promise) judge(st *state, number uint64, digest crypto.Digest) error {
+	same := st.seq == p.seq
 	switch {
 	case mutant.On(mutant.M64):
 		return nil
 	case st.seq < p.seq:
 		return fmt.Errorf("%w: it has batch %d, the guard %d", ErrBehindGuard, st.seq, p.seq)
-	case st.seq == p.seq && digest != p.digest:
+	case same && number < p.number && !mutant.On(mutant.M133):
+		return fmt.Errorf("%w: its journal has %d records behind batch %d, the guard %d",
+			ErrBehindGuard, number, p.seq, p.number)
+	case same && number == p.number && digest != p.digest:
 		return fmt.Errorf("%w: batch %d is not the one that was guarded", ErrBehindGuard, st.seq)
 	case st.hard.Term < p.term:
 		return fmt.Errorf("%w: it is in term %d, the guard in %d", ErrBehindGuard,
@@ -126,7 +135,7 @@ type guard struct {
 	seals  *sealer      // with what slots are written
 	wraps  *wrappedKeys // nil for a store that is not encrypted
 	newest promise
-	slot   int  // where newest stands
+	slot   int  // of the newest promise that was flushed
 	spoilt bool // the other slot could not be read
 }
 
@@ -184,7 +193,12 @@ func (g *guard) lock() error {
 	return nil
 }
 
+// read finds the newest promise. What a process that was killed has noted may be in memory alone,
+// and goes to the disk before the other slot is written.
 func (g *guard) read() error {
+	if err := journal.Datasync(g.file); err != nil {
+		return fmt.Errorf("sync guard: %w", err)
+	}
 	found, sealed, foreign := 0, 0, 0
 	for slot := range 2 {
 		b := make([]byte, slotBytes)
@@ -201,7 +215,7 @@ func (g *guard) read() error {
 			}
 			continue
 		}
-		if found++; found == 1 || p.seq > g.newest.seq {
+		if found++; found == 1 || p.newer(&g.newest) {
 			g.newest, g.slot = p, slot
 		}
 	}
@@ -218,25 +232,45 @@ func (g *guard) read() error {
 	return nil
 }
 
-// write makes p durable in the slot that does not hold the newest promise. Its pages exist, so
-// the size of the file does not change and one flush of data is enough.
+// write makes p durable in the slot that does not hold the newest promise that was. Its pages
+// exist, so the size of the file does not change and one flush of data is enough.
 func (g *guard) write(p promise) error {
-	slot := 1 - g.slot
-	if mutant.On(mutant.M65) {
-		slot = g.slot
+	slot := g.free()
+	if err := g.put(&p, slot); err != nil {
+		return err
 	}
-	if _, err := g.file.WriteAt(g.seals.slot(&p), int64(slot*slotBytes)); err != nil {
-		return fmt.Errorf("write guard: %w", err)
-	}
-	if mutant.On(mutant.M15b) {
-		g.newest, g.slot, g.spoilt = p, slot, false
-		return nil
-	}
-	if err := datasync(g.file); err != nil {
-		return fmt.Errorf("sync guard: %w", err)
+	if !mutant.On(mutant.M15b) {
+		if err := journal.Datasync(g.file); err != nil {
+			return fmt.Errorf("sync guard: %w", err)
+		}
 	}
 	g.newest, g.slot, g.spoilt = p, slot, false
 	return nil
+}
+
+// note writes p where write would, and leaves it to the kernel to flush it. All notes go to the one
+// slot, so that a power loss finds the other whole.
+func (g *guard) note(p promise) error {
+	if err := g.put(&p, g.free()); err != nil {
+		return err
+	}
+	g.newest = p
+	return nil
+}
+
+func (g *guard) put(p *promise, slot int) error {
+	if _, err := g.file.WriteAt(g.seals.slot(p), int64(slot*slotBytes)); err != nil {
+		return fmt.Errorf("write guard: %w", err)
+	}
+	return nil
+}
+
+// free returns the slot that is written next.
+func (g *guard) free() int {
+	if mutant.On(mutant.M65) {
+		return g.slot
+	}
+	return 1 - g.slot
 }
 
 func (g *guard) close() error { return g.file.Close() }

@@ -104,6 +104,43 @@ func TestTornWriteLeavesThePromiseBefore(t *testing.T) {
 	require.NoError(t, g.close())
 }
 
+// Notes are not flushed, so a power loss may tear the last; they leave alone the slot that was
+// flushed, and what is written next goes where they went.
+func TestTornNoteLeavesThePromiseThatWasFlushed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "guard")
+	require.NoError(t, createGuard(path, &sealer{}, slotOf(1)))
+	g, err := openGuard(path, noKeys)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, g.close()) }()
+	for n := uint64(2); n < 6; n++ {
+		require.NoError(t, g.write(slotOf(n)))
+		for number := uint64(1); number < 4; number++ {
+			noted := slotOf(n)
+			noted.number = number
+			require.NoError(t, g.note(noted))
+			require.Equal(t, noted, g.newest)
+			raw, err := os.ReadFile(path)
+			require.NoError(t, err)
+			require.Equal(t, noted, newestIn(t, raw).newest, "a process that was killed")
+			clear(raw[(1-g.slot)*slotBytes:][:slotBytes/2])
+			torn := newestIn(t, raw)
+			require.Equal(t, slotOf(n), torn.newest)
+			require.True(t, torn.spoilt)
+		}
+	}
+}
+
+// newestIn opens a guard with these slots, and closes it.
+func newestIn(t *testing.T, raw []byte) *guard {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "guard")
+	require.NoError(t, os.WriteFile(path, raw, 0o600))
+	g, err := openGuard(path, noKeys)
+	require.NoError(t, err)
+	require.NoError(t, g.close())
+	return g
+}
+
 // A promise that may not be on the disk is none: nothing may be signed on it.
 func TestGuardThatCannotBeFlushedPromisesNothing(t *testing.T) {
 	open := func(path string, flags int) *guard {

@@ -33,11 +33,6 @@ func (s *Badger) load() (bftraft.Restored, error) {
 	if err := s.Err(); err != nil {
 		return r, err
 	}
-	if !s.pending.empty() {
-		if err := s.flush(false); err != nil {
-			return r, err
-		}
-	}
 	if err := s.tidy(); err != nil {
 		return r, err
 	}
@@ -51,7 +46,8 @@ func (s *Badger) load() (bftraft.Restored, error) {
 	if err := s.checkChain(); err != nil {
 		return r, err
 	}
-	r.HardState, r.Base, r.Tip = s.written.hard, s.written.base, s.written.tip
+	now := s.now()
+	r.HardState, r.Base, r.Tip = now.hard, now.base, now.tip
 	if r.Commit, err = s.newestCommit(); err != nil {
 		return r, err
 	}
@@ -67,7 +63,7 @@ func (s *Badger) load() (bftraft.Restored, error) {
 	if s.options.ReadOnly {
 		return r, nil
 	}
-	if err := s.raiseGuard(); err != nil {
+	if err := s.settle(); err != nil {
 		return r, err
 	}
 	return r, s.forgetMaster()
@@ -81,6 +77,14 @@ func (s *Badger) forgetMaster() error {
 	}
 	s.guard.wraps = wrapKeys(s.meta, s.seals.keys, s.options.Master)
 	return run("forget the other master key", replaceKeys(s.dir, s.guard.wraps))
+}
+
+// settle hands to Badger what is in the journal, and brings the guard up to the store.
+func (s *Badger) settle() error {
+	if s.pending.empty() {
+		return s.raiseGuard()
+	}
+	return s.flush(true)
 }
 
 // raiseGuard brings the guard up to the store before anything is signed: a crash may have come
@@ -210,6 +214,11 @@ func (s *Badger) newestCommit() (*quorumcert.Commit, error) {
 		newest, err = s.readCommit(it.Item())
 		return err
 	})
+	if n := len(s.pending.commits); n > 0 {
+		if c := s.pending.commits[n-1]; newest == nil || c.Index >= newest.Index {
+			newest = c
+		}
+	}
 	return newest, err
 }
 
@@ -232,5 +241,5 @@ func (s *Badger) allEvidence() ([]quorumcert.Evidence, error) {
 			return nil
 		})
 	})
-	return all, err
+	return append(all, s.pending.evidence...), err
 }

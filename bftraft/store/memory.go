@@ -101,7 +101,7 @@ func (m *Memory) judge() error {
 	if err := p.identity.match(m.id); err != nil {
 		return err
 	}
-	if err := p.judge(&m.now.state, p.digest); err != nil {
+	if err := p.judge(&m.now.state, 0, p.digest); err != nil {
 		return err
 	}
 	return m.now.checkSnapshot()

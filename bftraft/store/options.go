@@ -27,8 +27,9 @@ type Options struct {
 	// guard opens all the same (see Badger.Verdict). The lock is taken, and files that a killed
 	// node left behind are put in order as a start would.
 	ReadOnly bool
-	// MinFreeBytes is the space on the disk below which Save refuses. Badger writes to mapped
-	// files, so on a full disk the process would die by a signal. Zero means DefaultMinFreeBytes.
+	// MinFreeBytes is the space on the disk below which Save refuses what Badger is to take. It
+	// writes to mapped files, so on a full disk the process would die by a signal. The journal has
+	// its space already. Zero means DefaultMinFreeBytes.
 	MinFreeBytes uint64
 	// MemtableBytes is the size of Badger's tables in memory, of which there are at most three;
 	// at least MinMemtableBytes. Zero means DefaultMemtableBytes.

@@ -23,6 +23,7 @@ import (
 
 var owner = Identity{Cluster: crypto.Digest{9}, Node: 3, Key: crypto.PublicKey{4}}
 
+// reopened opens a store of which Badger takes all: what is tested here is how it does.
 func reopened(t *testing.T, dir string) (*Badger, bftraft.Restored, error) {
 	t.Helper()
 	s, err := Open(dir, Options{Identity: owner, MinFreeBytes: 1, Master: RunMaster()})
@@ -30,7 +31,7 @@ func reopened(t *testing.T, dir string) (*Badger, bftraft.Restored, error) {
 		return nil, bftraft.Restored{}, err
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	r, err := s.Load()
+	r, err := s.WithoutJournal().Load()
 	return s, r, err
 }
 

@@ -61,7 +61,7 @@ func (s *Badger) dataKeyRotation(rewrite bool) ([]func() error, error) {
 	if s.seals.keys == nil {
 		return nil, fmt.Errorf("%w: it has no data key", ErrNotEncrypted)
 	}
-	if !s.loaded || !s.pending.empty() || s.snaps.begun != nil {
+	if !s.loaded || s.snaps.begun != nil {
 		panic("bftraft/store: data key changed in a store that is in use")
 	}
 	old := s.seals.keys
@@ -71,7 +71,8 @@ func (s *Badger) dataKeyRotation(rewrite bool) ([]func() error, error) {
 	}
 	fresh := newDataKey(old.newest+1, crypto.GenerateSecretKey())
 	next := &dataKeys{newest: fresh.epoch, all: append(slices.Clone(old.all), fresh)}
-	steps := replaceKeys(s.dir, wrapKeys(s.meta, next, s.options.Master))
+	steps := append([]func() error{s.settle},
+		replaceKeys(s.dir, wrapKeys(s.meta, next, s.options.Master))...)
 	steps = append(steps, func() error { s.seals.keys = next; return nil })
 	if !rewrite {
 		return steps, nil

@@ -27,8 +27,9 @@ const (
 // op sets a key, or deletes it when there is no value.
 type op struct{ key, value []byte }
 
-// Save stores r in one atomic step. With r.MustSync it is durable on return; without, it may wait
-// for the next Save that is. After an error nothing more is saved.
+// Save stores r in one atomic step. With r.MustSync it is durable on return, in the journal if it
+// is small and in Badger if not; without, it may wait for the next Save that is. After an error
+// nothing more is saved.
 func (s *Badger) Save(r *bftraft.Ready) error {
 	if err := s.usable(); err != nil {
 		return err
@@ -37,12 +38,26 @@ func (s *Badger) Save(r *bftraft.Ready) error {
 }
 
 func (s *Badger) save(r *bftraft.Ready) error {
-	view := chainView{tip: s.tip, endHash: s.endHash}
-	lock := s.written.hard.Lock
-	if s.pending.hard != nil {
-		lock = s.pending.hard.Lock
+	if err := s.take(r); err != nil {
+		return err
 	}
-	tip, err := view.accept(r, lock, s.committed)
+	s.unrecorded.add(r)
+	switch {
+	case s.pending.full():
+		return s.flush(r.MustSync)
+	case !r.MustSync:
+		return nil
+	case s.journaling && s.recordable():
+		return do(s.record())
+	}
+	return s.flush(true)
+}
+
+// take takes in r, if it follows from what was saved before.
+func (s *Badger) take(r *bftraft.Ready) error {
+	view := chainView{tip: s.tip, endHash: s.endHash}
+	now := s.now()
+	tip, err := view.accept(r, now.hard.Lock, s.committed)
 	if err != nil {
 		return err
 	}
@@ -57,10 +72,7 @@ func (s *Badger) save(r *bftraft.Ready) error {
 	for _, c := range r.Commits {
 		s.committed = max(s.committed, c.Index)
 	}
-	if !r.MustSync && !s.pending.full() {
-		return nil
-	}
-	return s.flush(r.MustSync)
+	return nil
 }
 
 // flush writes what is pending; sync says that something will be signed on it.
@@ -69,12 +81,12 @@ func (s *Badger) flush(sync bool) error {
 	if err != nil {
 		return err
 	}
-	for _, step := range steps {
-		if err := step(); err != nil {
-			return err
-		}
+	if err := do(steps); err != nil {
+		return err
 	}
 	s.written, s.pending = next, pending{base: next.tip.Index}
+	s.journal.Restart(next.seq)
+	s.unrecorded.clear()
 	return nil
 }
 
@@ -82,15 +94,11 @@ func (s *Badger) flush(sync bool) error {
 // the store opens as it was before, until the transaction with the state record; and as it shall
 // be, after it.
 func (s *Badger) plan(sync bool) ([]func() error, state, error) {
-	next := s.written
+	next := s.now()
 	next.seq++
-	next.base, next.tip = s.base, s.tip
-	if s.pending.hard != nil {
-		next.hard = *s.pending.hard
-	}
 	record := next.encode()
 	last := []op{{key(keyState), s.seals.seal(key(keyState), record)}}
-	ops := s.records(next.seq)
+	ops := s.batch(next.seq)
 	var cut []op
 	if s.pending.truncated {
 		var err error
@@ -138,8 +146,8 @@ func (s *Badger) plan(sync bool) ([]func() error, state, error) {
 	}), next, nil
 }
 
-// records returns what is to be added, in batch seq.
-func (s *Badger) records(seq uint64) []op {
+// batch returns what is to be added, in batch seq.
+func (s *Badger) batch(seq uint64) []op {
 	var ops []op
 	for _, b := range s.pending.blocks {
 		last, raw := uint64(b.Last()), b.Raw()

@@ -503,5 +503,5 @@ func TestFinishedSnapshotLeavesNoDirtyPage(t *testing.T) {
 	guard, pages := mapped(t, filepath.Join(dir, "guard")), mapped(t, all[0])
 	require.NotZero(t, guard[0]|pages[0]|pages[guardSlot], "they are in memory")
 	require.NoError(t, steps[0]())
-	require.Empty(t, dirtyPages(t, dir))
+	require.Empty(t, dirtyPages(t, dir, ".snap.new"))
 }

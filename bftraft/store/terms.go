@@ -34,11 +34,7 @@ func (s *Badger) note(next *bftraft.HardState) {
 		return
 	}
 	r := TermRecord{next.Term, next.Proof}
-	if n := len(p.terms); n > 0 && p.terms[n-1].Term == r.Term {
-		p.terms[n-1] = r
-		return
-	}
-	p.terms = append(p.terms, r)
+	p.terms = known(p.terms, r)
 }
 
 // termRecords returns what is to be written of terms in batch seq, and taken away.
@@ -70,8 +66,7 @@ func (s *Badger) termRecords(seq uint64) ([]op, error) {
 	return ops, err
 }
 
-// Terms returns how the node came into the newest terms that the store remembers, ascending. What
-// waits to be written is not among them.
+// Terms returns how the node came into the newest terms that the store remembers, ascending.
 func (s *Badger) Terms() ([]TermRecord, error) {
 	var all []TermRecord
 	err := s.view(func(txn *badger.Txn) error {
@@ -88,12 +83,20 @@ func (s *Badger) Terms() ([]TermRecord, error) {
 			if !ok || !bftraft.ReadTermProof(&in, &r.Proof) || !in.Empty() {
 				return fmt.Errorf("%w: the proof of term %d cannot be read", ErrDamaged, term)
 			}
-			if n := len(all); n > 0 && all[n-1].Term == r.Term {
-				all = all[:n-1] // what was known later
-			}
-			all = append(all, r)
+			all = known(all, r)
 			return nil
 		})
 	})
+	for _, r := range s.pending.terms {
+		all = known(all, r)
+	}
 	return all, s.fail(err)
+}
+
+// known appends what was known of a term, in the place of what was known of it before.
+func known(all []TermRecord, r TermRecord) []TermRecord {
+	if n := len(all); n > 0 && all[n-1].Term == r.Term {
+		all = all[:n-1]
+	}
+	return append(all, r)
 }

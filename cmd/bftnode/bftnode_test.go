@@ -254,10 +254,13 @@ func TestInspectShowsAStoreThatMustNotSign(t *testing.T) {
 	net := newTestnet(t, "1")
 	data := settingsOf(t, net, 1).Data
 	old := filepath.Join(t.TempDir(), "old")
-	require.NoError(t, os.CopyFS(old, os.DirFS(filepath.Join(data, "store"))))
+	require.NoError(t, os.CopyFS(old, os.DirFS(data)))
 	fill(t, net, kv.Put{Key: []byte("k"), Value: []byte("v")})
-	require.NoError(t, os.RemoveAll(filepath.Join(data, "store")))
-	require.NoError(t, os.CopyFS(filepath.Join(data, "store"), os.DirFS(old)))
+	guard, err := os.ReadFile(filepath.Join(data, "guard"))
+	require.NoError(t, err)
+	require.NoError(t, os.RemoveAll(data))
+	require.NoError(t, os.CopyFS(data, os.DirFS(old)))
+	require.NoError(t, os.WriteFile(filepath.Join(data, "guard"), guard, 0o600))
 
 	code, out, errs := run(t, "inspect", "--dir", nodeDir(net, 1))
 	require.Equal(t, cli.MustNotSign, code)

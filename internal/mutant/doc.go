@@ -127,4 +127,7 @@ const (
 	M128 ID = "M128" // a snapshot is of the state as it is when it is written (K1)
 	M129 ID = "M129" // f+1 voters make a checkpoint stable (K1)
 	M130 ID = "M130" // who starts from a snapshot has forgotten the sessions (K1)
+	M131 ID = "M131" // a damaged record is taken for the end of the journal (J7)
+	M132 ID = "M132" // the journal is not read at the start (J7)
+	M133 ID = "M133" // the guard does not know how many records there are (J7)
 )

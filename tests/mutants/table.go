@@ -457,6 +457,15 @@ var table = []Mutant{
 		Breaks:  "who starts from a snapshot has forgotten the sessions",
 		Package: "bftraft/replica", Test: "TestK1StartGoesOnFromTheSnapshot",
 		Invariants: []string{"S5"}, Seeds: 400},
+	{ID: mutant.M131, Rules: []string{"J7"},
+		Breaks:  "a damaged record is taken for the end of the journal",
+		Package: "bftraft/store/journal", Test: "TestDamagedRecordIsNotTheEnd"},
+	{ID: mutant.M132, Rules: []string{"J7"},
+		Breaks:  "the journal is not read at the start",
+		Package: "bftraft/store", Test: "TestTornRecordIsAbsentOrRefused"},
+	{ID: mutant.M133, Rules: []string{"J7"},
+		Breaks:  "the guard does not know how many records there are",
+		Package: "bftraft/store", Test: "TestOlderJournalMustNotSign"},
 }
 
 // without says why a rule has no mutant.

@@ -3,6 +3,7 @@
 package processes
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"tangaroa/bftraft/kv"
 	"tangaroa/crypto"
 	"tangaroa/internal/notdone"
 )
@@ -115,6 +117,17 @@ func requireClearEnd(t *testing.T, p *process) string {
 	return last
 }
 
+// fill writes until a process ends what is too large for the journal, so that Badger flushes too.
+func (u user) fill(t *testing.T, p *process) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for p.running() {
+		_, err := u.apply(ctx, kv.Put{Key: []byte("large"), Value: make([]byte, 100<<10)})
+		require.NoError(t, err)
+	}
+}
+
 func TestNodeKilledAtASyncKeepsItsWord(t *testing.T) {
 	const victim = crypto.NodeID(3)
 	tools(t, "strace", "setpriv")
@@ -160,6 +173,7 @@ func TestNodeWhoseDiskFailsStops(t *testing.T) {
 	for _, fault := range faults {
 		c.nodes[victim].kill()
 		p := c.startInjected(victim, fault)
+		w.user.fill(t, p)
 		require.Equal(t, 1, p.wait(), "%s: it ends with an error", fault)
 		t.Logf("%s: %s", fault, requireClearEnd(t, p))
 		w.more(10)
