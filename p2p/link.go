@@ -192,12 +192,14 @@ type source struct {
 	link   *link
 	stream network.Stream
 	moved  int64 // when the current frame last moved, zero between frames
+	due    int64 // the deadline that the stream has, zero for none
 }
 
 func (r *source) frameMoved() { r.moved = r.link.host.now() }
 func (r *source) frameDone()  { r.moved = 0 }
 
-// Read waits as long as the link is alive and the frame moves.
+// Read waits as long as the link is alive and the frame moves. A deadline that is too early only
+// lets it look again, so one is set when there is none or it must be earlier, not for each read.
 func (r *source) Read(p []byte) (int, error) {
 	h := r.link.host
 	for {
@@ -205,8 +207,11 @@ func (r *source) Read(p []byte) (int, error) {
 		if slow := r.moved + int64(h.cfg.FrameTimeout); r.moved != 0 && slow < due {
 			due = slow
 		}
-		if err := r.stream.SetReadDeadline(h.at(due)); err != nil {
-			return 0, err
+		if r.due == 0 || due < r.due {
+			r.due = due
+			if err := r.stream.SetReadDeadline(h.at(due)); err != nil {
+				return 0, err
+			}
 		}
 		n, err := r.stream.Read(p)
 		if n > 0 {
@@ -216,6 +221,7 @@ func (r *source) Read(p []byte) (int, error) {
 		if err == nil || !isTimeout(err) {
 			return 0, err
 		}
+		r.due = 0
 		now := h.now()
 		switch {
 		case r.moved != 0 && now >= r.moved+int64(h.cfg.FrameTimeout):
