@@ -10,6 +10,12 @@
 // storage failure the node signs nothing more and Run says why. Run returns nil once its context
 // has ended; a leader then hands over first, if it can do so within Config.Grace.
 //
+// # Processors
+//
+// A goroutine that waits for the disk keeps what the Go runtime calls a processor until the runtime
+// takes it away, and nodes wait for the disk much of the time. A program should have more of them
+// than the machine has: see Processors.
+//
 // # Threads
 //
 // One goroutine, in Run, owns the replica and with it storage and state machine. Each (peer,

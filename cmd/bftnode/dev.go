@@ -61,7 +61,7 @@ func runDev(c *ucli.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	smallProcess(int64(len(members)))
+	tuneProcess(int64(len(members)))
 	ctx, cancel := context.WithCancel(c.Context)
 	defer cancel()
 	errs := make([]error, len(members))

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"runtime/debug"
 
 	ucli "github.com/urfave/cli/v2"
 
+	"tangaroa/bftraft/node"
 	"tangaroa/bftraft/store"
 	"tangaroa/cmd/internal/cli"
 	"tangaroa/cmd/internal/clusterfile"
@@ -43,7 +45,7 @@ func start(c *ucli.Context, s *clusterfile.Node) error {
 	if err != nil {
 		return err
 	}
-	smallProcess(1)
+	tuneProcess(1)
 	p2p.LibraryLog(slog.DiscardHandler)
 	m, err := identify(c.Context, sources(c, s), s)
 	if err != nil {
@@ -70,9 +72,12 @@ const (
 	softMemoryBytes = 512 << 20
 )
 
-// smallProcess makes the garbage collector fit a process with so many nodes, unless the
-// environment says what it should do.
-func smallProcess(nodes int64) {
+// tuneProcess makes garbage collector and scheduler fit a process with so many nodes, unless the
+// environment says what they should do.
+func tuneProcess(nodes int64) {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(node.Processors(runtime.GOMAXPROCS(0)))
+	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
