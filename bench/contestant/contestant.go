@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"runtime"
 	"slices"
 	"time"
 
@@ -68,26 +66,21 @@ type Contestant struct {
 	Byzantine bool `json:"byzantine"`
 	// Shoes says that it is plain Raft on what ours stands on.
 	Shoes bool `json:"shoes"`
-	// Processors, if set, says what it gives to runtime.GOMAXPROCS on a machine that has so many.
-	Processors func(have int) int `json:"-"`
-	start      func(context.Context, Options) (Cluster, error)
+	start func(context.Context, Options) (Cluster, error)
 }
 
 var contestants = []Contestant{
 	{
 		Name: "ours", Title: "Tangaroa", Byzantine: true, start: startBundled,
-		Processors: node.Processors,
-		Does:       "operations that wait together are signed together by the client",
+		Does: "operations that wait together are signed together by the client",
 	},
 	{
 		Name: "single", Title: "Tangaroa, each operation signed", Byzantine: true, start: startSingle,
-		Processors: node.Processors,
-		Does:       "each operation is signed by itself",
+		Does: "each operation is signed by itself",
 	},
 	{
 		Name: "plain", Title: "plain Raft in the same shoes", Shoes: true, start: startPlain,
-		Processors: node.Processors,
-		Does:       "etcd's raft library on our p2p, journal, settings of Badger and kv; nothing is signed",
+		Does: "etcd's raft library on our p2p, journal, settings of Badger and kv; nothing is signed",
 	},
 	{
 		Name: "bolt", Title: "hashicorp/raft + BoltDB", start: startBolt,
@@ -129,8 +122,8 @@ func (c Contestant) Start(ctx context.Context, o Options) (Cluster, error) {
 	if err := realDisk(o.Dir); err != nil {
 		return nil, err
 	}
-	if c.Processors != nil && os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(c.Processors(runtime.NumCPU()))
+	if c.Byzantine || c.Shoes { // as bftnode does; the others run as they come
+		node.TuneProcess(o.Nodes)
 	}
 	return c.start(ctx, o)
 }

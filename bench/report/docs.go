@@ -72,8 +72,8 @@ everything is on disk at a quorum before it is acknowledged; runs of one workloa
 "pause" is the longest time in which no operation ended. "disk" is what the kernel was handed,
 files made beforehand included (raft-wal makes some of 64 MiB), "flush" how often a node waited for
 it, "sync" how often the kernel was asked to flush, in a run of its own under strace. Ours and plain
-Raft in its shoes set GOMAXPROCS as bftnode does, to 8 at least; the others run as they come. Repeat
-it with ` + "`make bench`" + `.
+Raft in its shoes run with GOMAXPROCS and GOGC as bftnode sets them (8 at least, 50); the others run
+as they come. Repeat it with ` + "`make bench`" + `.
 
 `
 

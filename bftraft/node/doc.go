@@ -14,7 +14,7 @@
 //
 // A goroutine that waits for the disk keeps what the Go runtime calls a processor until the runtime
 // takes it away, and nodes wait for the disk much of the time. A program should have more of them
-// than the machine has: see Processors.
+// than the machine has: see TuneProcess.
 //
 // # Threads
 //

@@ -171,16 +171,6 @@ func (n *Node) look(ctx context.Context, f func(*replica.Replica)) error {
 	}
 }
 
-// The least and the multiple of what there is that Processors returns.
-const (
-	minProcessors      = 8
-	processorsMultiple = 2
-)
-
-// Processors returns what a program with nodes in it should give to runtime.GOMAXPROCS on a machine
-// that has so many processors.
-func Processors(have int) int { return max(minProcessors, processorsMultiple*have) }
-
 // Run is the node's life: it goes through the log, joins the others, and works until ctx ends or
 // storage fails. It may be called once.
 func (n *Node) Run(ctx context.Context) error {

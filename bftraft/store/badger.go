@@ -132,7 +132,8 @@ func fill(dir string, id Identity, master crypto.SecretKey) error {
 // another use of Badger with it. It is the small profile: no caches, as nothing is compressed and
 // the chain keeps its newest blocks in memory itself; no metrics; tables of one size on all levels,
 // as Badger sets aside twice a table's size to build one; blocks in them no smaller than a value,
-// as it doubles those it outgrows. Tables are verified when they are opened.
+// as it doubles those it outgrows. Tables are verified when they are opened. Many are merged at
+// once: each merging also rewrites all certificates, whose keys lie between those of the blocks.
 func BadgerOptions(dir string, o Options) badger.Options {
 	o = o.withDefaults()
 	b := badger.DefaultOptions(dir)
@@ -150,6 +151,8 @@ func BadgerOptions(dir string, o Options) badger.Options {
 		WithMemTableSize(o.MemtableBytes).
 		WithNumMemtables(2).
 		WithNumCompactors(2).
+		WithNumLevelZeroTables(10).
+		WithNumLevelZeroTablesStall(20).
 		WithNumGoroutines(2).
 		WithValueThreshold(valueThreshold).
 		WithValueLogFileSize(1 << 20).

@@ -333,7 +333,7 @@ func TestFullDiskStopsSavingAndHealsWithSpace(t *testing.T) {
 	s.SetMinFreeBytes(1 << 62)
 	b := chainOf(rand.New(rand.NewPCG(1, 2)), r.Tip, 1, 100)
 	require.NoError(t, s.Save(&bftraft.Ready{Blocks: b, MustSync: true}), "the journal has room")
-	blocks := chainOf(rand.New(rand.NewPCG(1, 1)), b[0].End(), 1, 100<<10)
+	blocks := chainOf(rand.New(rand.NewPCG(1, 1)), b[0].End(), 1, 300<<10)
 	err = s.Save(&bftraft.Ready{Blocks: blocks, MustSync: true})
 	require.ErrorIs(t, err, store.ErrDiskFull)
 	require.False(t, store.MustNotSign(err))

@@ -72,8 +72,8 @@
 // records, and more when more is written, with that step and with each later batch, in the same
 // transaction of Badger; Load takes away what is left. The commit certificate of the base itself
 // stays. Badger gives the space back when it next compacts the tables that the deletions reach,
-// which takes another five of its tables in memory: the store is larger than what it holds by what
-// was dropped meanwhile, and by 50 to 100 MiB.
+// which takes another ten of its tables in memory: the store is larger than what it holds by what
+// was dropped meanwhile, and by 100 to 200 MiB.
 //
 // InstallSnapshot is the same step for a node that fetched the state of others: its chain becomes
 // empty, at the snapshot. A chain that begins at a base does not load without a whole snapshot at

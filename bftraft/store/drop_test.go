@@ -265,7 +265,7 @@ func TestDamageBelowTheBaseIsRefused(t *testing.T) {
 // TestSpaceOfADroppedLogComesBack writes much more than it keeps. Badger compacts in its own time,
 // so the end of that is waited for.
 func TestSpaceOfADroppedLogComesBack(t *testing.T) {
-	const window, total = 4 << 20, 96 << 20
+	const window, total = 4 << 20, 192 << 20
 	s, _ := begun(t, 0)
 	for written := 0; written < total; written += window {
 		at := grown(t, s, 8, window/8)

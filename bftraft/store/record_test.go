@@ -216,7 +216,7 @@ func TestReadOnlyShowsTheJournal(t *testing.T) {
 // next that something is, in one record if there is room and in Badger if not.
 func TestWhatWaitsIsRecordedWithWhatFollows(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	for _, size := range []int{100, 40 << 10, 70 << 10, 300 << 10} {
+	for _, size := range []int{100, 40 << 10, 100 << 10, 300 << 10} {
 		dir, s, m := recorded(t, 1)
 		blocks := chainOf(rng, m.Tip(), 3, size)
 		for i, b := range blocks {

@@ -11,6 +11,7 @@ import (
 
 	ucli "github.com/urfave/cli/v2"
 
+	"tangaroa/bftraft/node"
 	"tangaroa/cmd/internal/cli"
 	"tangaroa/cmd/internal/clusterfile"
 	"tangaroa/p2p"
@@ -61,7 +62,7 @@ func runDev(c *ucli.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	tuneProcess(int64(len(members)))
+	node.TuneProcess(len(members))
 	ctx, cancel := context.WithCancel(c.Context)
 	defer cancel()
 	errs := make([]error, len(members))

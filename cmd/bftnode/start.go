@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"runtime"
-	"runtime/debug"
 
 	ucli "github.com/urfave/cli/v2"
 
@@ -45,7 +43,7 @@ func start(c *ucli.Context, s *clusterfile.Node) error {
 	if err != nil {
 		return err
 	}
-	tuneProcess(1)
+	node.TuneProcess(1)
 	p2p.LibraryLog(slog.DiscardHandler)
 	m, err := identify(c.Context, sources(c, s), s)
 	if err != nil {
@@ -63,27 +61,6 @@ func start(c *ucli.Context, s *clusterfile.Node) error {
 		log.Warn("this node misbehaves on purpose", "node", s.ID, "adversary", s.Adversary)
 	}
 	return m.run(c.Context)
-}
-
-// The heap of a node is small, and Badger's tables are mapped from outside it: collecting earlier
-// than by default keeps an idle node small at a cost that is not felt.
-const (
-	gcPercent       = 50
-	softMemoryBytes = 512 << 20
-)
-
-// tuneProcess makes garbage collector and scheduler fit a process with so many nodes, unless the
-// environment says what they should do.
-func tuneProcess(nodes int64) {
-	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(node.Processors(runtime.GOMAXPROCS(0)))
-	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(nodes * softMemoryBytes)
-	}
 }
 
 func initCommand() *ucli.Command {

@@ -123,7 +123,7 @@ func (u user) fill(t *testing.T, p *process) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	for p.running() {
-		_, err := u.apply(ctx, kv.Put{Key: []byte("large"), Value: make([]byte, 100<<10)})
+		_, err := u.apply(ctx, kv.Put{Key: []byte("large"), Value: make([]byte, 300<<10)})
 		require.NoError(t, err)
 	}
 }

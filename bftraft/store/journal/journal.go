@@ -15,7 +15,7 @@ const (
 	// Bytes is the size of the file.
 	Bytes = 4 << 20
 	// MaxRecordBytes is the largest record.
-	MaxRecordBytes = 64 << 10
+	MaxRecordBytes = 256 << 10
 
 	pageBytes   = 4096
 	sectorBytes = 512
