@@ -386,14 +386,14 @@ func (s *Badger) fail(err error) error {
 	return err
 }
 
-// Close writes what is still waiting and closes the files.
+// Close hands to Badger what is still waiting, brings the guard up to it, and closes the files.
 func (s *Badger) Close() error {
 	if s.db == nil {
 		return nil
 	}
 	var err error
-	if s.Err() == nil && s.loaded && !s.options.ReadOnly && !s.pending.empty() {
-		err = s.flush(true)
+	if s.Err() == nil && s.loaded && !s.options.ReadOnly {
+		err = s.settle()
 	}
 	err = errors.Join(err, s.release())
 	closed := ErrClosed

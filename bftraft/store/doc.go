@@ -38,11 +38,12 @@
 // Both slots spoiled, or a store behind its guard, mean that the node must not sign: MustNotSign
 // tells such errors from those that pass, like a full disk or a second process.
 //
-// Behind a record of the journal the guard is written too, and left to the kernel to flush: it then
+// Behind a record of the journal the guard is written too, and nobody waits for the disk: it then
 // counts the records, and its digest is of all of them. The journal can tell damage from a crash by
 // itself, which Badger's log cannot. What is left for the guard to see are records that were put
-// back to what stood there before, and it sees them as soon as it is on the disk, which a power
-// loss may come before. Notes all go to one slot, so that a power loss finds the other whole.
+// back to what stood there before, and it sees them as soon as it is on the disk: within a second
+// or two, where the kernel does as it is asked. Notes all go to one slot, so that a power loss
+// finds the other whole.
 //
 // What the guard cannot see is the whole directory put back to an earlier day. Peers can.
 //

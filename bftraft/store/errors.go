@@ -4,7 +4,7 @@ import "errors"
 
 // Why a store cannot be opened or does not go on.
 var (
-	// ErrMissing is returned when the directory, the store or the guard is not there.
+	// ErrMissing is returned when the directory, the store, its journal or the guard is not there.
 	ErrMissing = errors.New("store or guard is missing under an existing identity")
 	// ErrBehindGuard is returned when the store holds less than the node may have signed.
 	ErrBehindGuard = errors.New("store is behind its guard")

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"syscall"
+	"time"
 
 	"golang.org/x/crypto/cryptobyte"
 
@@ -135,9 +136,14 @@ type guard struct {
 	seals  *sealer      // with what slots are written
 	wraps  *wrappedKeys // nil for a store that is not encrypted
 	newest promise
-	slot   int  // of the newest promise that was flushed
-	spoilt bool // the other slot could not be read
+	slot   int       // of the newest promise that was flushed
+	spoilt bool      // the other slot could not be read
+	begun  time.Time // when the kernel was last asked to begin to write a note
 }
+
+// noteEvery is how often the kernel is asked to begin to write a note, which it would otherwise put
+// off for half a minute.
+const noteEvery = time.Second
 
 // slot returns a whole slot.
 func (s *sealer) slot(p *promise) []byte {
@@ -248,13 +254,21 @@ func (g *guard) write(p promise) error {
 	return nil
 }
 
-// note writes p where write would, and leaves it to the kernel to flush it. All notes go to the one
-// slot, so that a power loss finds the other whole.
+// note writes p where write would, and does not wait for the disk. All notes go to the one slot, so
+// that a power loss finds the other whole.
 func (g *guard) note(p promise) error {
-	if err := g.put(&p, g.free()); err != nil {
+	slot := g.free()
+	if err := g.put(&p, slot); err != nil {
 		return err
 	}
 	g.newest = p
+	if time.Since(g.begun) < noteEvery {
+		return nil
+	}
+	g.begun = time.Now()
+	if err := beginWriting(g.file, int64(slot*slotBytes), slotBytes); err != nil {
+		return fmt.Errorf("begin to write guard: %w", err)
+	}
 	return nil
 }
 

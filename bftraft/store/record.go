@@ -80,6 +80,11 @@ func (s *Badger) replay(number uint64, sealed []byte) error {
 		return unreadable
 	}
 	s.digest = s.recordDigest(plain)
+	p := &s.guard.newest
+	if p.seq == s.written.seq && p.number == number && p.digest != s.digest {
+		return fmt.Errorf("%w: record %d of the journal is not the one that was guarded",
+			ErrBehindGuard, number)
+	}
 	for in := cryptobyte.String(plain); !in.Empty(); {
 		r, ok := readSaved(&in)
 		if !ok {
@@ -103,9 +108,9 @@ func (s *Badger) recordDigest(plain []byte) crypto.Digest {
 }
 
 // record returns the steps that make durable what was saved, in the journal. The guard is written
-// behind it and left to the kernel to flush: so it is never ahead of the journal, which can tell
-// for itself whether it ends where it was torn or where it was damaged. Only a record that was put
-// back to what stood there before is for the guard to miss.
+// behind it and nobody waits for that: so it is never ahead of the journal, which can tell for
+// itself whether it ends where it was torn or where it was damaged. Only records that were put back
+// to what stood there before are for the guard to miss.
 func (s *Badger) record() []func() error {
 	number := s.journal.Number() + 1
 	sealed := s.seals.seal(s.recordPlace(number), s.unrecorded.plain)

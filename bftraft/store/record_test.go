@@ -119,14 +119,23 @@ func TestOlderJournalMustNotSign(t *testing.T) {
 	require.True(t, after.Equal(r))
 }
 
-// TestJournalOfABranchMustNotSign: as many records behind the same batch, and others.
+// TestJournalOfABranchMustNotSign: as many records behind the same batch or more, and others.
 func TestJournalOfABranchMustNotSign(t *testing.T) {
+	for _, records := range []int{3, 5} {
+		branchMustNotSign(t, records)
+	}
+}
+
+func branchMustNotSign(t *testing.T, records int) {
 	dir := create(t, "a")
 	other := imageOf(t, dir)
-	for i, branch := range []string{dir, other} {
-		s, r := open(t, branch)
-		rng := rand.New(rand.NewPCG(7, uint64(i)))
-		for _, b := range chainOf(rng, r.Tip, 3, 80) {
+	for seed, branch := range []struct {
+		dir     string
+		records int
+	}{{dir, records}, {other, 3}} {
+		s, r := open(t, branch.dir)
+		rng := rand.New(rand.NewPCG(7, uint64(seed)))
+		for _, b := range chainOf(rng, r.Tip, branch.records, 80) {
 			require.NoError(t, s.Save(&bftraft.Ready{Blocks: []*bftraft.Block{b}, MustSync: true}))
 		}
 	}
@@ -160,6 +169,89 @@ func TestTornRecordIsAbsentOrRefused(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, m.Equal(r), "sector %d", lost)
 	}
+}
+
+// TestRecordTornTwiceIsAbsent tears two records that would stand in the same place, so that what is
+// left of the one and of the other is a whole: of a record that nobody wrote.
+func TestRecordTornTwiceIsAbsent(t *testing.T) {
+	const sector = 512
+	dir := create(t, "a")
+	s, r := open(t, dir)
+	blocks := func(seed uint64) *bftraft.Ready {
+		return &bftraft.Ready{
+			Blocks:   chainOf(rand.New(rand.NewPCG(seed, 1)), r.Tip, 1, 3000),
+			MustSync: true,
+		}
+	}
+	once := imageOf(t, dir)
+	require.NoError(t, s.Save(blocks(1)))
+	first, err := os.ReadFile(filepath.Join(dir, "journal"))
+	require.NoError(t, err)
+	change(t, once, "journal", func(b []byte) []byte {
+		copy(b[sector:], first[sector:7*sector])
+		return b
+	})
+	s, got := open(t, once)
+	require.Equal(t, r.Tip, got.Tip)
+	twice := imageOf(t, once)
+	require.NoError(t, s.Save(blocks(2)))
+	second, err := os.ReadFile(filepath.Join(once, "journal"))
+	require.NoError(t, err)
+	change(t, twice, "journal", func(b []byte) []byte {
+		copy(b[:sector], second)
+		return b
+	})
+	got, err = loadOnce(twice)
+	require.NoError(t, err)
+	require.Equal(t, r.Tip, got.Tip)
+	got, err = loadOnce(imageOf(t, once))
+	require.NoError(t, err)
+	require.Greater(t, got.Tip.Index, r.Tip.Index, "what was not torn is there")
+}
+
+// TestSavedThatTookItselfBackIsHandedOver: records with nothing left of what they said.
+func TestSavedThatTookItselfBackIsHandedOver(t *testing.T) {
+	for name, then := range map[string]func(s *store.Badger, dir string) error{
+		"killed":   func(*store.Badger, string) error { return nil },
+		"closed":   func(s *store.Badger, _ string) error { return s.Close() },
+		"rotation": func(s *store.Badger, _ string) error { return s.RotateDataKey(true) },
+	} {
+		dir := filepath.Join(t.TempDir(), "data")
+		require.NoError(t, store.CreateEncrypted(dir, storetest.Identity, master))
+		s, err := store.Open(dir, withKey(master))
+		require.NoError(t, err)
+		r, err := s.Load()
+		require.NoError(t, err)
+		b := chainOf(rand.New(rand.NewPCG(1, 1)), r.Tip, 1, 100)
+		require.NoError(t, s.Save(&bftraft.Ready{Blocks: b, MustSync: true}))
+		require.NoError(t, s.Save(&bftraft.Ready{Truncated: true, MustSync: true}))
+		batch := s.Batch()
+		require.NoError(t, then(s, dir), name)
+		image := imageOf(t, dir)
+		require.NoError(t, s.Close())
+		for range 2 {
+			s, err = store.Open(image, withKey(master))
+			require.NoError(t, err, name)
+			got, err := s.Load()
+			require.NoError(t, err, name)
+			require.Equal(t, r.Tip, got.Tip, name)
+			require.Equal(t, batch+1, s.Batch(), "%s: handed over once", name)
+			require.NoError(t, s.Close())
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "data")
+	require.NoError(t, store.Create(dir, storetest.Identity))
+	plain := withKey(crypto.SecretKey{})
+	s, err := store.Open(dir, plain)
+	require.NoError(t, err)
+	_, err = s.Load()
+	require.NoError(t, err)
+	require.NoError(t, s.Save(&bftraft.Ready{MustSync: true}))
+	require.NoError(t, s.Close())
+	require.NoError(t, store.Encrypt(dir, withKey(master), func() error { return nil }))
+	s, err = store.Open(dir, withKey(master))
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
 }
 
 // TestReadOnlyShowsTheJournal: what a killed node left in it is shown, and left there.

@@ -130,4 +130,5 @@ const (
 	M131 ID = "M131" // a damaged record is taken for the end of the journal (J7)
 	M132 ID = "M132" // the journal is not read at the start (J7)
 	M133 ID = "M133" // the guard does not know how many records there are (J7)
+	M134 ID = "M134" // a torn journal is gone on with (J7)
 )

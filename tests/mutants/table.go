@@ -466,6 +466,9 @@ var table = []Mutant{
 	{ID: mutant.M133, Rules: []string{"J7"},
 		Breaks:  "the guard does not know how many records there are",
 		Package: "bftraft/store", Test: "TestOlderJournalMustNotSign"},
+	{ID: mutant.M134, Rules: []string{"J7"},
+		Breaks:  "a torn journal is gone on with",
+		Package: "bftraft/store", Test: "TestRecordTornTwiceIsAbsent"},
 }
 
 // without says why a rule has no mutant.

@@ -16,7 +16,8 @@
 // power went, and nobody was told that it is durable: it is the end of the journal. A sector that
 // is neither was damaged since, and so is a journal in which a later record follows after one that
 // is missing. The difference matters: to take damage for a crash would be to forget what was
-// promised.
+// promised. Behind a torn record nothing is written, as the rest of it might join with the rest of
+// the next one, torn elsewhere, to a record that nobody wrote: the journal begins anew.
 //
 // What a journal cannot see is that its last records were put back to what stood there before. Its
 // owner remembers the number of the newest.

@@ -3,7 +3,6 @@ package journal
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 
@@ -44,6 +43,7 @@ type Journal struct {
 	batch  uint64 // what the records build on
 	number uint64 // of the newest record behind it, from 1
 	at     int64  // where the next record begins
+	torn   bool   // behind the end are sectors of the same batch
 	buf    []byte
 }
 
@@ -80,13 +80,23 @@ func (j *Journal) Close() error { return j.file.Close() }
 // Number returns the number of the newest record behind the batch, 0 for none.
 func (j *Journal) Number() uint64 { return j.number }
 
+// Torn says whether Records found sectors behind the end that are of a record behind the same
+// batch. Then, before the next record, the journal must begin anew behind a later batch: a record
+// of that number that is torn as well might join with what was left of the first.
+func (j *Journal) Torn() bool { return j.torn }
+
 // Records returns the records behind a batch in their order, and with an error those before what
 // is wrong. Those of earlier batches are of no use any more. The next record goes behind them.
 func (j *Journal) Records(batch uint64) ([][]byte, error) {
+	info, err := j.file.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("read journal: %w", err)
+	}
+	if info.Size() != Bytes {
+		return nil, fmt.Errorf("%w: it has %d bytes instead of %d", ErrDamaged, info.Size(), Bytes)
+	}
 	raw := make([]byte, Bytes)
-	if _, err := j.file.ReadAt(raw, 0); errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%w: it is shorter than it was made", ErrDamaged)
-	} else if err != nil {
+	if _, err := j.file.ReadAt(raw, 0); err != nil {
 		return nil, fmt.Errorf("read journal: %w", err)
 	}
 	return j.parse(raw, batch)
@@ -149,6 +159,8 @@ func (j *Journal) endsAt(rest []byte) error {
 			return fmt.Errorf("%w: %d instead of %d", ErrAhead, s.batch, j.batch)
 		case s.number > j.number+1:
 			return fmt.Errorf("%w: record %d is there and %d is not", ErrDamaged, s.number, j.number+1)
+		default:
+			j.torn = true
 		}
 	}
 	return nil
@@ -156,17 +168,18 @@ func (j *Journal) endsAt(rest []byte) error {
 
 // Restart lets the journal begin anew behind a batch, which must be later than the last. The
 // records there were must be durable elsewhere: the next takes their place.
-func (j *Journal) Restart(batch uint64) { j.batch, j.number, j.at = batch, 0, 0 }
+func (j *Journal) Restart(batch uint64) { j.batch, j.number, j.at, j.torn = batch, 0, 0, false }
 
 // Fits says whether there is room for a record of n bytes.
 func (j *Journal) Fits(n int) bool {
 	return n <= MaxRecordBytes && j.at+written(n) <= Bytes
 }
 
-// Write writes a record of at least one byte, for which there must be room. Sync makes it durable.
+// Write writes a record of at least one byte, for which there must be room, in a journal that is
+// not torn. Sync makes it durable.
 func (j *Journal) Write(record []byte) error {
-	if len(record) == 0 || !j.Fits(len(record)) {
-		panic("bftraft/store/journal: a record does not fit")
+	if len(record) == 0 || !j.Fits(len(record)) || j.torn && !mutant.On(mutant.M134) {
+		panic("bftraft/store/journal: there is no place for a record")
 	}
 	s := sector{batch: j.batch, number: j.number + 1, bytes: uint32(len(record))}
 	n := written(len(record))

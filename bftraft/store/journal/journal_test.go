@@ -166,6 +166,7 @@ func TestTornRecordIsTheEnd(t *testing.T) {
 					continue
 				}
 				require.Equal(t, [][]byte{first}, got, "sectors %b", subset)
+				require.Equal(t, subset != 0, j.Torn(), "sectors %b", subset)
 				if subset%50 == 0 {
 					goesOn(t, torn, batch, first)
 				}
@@ -174,7 +175,7 @@ func TestTornRecordIsTheEnd(t *testing.T) {
 	}
 }
 
-// goesOn writes behind a torn record, and finds that and nothing of what was torn.
+// goesOn begins anew after a torn record, and finds what is written then and nothing else.
 func goesOn(t *testing.T, torn []byte, batch uint64, first []byte) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "journal")
@@ -182,16 +183,96 @@ func goesOn(t *testing.T, torn []byte, batch uint64, first []byte) {
 	j := opened(t, path)
 	_, err := j.Records(batch)
 	require.NoError(t, err)
-	want := [][]byte{first}
+	if j.Torn() {
+		require.Panics(t, func() { _ = j.Write(first) })
+	}
+	var want [][]byte
+	j.Restart(batch + 1)
 	for i := range 3 {
 		want = append(want, someRecord(60+i, 300))
 		durable(t, j, want[len(want)-1])
-		got, err := held(t, path, batch)
+		got, err := held(t, path, batch+1)
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
 	require.NoError(t, j.Close())
 	require.NoError(t, os.Remove(path))
+}
+
+// powered is a journal under a disk that keeps, when the power goes, any of the sectors that were
+// written since the last flush.
+type powered struct {
+	t       *testing.T
+	rng     *rand.Rand
+	path    string
+	journal *Journal
+	batch   uint64
+	disk    []byte   // what the disk has for sure
+	records [][]byte // behind the batch
+	synced  int      // so many of them are durable
+}
+
+func (p *powered) write(sync bool) {
+	p.records = append(p.records, someRecord(p.rng.Int(), 1+p.rng.IntN(12*partBytes)))
+	require.NoError(p.t, p.journal.Write(p.records[len(p.records)-1]))
+	if sync {
+		require.NoError(p.t, p.journal.Sync())
+		p.disk, p.synced = p.written(), len(p.records)
+	}
+}
+
+func (p *powered) written() []byte {
+	raw, err := os.ReadFile(p.path)
+	require.NoError(p.t, err)
+	return raw
+}
+
+// lose lets the power go, and opens what is left. What was durable is there, and of the rest only
+// what was written, in its order. The owner of the journal then takes it all, and begins anew.
+func (p *powered) lose() {
+	raw := p.written()
+	for at := 0; at < len(raw); at += sectorBytes {
+		if p.rng.IntN(2) == 0 {
+			copy(raw[at:at+sectorBytes], p.disk[at:])
+		}
+	}
+	require.NoError(p.t, p.journal.Close())
+	require.NoError(p.t, os.WriteFile(p.path, raw, 0o600))
+	p.journal = opened(p.t, p.path)
+	got, err := p.journal.Records(p.batch)
+	require.NoError(p.t, err)
+	require.GreaterOrEqual(p.t, len(got), p.synced)
+	require.LessOrEqual(p.t, len(got), len(p.records))
+	for i := range got {
+		require.Equal(p.t, p.records[i], got[i])
+	}
+	p.disk = raw
+	if len(got) > 0 || p.journal.Torn() {
+		p.batch++
+		p.journal.Restart(p.batch)
+	}
+	p.records, p.synced = nil, 0
+}
+
+// TestPowerLossesInARow: what one of them leaves is what the next one finds.
+func TestPowerLossesInARow(t *testing.T) {
+	path := made(t)
+	p := &powered{
+		t: t, rng: rand.New(rand.NewPCG(1, 2)), path: path, journal: opened(t, path),
+	}
+	p.disk = p.written()
+	_, err := p.journal.Records(0)
+	require.NoError(t, err)
+	for range 150 {
+		for range p.rng.IntN(4) {
+			p.write(true)
+		}
+		for range p.rng.IntN(2) {
+			p.write(false)
+		}
+		p.lose()
+	}
+	require.Greater(t, p.batch, uint64(75))
 }
 
 // TestDamagedRecordIsNotTheEnd changes each sector of a journal in every way in which it is not a
@@ -249,9 +330,11 @@ func TestOtherFilesAreRefused(t *testing.T) {
 	t.Cleanup(func() { _ = other.Close() })
 	_, err = other.Records(0)
 	require.ErrorIs(t, err, ErrDamaged)
-	require.NoError(t, os.Truncate(path, Bytes-1))
-	_, err = held(t, path, 0)
-	require.ErrorIs(t, err, ErrDamaged)
+	for _, size := range []int64{Bytes - 1, Bytes + 1} {
+		require.NoError(t, os.Truncate(path, size))
+		_, err = held(t, path, 0)
+		require.ErrorIs(t, err, ErrDamaged)
+	}
 	require.NoError(t, os.Remove(path))
 	_, err = Open(path, owner)
 	require.ErrorIs(t, err, ErrMissing)
