@@ -233,15 +233,7 @@ func TestNoAttackHoldsAFastNetworkUnderHalfItsPace(t *testing.T) {
 		for _, attack := range append([]string{"slow", "drag,ticks=1", "drag,ticks=2",
 			"drag,how=rotate,ticks=2", "hold,ticks=1", "hold,ticks=3", "stuff",
 			"drip", "drip,each=3"}, hardest...) {
-			t.Run(fmt.Sprint(attack, "/", clients), func(t *testing.T) {
-				t.Parallel()
-				c := c
-				c.attack = attack
-				done, w := c.run(t)
-				t.Logf("%d %%, %d terms", 100*done/whole, w.watch.highTerm)
-				w.watch.paced(done, whole)
-				require.NoError(t, w.watch.failure())
-			})
+			t.Run(fmt.Sprint(attack, "/", clients), func(t *testing.T) { c.under(t, attack, whole) })
 		}
 	}
 }
@@ -253,15 +245,18 @@ func TestNoAttackHoldsALoneClientUnderHalfItsPace(t *testing.T) {
 	whole, _ := c.run(t)
 	for _, attack := range append([]string{"slow,permille=1000", "slow,permille=1800", "slow", "drag",
 		"starve", "idleboss", "barequorum"}, hardest...) {
-		t.Run(attack, func(t *testing.T) {
-			t.Parallel()
-			c := c
-			c.attack = attack
-			done, w := c.run(t)
-			w.watch.paced(done, whole)
-			require.NoError(t, w.watch.failure())
-		})
+		t.Run(attack, func(t *testing.T) { c.under(t, attack, whole) })
 	}
+}
+
+// under runs the course under an attack, and requires half of the pace there was without.
+func (c course) under(t *testing.T, attack string, whole int) {
+	t.Parallel()
+	c.attack = attack
+	done, w := c.run(t)
+	t.Logf("%d %%, %d terms", 100*done/whole, w.watch.highTerm)
+	w.watch.paced(done, whole)
+	require.NoError(t, w.watch.failure())
 }
 
 // TestNoAttackHoldsManyClientsUnderHalfTheirPace is the same where there are many: each has its own
@@ -271,14 +266,7 @@ func TestNoAttackHoldsManyClientsUnderHalfTheirPace(t *testing.T) {
 		c := course{nodes: 4, delay: delay, length: 6_000, clients: 12}
 		whole, _ := c.run(t)
 		for _, attack := range append([]string{"slow", "starve", "hold,ticks=3"}, hardest...) {
-			t.Run(fmt.Sprint(attack, "/", delay), func(t *testing.T) {
-				t.Parallel()
-				c := c
-				c.attack = attack
-				done, w := c.run(t)
-				w.watch.paced(done, whole)
-				require.NoError(t, w.watch.failure())
-			})
+			t.Run(fmt.Sprint(attack, "/", delay), func(t *testing.T) { c.under(t, attack, whole) })
 		}
 	}
 }
