@@ -48,7 +48,6 @@ type Badger struct {
 	pending   pending
 	// unrecorded is the end of what is pending, which is not in the journal either.
 	unrecorded unrecorded
-	journaling bool             // for tests of what Badger alone does; else always
 	base       bftraft.Position // behind what the chain begins; the genesis when zero
 	tip        bftraft.Position // the end of the chain, pending blocks included
 	swept      swept
@@ -163,7 +162,8 @@ func BadgerOptions(dir string, o Options) badger.Options {
 // Open opens the store that Create made in dir. Nothing may be signed before Load has returned.
 func Open(dir string, o Options) (*Badger, error) {
 	o = o.withDefaults()
-	s := &Badger{dir: filepath.Clean(dir), options: o, logger: o.Logger, journaling: true}
+	s := &Badger{dir: filepath.Clean(dir), options: o, logger: o.Logger}
+	s.unrecorded.limit = journal.MaxRecordBytes
 	var err error
 	if s.guard, err = lockGuard(s.dir, &o); err != nil {
 		return nil, err

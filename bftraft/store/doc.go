@@ -90,11 +90,10 @@
 // elsewhere. Every value in Badger but the one that says whose store it is, both slots of the
 // guard, each record of the journal, and each chunk and the end of a snapshot are sealed with
 // XChaCha20-Poly1305: epoch of the data key, random nonce of 24 bytes, what hides the value, proof.
-// The key that a record stands
-// under is part of what is proven, so records can be neither changed nor exchanged; that an old one
-// is not brought back is what guard and chain are for. The checksums of a plain store are thereby
-// replaced. Nonces are random and not counted, as a store that was copied or put back would count
-// the same twice.
+// The key that a record stands under is part of what is proven, so records can be neither changed
+// nor exchanged; that an old one is not brought back is what guard and chain are for. The checksums
+// of a plain store are thereby replaced. Nonces are random and not counted, as a store that was
+// copied or put back would count the same twice.
 //
 // What stays readable is how much there is, and when it was written: the kinds, indexes and batch
 // numbers in the keys of Badger, by which it sorts, the index of a snapshot, the sizes of values

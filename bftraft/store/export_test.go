@@ -31,7 +31,7 @@ func (s *Badger) Batch() uint64 { return s.written.seq }
 
 // WithoutJournal lets Badger take every Save, for tests of what it does.
 func (s *Badger) WithoutJournal() *Badger {
-	s.journaling = false
+	s.unrecorded.limit = -1
 	return s
 }
 
@@ -42,7 +42,7 @@ func (s *Badger) Steps(r *bftraft.Ready) ([]func() error, error) {
 		return nil, err
 	}
 	s.unrecorded.add(r)
-	if s.journaling && r.MustSync && !s.pending.full() && s.recordable() {
+	if r.MustSync && !s.pending.full() && s.recordable() {
 		return s.record(), nil
 	}
 	steps, _, err := s.plan(r.MustSync)

@@ -20,6 +20,7 @@ const journalFile = "journal"
 // unrecorded is what Save was given since the last record of the journal, as it will stand in the
 // next; unless that is more than a record holds, and Badger must take it.
 type unrecorded struct {
+	limit int // the longest record there may be
 	plain []byte
 	over  bool
 }
@@ -32,7 +33,7 @@ func (u *unrecorded) add(r *bftraft.Ready) {
 	for _, b := range r.Blocks {
 		size += len(b.Raw())
 	}
-	if u.over = len(u.plain)+size > journal.MaxRecordBytes; !u.over {
+	if u.over = len(u.plain)+size > u.limit; !u.over {
 		u.plain = appendSaved(u.plain, r)
 	}
 }

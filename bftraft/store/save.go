@@ -47,7 +47,7 @@ func (s *Badger) save(r *bftraft.Ready) error {
 		return s.flush(r.MustSync)
 	case !r.MustSync:
 		return nil
-	case s.journaling && s.recordable():
+	case s.recordable():
 		return do(s.record())
 	}
 	return s.flush(true)
