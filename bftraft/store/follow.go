@@ -79,7 +79,8 @@ func (f *follows) drop(upTo bftraft.Position) error {
 }
 
 // install says whether the finished snapshot may take the place of the chain. The lock may then lie
-// where the snapshot ends, or below it where it was.
+// where the snapshot ends, or stay where it was: below, or on a chain that was given up before the
+// term of the commit.
 func (f *follows) install(hard *bftraft.HardState, commit *quorumcert.Commit) error {
 	at, lock := f.finished, hard.Lock
 	switch {
@@ -89,7 +90,8 @@ func (f *follows) install(hard *bftraft.HardState, commit *quorumcert.Commit) er
 		return unlinked("the commit is not of the snapshot at %d", at.Index)
 	case lock.Index != at.Index && lock != f.hard.Lock:
 		return unlinked("lock at %d, snapshot at %d", lock.Index, at.Index)
-	case lock.Index > at.Index || lock.Index == at.Index && lock.Hash != at.Hash:
+	case (lock.Index > at.Index || lock.Index == at.Index && lock.Hash != at.Hash) &&
+		(lock != f.hard.Lock || lock.Term >= commit.Term):
 		return unlinked("the lock at %d is not on the chain of the snapshot at %d", lock.Index,
 			at.Index)
 	}

@@ -18,6 +18,7 @@ type Memory struct {
 	durable  image           // what a crash leaves for certain
 	unsynced []func(*image)  // what leads from durable to now, in order
 	begun    *memorySnapshot // nil for none
+	held     *memorySnapshot // likewise
 	slots    [2]*promise     // the guard; nil for a slot that is damaged or gone
 	lies     bool
 	missing  bool
@@ -78,7 +79,7 @@ func (m *Memory) Load() (bftraft.Restored, error) {
 	if m.err = m.judge(); m.err != nil {
 		return bftraft.Restored{}, m.err
 	}
-	m.loaded, m.begun = true, nil
+	m.loaded, m.begun, m.held = true, nil, nil
 	m.guard(&m.now.state)
 	r := bftraft.Restored{
 		HardState: m.now.hard, Base: m.now.base, Tip: m.now.tip,
@@ -284,6 +285,9 @@ func (m *Memory) Close() error {
 	}
 	return nil
 }
+
+// Base returns where the chain begins, zero for the genesis.
+func (m *Memory) Base() bftraft.Position { return m.now.base }
 
 // Unsynced returns how many Saves a crash may take.
 func (m *Memory) Unsynced() int { return len(m.unsynced) }

@@ -138,6 +138,43 @@ func (m *Memory) SnapshotChunk(k int) ([]byte, bool) {
 	return slices.Clone(m.now.snapshot.chunks[k]), true
 }
 
+// HoldSnapshot keeps the finished snapshot as Badger.HoldSnapshot does.
+func (m *Memory) HoldSnapshot() error {
+	if err := m.usable(); err != nil {
+		return err
+	}
+	if m.held = m.now.snapshot; m.held == nil {
+		return ErrNoSnapshot
+	}
+	return nil
+}
+
+// ReleaseSnapshot ends the hold of a snapshot, if there is one.
+func (m *Memory) ReleaseSnapshot() error {
+	if err := m.usable(); err != nil {
+		return err
+	}
+	m.held = nil
+	return nil
+}
+
+// HeldSnapshot says what the snapshot is of that is held, false when none is.
+func (m *Memory) HeldSnapshot() (SnapshotInfo, bool) {
+	if m.held == nil || errors.Is(m.err, ErrClosed) {
+		return SnapshotInfo{}, false
+	}
+	return m.held.info, true
+}
+
+// HeldChunk returns a chunk of the snapshot that is held.
+func (m *Memory) HeldChunk(k int) ([]byte, bool) {
+	info, ok := m.HeldSnapshot()
+	if !ok || k < 0 || k >= info.Chunks {
+		return nil, false
+	}
+	return slices.Clone(m.held.chunks[k]), true
+}
+
 // DropLog lets the chain begin behind upTo as Badger.DropLog does.
 func (m *Memory) DropLog(upTo bftraft.Position) error {
 	if err := m.usable(); err != nil {

@@ -18,10 +18,12 @@ const (
 	freshSuffix    = ".new"
 )
 
-// snapshots are the files of snapshots: the finished one, and one that is being written.
+// snapshots are the files of snapshots: the finished one, one that is being written, and one that
+// is kept for others beside newer ones, or is the finished one still. Each is nil for none.
 type snapshots struct {
-	finished *snapshotFile // nil for none
+	finished *snapshotFile
 	begun    *snapshotFile
+	held     *snapshotFile
 }
 
 func snapshotName(i bftraft.Index) string {
@@ -147,15 +149,60 @@ func (s *Badger) finishing(proof []byte) ([]func() error, error) {
 	return append(publish(f, func() error { return f.finish(proof) }), func() error {
 		old := s.snaps.finished
 		s.snaps.finished, s.snaps.begun = f, nil
-		if old == nil {
+		if old == nil || old == s.snaps.held {
 			return nil
 		}
-		if err := old.file.Close(); err != nil || old.path == f.path {
-			return err
-		}
-		return os.Remove(old.path)
+		return s.snaps.forget(old)
 	}), nil
 }
+
+// forget closes the file of a snapshot that is of no more use, and takes it away unless another has
+// its place.
+func (p *snapshots) forget(f *snapshotFile) error {
+	if err := f.file.Close(); err != nil || p.finished != nil && p.finished.path == f.path {
+		return err
+	}
+	return os.Remove(f.path)
+}
+
+// HoldSnapshot keeps the finished snapshot, which others fetch, beside newer ones until
+// ReleaseSnapshot. The next process finds the newest alone. One is held at a time.
+func (s *Badger) HoldSnapshot() error {
+	if err := s.ReleaseSnapshot(); err != nil {
+		return err
+	}
+	if s.snaps.held = s.snaps.finished; s.snaps.held == nil {
+		return ErrNoSnapshot
+	}
+	return nil
+}
+
+// ReleaseSnapshot ends the hold of a snapshot, if there is one.
+func (s *Badger) ReleaseSnapshot() error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	f := s.snaps.held
+	s.snaps.held = nil
+	if f == nil || f == s.snaps.finished {
+		return nil
+	}
+	if err := s.snaps.forget(f); err != nil {
+		return s.fail(fmt.Errorf("forget snapshot: %w", err))
+	}
+	return nil
+}
+
+// HeldSnapshot says what the snapshot is of that is held, false when none is.
+func (s *Badger) HeldSnapshot() (SnapshotInfo, bool) {
+	if s.db == nil || s.snaps.held == nil {
+		return SnapshotInfo{}, false
+	}
+	return s.snaps.held.info, true
+}
+
+// HeldChunk returns a chunk of the snapshot that is held, as SnapshotChunk does.
+func (s *Badger) HeldChunk(k int) ([]byte, bool) { return s.chunkOf(s.snaps.held, k) }
 
 // publish returns the steps that write the rest of a file and give it its durable name.
 func publish(f *snapshotFile, write func() error) []func() error {
@@ -199,8 +246,9 @@ func (s *Badger) Snapshot() (SnapshotInfo, bool) {
 
 // SnapshotChunk returns a chunk of the finished snapshot as it was added. A chunk that should be
 // there and cannot be read is a failure: see Err.
-func (s *Badger) SnapshotChunk(k int) ([]byte, bool) {
-	f := s.snaps.finished
+func (s *Badger) SnapshotChunk(k int) ([]byte, bool) { return s.chunkOf(s.snaps.finished, k) }
+
+func (s *Badger) chunkOf(f *snapshotFile, k int) ([]byte, bool) {
 	if s.db == nil || f == nil || k < 0 || k >= f.info.Chunks {
 		return nil, false
 	}
@@ -217,6 +265,9 @@ func (p *snapshots) release() error {
 		err = p.begun.discard()
 	default: // it has its name already, and the older one may be gone
 		err = p.begun.file.Close()
+	}
+	if p.held != nil && p.held != p.finished {
+		err = errors.Join(err, p.held.file.Close()) // the next Load takes it away
 	}
 	if p.finished != nil {
 		err = errors.Join(err, p.finished.file.Close())

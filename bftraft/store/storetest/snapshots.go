@@ -24,6 +24,8 @@ var snapshotTests = []test{
 	{"BaseWithoutItsSnapshotMustNotSign", baseWithoutSnapshotMustNotSign},
 	{"StoreBeforeADropMustNotSign", storeBeforeADropMustNotSign},
 	{"ClosedStoreTakesNoSnapshot", closedStoreTakesNoSnapshot},
+	{"HeldSnapshotStaysBesideNewerOnes", heldSnapshotStays},
+	{"LockOfAChainThatWasGivenUpStays", lockGivenUpStays},
 }
 
 // Snapshot returns some snapshot at a position.
@@ -444,4 +446,96 @@ func closedStoreTakesNoSnapshot(t *testing.T, d Disk) {
 	require.False(t, ok)
 	_, ok = s.SnapshotChunk(0)
 	require.False(t, ok)
+}
+
+// checkHeld sees that a snapshot is held, nil for none.
+func checkHeld(t *testing.T, s Store, want *Snapshot) {
+	t.Helper()
+	info, ok := s.HeldSnapshot()
+	require.Equal(t, want != nil, ok)
+	if want == nil {
+		_, ok = s.HeldChunk(0)
+		require.False(t, ok)
+		return
+	}
+	require.Equal(t, want.At, info.At)
+	require.Equal(t, len(want.Chunks), info.Chunks)
+	require.Equal(t, string(want.Proof), string(info.Proof))
+	for k, chunk := range want.Chunks {
+		got, ok := s.HeldChunk(k)
+		require.True(t, ok)
+		require.Equal(t, chunk, got)
+	}
+	_, ok = s.HeldChunk(len(want.Chunks))
+	require.False(t, ok)
+}
+
+func heldSnapshotStays(t *testing.T, d Disk) {
+	g := NewGenerator(3)
+	s, _ := open(t, d)
+	m := committed(t, s, NewModel(Identity.Cluster), "a", "b", "c", "d")
+	require.ErrorIs(t, s.HoldSnapshot(), store.ErrNoSnapshot)
+	checkHeld(t, s, nil)
+	take1 := func(k int) *Snapshot {
+		m = m.With(g.Snapshot(m.end(k)))
+		take(t, s, m.Snapshot)
+		m.CheckReads(t, s)
+		return m.Snapshot
+	}
+	first := take1(1)
+	require.NoError(t, s.HoldSnapshot())
+	checkHeld(t, s, first)
+	take1(2)
+	checkHeld(t, s, first)
+	third := take1(3)
+	checkHeld(t, s, first)
+	require.NoError(t, s.HoldSnapshot(), "the newest takes its place")
+	checkHeld(t, s, third)
+	require.NoError(t, s.ReleaseSnapshot())
+	require.NoError(t, s.ReleaseSnapshot())
+	checkHeld(t, s, nil)
+	m.CheckReads(t, s)
+	require.NoError(t, s.HoldSnapshot())
+	take1(4)
+	checkHeld(t, s, third)
+	s = reopen(t, d, s, m)
+	checkHeld(t, s, nil)
+	require.NoError(t, s.Close())
+}
+
+// lockGivenUpStays has a lock beyond the snapshot, on a chain that the commit of a later term has
+// ended.
+func lockGivenUpStays(t *testing.T, d Disk) {
+	g := NewGenerator(4)
+	s, _ := open(t, d)
+	m := committed(t, s, NewModel(Identity.Cluster), "a")
+	r := &bftraft.Ready{MustSync: true}
+	for tip := m.Tip(); len(r.Blocks) < 3; tip = r.Blocks[len(r.Blocks)-1].End() {
+		r.Blocks = append(r.Blocks, bftraft.NewBlock(tip, g.entries()))
+	}
+	hard, last := m.Hard, r.Blocks[2]
+	hard.Lock = quorumcert.Lock{Term: 1, Index: last.Last(), Hash: last.Hash()}
+	r.HardState = &hard
+	require.NoError(t, s.Save(r))
+	m = m.After(r)
+	for _, at := range []bftraft.Position{
+		{Index: last.First() - 1, Hash: m.Blocks[0].Hash()},
+		{Index: last.Last(), Hash: m.Blocks[0].Hash()},
+	} {
+		m = m.With(g.Snapshot(at))
+		take(t, s, m.Snapshot)
+		hard, commit := fetched(g, m, at)
+		hard.Lock, hard.LockQC = m.Hard.Lock, m.Hard.LockQC
+		refuse(t, s, m, s.InstallSnapshot(hard, commit), "the commit is of its own term")
+		commit.Term = 2
+		other := hard
+		other.Lock.Index++
+		refuse(t, s, m, s.InstallSnapshot(other, commit), "it is not the lock there was")
+		if at.Index == last.Last() {
+			require.NoError(t, s.InstallSnapshot(hard, commit))
+			m = m.Installed(hard, commit)
+		}
+	}
+	s = reopen(t, d, s, m)
+	require.NoError(t, s.Close())
 }

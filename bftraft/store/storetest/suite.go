@@ -26,6 +26,10 @@ type Store interface {
 	AbortSnapshot() error
 	Snapshot() (store.SnapshotInfo, bool)
 	SnapshotChunk(int) ([]byte, bool)
+	HoldSnapshot() error
+	ReleaseSnapshot() error
+	HeldSnapshot() (store.SnapshotInfo, bool)
+	HeldChunk(int) ([]byte, bool)
 	DropLog(upTo bftraft.Position) error
 	InstallSnapshot(bftraft.HardState, *quorumcert.Commit) error
 	Err() error
