@@ -99,3 +99,14 @@ func (m *machine) recall(query, now []byte) *former {
 	m.next = (m.next + 1) % rememberedQueries
 	return f
 }
+
+// Freeze implements replica.Freezer, as the others below, by the machine inside.
+func (m *machine) Freeze() { m.StateMachine.(replica.Freezer).Freeze() }
+
+// NextChunk implements replica.Freezer.
+func (m *machine) NextChunk(size int) ([]byte, bool) {
+	return m.StateMachine.(replica.Freezer).NextChunk(size)
+}
+
+// Thaw implements replica.Freezer.
+func (m *machine) Thaw() { m.StateMachine.(replica.Freezer).Thaw() }

@@ -183,7 +183,8 @@ func (c *Core) allValid(blocks []*Block) bool {
 }
 
 // acceptBlocks replaces the suffix by blocks of the leader. What results must contain the base of
-// its election (A2); a lock of an earlier term whose entries go becomes that base.
+// its election (A2); a lock of an earlier term whose entries go becomes that base. One whose
+// entries are in a state, below the log, stays: it may be of this term.
 func (c *Core) acceptBlocks(blocks []*Block) Drop {
 	at, base := blocks[0].Before(), c.election.Base
 	if !c.roomFor(at.Index, blocks) {
@@ -199,8 +200,9 @@ func (c *Core) acceptBlocks(blocks []*Block) Drop {
 	if drop := c.replaceSuffix(blocks); drop != Accepted {
 		return drop
 	}
-	if c.lockLacksEntries() || base.Higher(c.lock) || mutant.On(mutant.M80) {
-		c.setLock(base, c.baseQC)
+	gone := c.lockLacksEntries() && !c.log.below(c.lock.Index)
+	if gone || base.Higher(c.lock) || mutant.On(mutant.M80) {
+		c.lockBase()
 	}
 	c.recount()
 	return Accepted
@@ -218,8 +220,8 @@ func (c *Core) ackProposal(at Position) Drop {
 	case len(c.toAck) > 0 && at.Index <= c.toAck[len(c.toAck)-1].at.Index:
 		return Duplicate
 	}
-	if base := c.election.Base; base.Higher(c.lock) {
-		c.setLock(base, c.baseQC)
+	if c.election.Base.Higher(c.lock) {
+		c.lockBase()
 	}
 	if c.lock.Term == c.term && c.lock.Index > at.Index {
 		return Stale // more than this is certified: the announcement of the lock acks it all

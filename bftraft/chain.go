@@ -6,10 +6,12 @@ import (
 	"tangaroa/quorumcert"
 )
 
-// chain is the node's log: the newest blocks in memory, older ones through the reader. The blocks
-// in memory are contiguous, end at tip, and include every block beyond the commit index.
+// chain is the node's log behind its base: the newest blocks in memory, older ones through the
+// reader. The blocks in memory are contiguous, end at tip, and include every block beyond the
+// commit index.
 type chain struct {
 	genesis Position
+	base    Position // what came before is gone; the genesis while nothing is
 	reader  Reader
 	tail    []*Block
 	tip     Position
@@ -22,9 +24,10 @@ const (
 	keepBytes  = 16 << 20
 )
 
-// loadChain returns the chain that ends at tip, with the blocks beyond commit in memory.
-func loadChain(genesis, tip Position, commit Index, r Reader) chain {
-	c := chain{genesis: genesis, reader: r, tip: genesis}
+// loadChain returns the chain behind base that ends at tip, with the blocks beyond commit in
+// memory.
+func loadChain(genesis, base, tip Position, commit Index, r Reader) chain {
+	c := chain{genesis: genesis, base: base, reader: r}
 	var tail []*Block
 	for at := tip; at.Index > commit; {
 		b, ok := r.Block(at.Index)
@@ -43,7 +46,7 @@ func loadChain(genesis, tip Position, commit Index, r Reader) chain {
 
 // covering returns the block on the chain that covers index i.
 func (c *chain) covering(i Index) (*Block, bool) {
-	if i == 0 || i > c.tip.Index {
+	if i <= c.base.Index || i > c.tip.Index {
 		return nil, false
 	}
 	if len(c.tail) > 0 && i >= c.tail[0].First() {
@@ -53,10 +56,14 @@ func (c *chain) covering(i Index) (*Block, bool) {
 	return c.reader.Block(i)
 }
 
-// contains says whether p is a block's end on this chain, or its genesis.
+// contains says whether p is a block's end on this chain, or its base or genesis. Of what lies
+// between these it knows nothing, and says no: see below.
 func (c *chain) contains(p Position) bool {
-	if p.Index == 0 {
+	switch p.Index {
+	case 0:
 		return p == c.genesis
+	case c.base.Index:
+		return p == c.base
 	}
 	if p == c.found {
 		return true
@@ -68,6 +75,9 @@ func (c *chain) contains(p Position) bool {
 	}
 	return holds
 }
+
+// below says whether index i lies before the base, where nobody can say any more what stood there.
+func (c *chain) below(i Index) bool { return i < c.base.Index }
 
 // old says whether index i is on the chain but no longer in memory: looking there costs a read.
 func (c *chain) old(i Index) bool {
@@ -85,7 +95,7 @@ func (c *chain) floor(i Index) Position {
 	b, ok := c.covering(i)
 	switch {
 	case !ok:
-		return c.genesis
+		return c.base
 	case b.Last() == i:
 		return b.End()
 	}
@@ -128,6 +138,13 @@ func (c *chain) between(after, upTo Index) []*Block {
 		i = b.Last() + 1
 	}
 	return blocks
+}
+
+// drop lets the chain begin behind p, a block's end on it.
+func (c *chain) drop(p Position) {
+	gone := sort.Search(len(c.tail), func(k int) bool { return c.tail[k].Last() > p.Index })
+	c.tail = append([]*Block(nil), c.tail[gone:]...)
+	c.base, c.found = p, Position{}
 }
 
 // trim forgets committed blocks that are older than what is kept to serve from.

@@ -127,7 +127,7 @@ func NewCore(cfg Config, r Restored, reader Reader) (*Core, error) {
 		c.commit = Position{r.Commit.Index, r.Commit.Hash}
 		c.commitTerm = r.Commit.Term
 	}
-	tip := r.Tip
+	tip, base := r.Tip, r.Base
 	if mutant.On(mutant.M27) {
 		c.commit = tip
 	}
@@ -140,7 +140,10 @@ func NewCore(cfg Config, r Restored, reader Reader) (*Core, error) {
 	if tip.Index == 0 {
 		tip = genesis
 	}
-	c.log = loadChain(genesis, tip, c.commit.Index, reader)
+	if base.Index == 0 {
+		base = genesis
+	}
+	c.log = loadChain(genesis, base, tip, c.commit.Index, reader)
 	c.backoff = min(int(c.term-max(1, min(c.term, c.commitTerm))), cfg.MaxBackoff)
 	for _, e := range r.Evidence {
 		c.condemn(e.Culprit())
@@ -205,6 +208,8 @@ func (c *Core) dispatch(from NodeID, m Message) Drop {
 		return c.onCheckpoint(from, &m.Checkpoint)
 	case *StableCheckpoint:
 		return c.onStable(m.Stable)
+	case *FetchState, *StatePart:
+		return Unserved // whoever holds the state answers these
 	}
 	panic("bftraft: message of an unknown type")
 }
@@ -239,10 +244,7 @@ func (c *Core) Ready() (Ready, bool) {
 	c.announce()
 	c.advance()
 	if c.dirty {
-		hs := HardState{
-			Term: c.term, Vote: c.vote, Lock: c.lock, LockQC: c.lockQC, Mark: c.mark,
-			Proof: c.proof,
-		}
+		hs := c.hardState()
 		switch {
 		case mutant.On(mutant.M16):
 			hs.Vote = VoteRecord{}
@@ -256,6 +258,12 @@ func (c *Core) Ready() (Ready, bool) {
 		len(r.Evidence) > 0 || r.Accused || r.Stable != nil || len(r.Messages) > 0 ||
 		len(r.Committed) > 0
 	return r, some
+}
+
+func (c *Core) hardState() HardState {
+	return HardState{
+		Term: c.term, Vote: c.vote, Lock: c.lock, LockQC: c.lockQC, Mark: c.mark, Proof: c.proof,
+	}
 }
 
 // Advance says that the last Ready is done.
@@ -337,10 +345,15 @@ func (c *Core) takeCommitted(blocks []*Block, t Term) Drop {
 	}
 	c.switchSuffix(at, blocks)
 	if c.silenced() {
-		c.lastAck = quorumcert.SignedAck{}
-		c.out.Messages = slices.DeleteFunc(c.out.Messages, saysAck)
+		c.hush()
 	}
 	return Accepted
+}
+
+// hush forgets what this node acked last, and no message of it leaves any more.
+func (c *Core) hush() {
+	c.lastAck = quorumcert.SignedAck{}
+	c.out.Messages = slices.DeleteFunc(c.out.Messages, saysAck)
 }
 
 // saysAck says whether a message repeats an ack of its sender.
@@ -393,9 +406,10 @@ func (c *Core) cutPending(at Index) {
 	c.toAck = c.toAck[:k]
 }
 
-// beyond returns the blocks from the first that is not on the chain.
+// beyond returns the blocks from the first that is not on the chain. One that ends below the base
+// has no say in it: whether it belongs there, the blocks behind it tell.
 func (c *Core) beyond(blocks []*Block) []*Block {
-	for len(blocks) > 0 && c.log.contains(blocks[0].End()) {
+	for len(blocks) > 0 && (c.log.below(blocks[0].Last()) || c.log.contains(blocks[0].End())) {
 		blocks = blocks[1:]
 	}
 	return blocks

@@ -201,9 +201,34 @@ func (d *decoder) wholeMessage(k messageKind) Message {
 		d.node(&st.From)
 		d.want(quorumcert.ReadStable(&d.s, st.Stable))
 		m = st
+	case kindFetchState, kindStatePart:
+		m = d.stateMessage(k)
 	default:
 		return nil
 	}
+	return m
+}
+
+func (d *decoder) stateMessage(k messageKind) envelope {
+	if k == kindFetchState {
+		m := &FetchState{}
+		d.node(&m.From)
+		d.uint64((*uint64)(&m.At))
+		d.want(d.s.ReadUint32(&m.Part))
+		return m
+	}
+	m := &StatePart{}
+	d.node(&m.From)
+	d.uint64((*uint64)(&m.At))
+	var size uint32
+	if !d.want(d.s.ReadUint32(&m.Part) && d.s.ReadUint32(&size)) || size == 0 {
+		return m
+	}
+	if size > MaxChunkBytes {
+		d.fail(Oversize)
+		return m
+	}
+	d.want(d.s.ReadBytes(&m.Data, int(size)))
 	return m
 }
 
@@ -236,6 +261,7 @@ func (d *decoder) electionMessage(k messageKind) envelope {
 	d.want(quorumcert.ReadLock(&d.s, &m.Lock))
 	d.position(&m.Commit)
 	d.uint64((*uint64)(&m.Acked))
+	d.uint64((*uint64)(&m.Base))
 	m.Behind = d.flag()
 	return m
 }

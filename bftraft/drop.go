@@ -33,6 +33,7 @@ const (
 	InvalidEntry               // a block with an entry that may not stand there (A6)
 	BadBase                    // a proposal whose chain lacks the base of its election (A2)
 	NoProof                    // evidence that proves nothing
+	PoisonedState              // a part of a state that is not the certified one (K1)
 	numDrops
 )
 
@@ -45,6 +46,7 @@ var dropNames = [numDrops]string{
 	WrongSender: "wrong_sender", UnknownSender: "unknown_sender", BadSignature: "bad_signature",
 	BadCertificate: "bad_certificate", VoidAck: "void_ack", BrokenChain: "broken_chain",
 	Conflict: "conflict", InvalidEntry: "invalid_entry", BadBase: "bad_base", NoProof: "no_proof",
+	PoisonedState: "poisoned_state",
 }
 
 // String returns the word for metrics and logs.

@@ -215,8 +215,18 @@ func (c *Core) takeElection(ec *quorumcert.EC, base *quorumcert.QC) {
 	}
 }
 
-// holdsBase says whether the base of the current election is on the chain (A2).
+// holdsBase says whether the base of the current election is on the chain (A2). A chain that begins
+// at a certified checkpoint beyond it contains it: what is committed extends every base of its own
+// term and of those before, and is itself below every base of a later one (K1).
 func (c *Core) holdsBase() bool {
 	b := c.election.Base
-	return c.log.contains(Position{b.Index, b.Hash})
+	return c.log.below(b.Index) || c.log.contains(Position{b.Index, b.Hash})
+}
+
+// lockBase takes the base of the current election, which the chain contains, as the lock, unless it
+// is gone with the log: then a certificate of this term will be the next lock.
+func (c *Core) lockBase() {
+	if b := c.election.Base; c.log.contains(Position{b.Index, b.Hash}) {
+		c.setLock(b, c.baseQC)
+	}
 }

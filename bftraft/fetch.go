@@ -243,6 +243,9 @@ func (c *Core) onChain(from NodeID, m *Chain) Drop {
 func (c *Core) tryGathered() Drop {
 	g := c.gather
 	switch {
+	case g.target.Index <= c.log.base.Index:
+		c.gather = nil // the log has been dropped that far, or a state has come
+		return Stale
 	case c.log.contains(g.next):
 		c.gather = nil
 		return c.install(g)
@@ -305,6 +308,9 @@ func (c *Core) askCommitted() {
 	for range c.configs.Latest().Voters() {
 		id = c.nextPeer(id)
 		p := &c.peers[id]
+		if p.status.Base > c.commit.Index {
+			continue // its log begins later
+		}
 		if c.overdue(p) || stuck && p.status.Commit.Index > c.commit.Index {
 			c.catchUpPeer = id
 			c.sendOne(id, ClassConsensus, &FetchCommitted{After: c.commit})

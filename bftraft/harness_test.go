@@ -60,75 +60,6 @@ func (s fakeSigner) Sign(d crypto.Domain, msg []byte) crypto.Signature {
 // fakeClient is the number of the only enrolled client.
 const fakeClient = 200
 
-// disk is what one node's storage holds.
-type disk struct {
-	hard     HardState
-	blocks   []*Block
-	commits  []*quorumcert.Commit
-	evidence []quorumcert.Evidence
-}
-
-func (d *disk) clone() *disk {
-	c := *d
-	c.blocks = append([]*Block(nil), d.blocks...)
-	c.commits = append([]*quorumcert.Commit(nil), d.commits...)
-	c.evidence = append([]quorumcert.Evidence(nil), d.evidence...)
-	return &c
-}
-
-// apply does step 1 of a Ready.
-func (d *disk) apply(r *Ready) {
-	if r.HardState != nil {
-		d.hard = *r.HardState
-	}
-	if r.Truncated {
-		for len(d.blocks) > 0 && d.blocks[len(d.blocks)-1].Last() > r.Truncate {
-			d.blocks = d.blocks[:len(d.blocks)-1]
-		}
-	}
-	d.blocks = append(d.blocks, r.Blocks...)
-	d.commits = append(d.commits, r.Commits...)
-	d.evidence = append(d.evidence, r.Evidence...)
-}
-
-func (d *disk) tip(genesis Position) Position {
-	if len(d.blocks) == 0 {
-		return genesis
-	}
-	return d.blocks[len(d.blocks)-1].End()
-}
-
-func (d *disk) contains(p Position) bool {
-	b, ok := d.Block(p.Index)
-	return ok && b.End() == p
-}
-
-// Block implements Reader.
-func (d *disk) Block(i Index) (*Block, bool) {
-	lo, hi := 0, len(d.blocks)
-	for lo < hi {
-		if mid := (lo + hi) / 2; d.blocks[mid].Last() < i {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	if lo == len(d.blocks) || d.blocks[lo].First() > i {
-		return nil, false
-	}
-	return d.blocks[lo], true
-}
-
-// Commit implements Reader.
-func (d *disk) Commit(i Index) (*quorumcert.Commit, bool) {
-	for k := range d.commits {
-		if d.commits[k].Index >= i {
-			return d.commits[k], true
-		}
-	}
-	return nil, false
-}
-
 // reader shows a core the image of its disk that is current.
 type reader struct{ m *member }
 
@@ -254,8 +185,8 @@ func (h *harness) node(id NodeID) *member { return h.members[id-1] }
 func (h *harness) core(id NodeID) *Core { return h.members[id-1].core }
 
 func (h *harness) start(m *member) {
-	r := Restored{HardState: m.disk.hard, Tip: m.disk.tip(Position{0, h.cluster}),
-		Evidence: m.disk.evidence}
+	r := Restored{HardState: m.disk.hard, Base: m.disk.base,
+		Tip: m.disk.tip(Position{0, h.cluster}), Evidence: m.disk.evidence}
 	if n := len(m.disk.commits); n > 0 {
 		r.Commit = m.disk.commits[n-1]
 	}
@@ -411,13 +342,14 @@ func (h *harness) checkAck(m *member, a *quorumcert.SignedAck) {
 		require.Equal(h.t, a.Term, hs.Lock.Term, "%s: lock on disk", name)
 		require.GreaterOrEqual(h.t, hs.Lock.Index, a.Certified, "%s: lock on disk", name)
 		lock := Position{hs.Lock.Index, hs.Lock.Hash}
-		require.True(h.t, m.synced.contains(lock), "%s: the lock's entries on disk", name)
+		require.True(h.t, m.synced.contains(lock) || lock.Index < m.synced.base.Index,
+			"%s: the lock's entries on disk", name)
 	}
 	for _, c := range m.acked {
 		if c.term == a.Term && c.at.Index == a.Index {
 			require.Equal(h.t, c.at.Hash, a.Hash, "%s: acked another there before", name)
 		}
-		if c.term == a.Term && c.at.Index < a.Index && c.at.Index > 0 {
+		if c.term == a.Term && c.at.Index < a.Index && c.at.Index > m.synced.base.Index {
 			require.True(h.t, m.synced.contains(c.at), "%s: not on the chain of (%d,%s)", name,
 				c.at.Index, c.at.Hash.Short())
 		}

@@ -18,8 +18,10 @@ func (c *Core) assertInvariants() {
 	}{
 		{c.commit.Index <= tip && c.log.contains(c.commit), "what is committed is on the chain"},
 		{c.lock.Term <= c.term, "a lock is not of a later term"},
-		{c.log.contains(at(c.lock)) || c.lock.Term < c.commitTerm && c.lock.Term < c.term,
-			"the lock has its entries, or a commit of a later term has replaced them"},
+		{c.log.contains(at(c.lock)) || c.lock.Term < c.commitTerm && c.lock.Term < c.term ||
+			c.log.below(c.lock.Index),
+			"the lock has its entries, or a commit of a later term or a state has replaced them"},
+		{c.log.base.Index <= c.commit.Index, "the log begins with what is committed"},
 		{(c.lockQC == nil) == (c.lock.Term == 0), "a lock but the genesis has its certificate"},
 		{c.lockQC == nil || c.lockQC.Lock == c.lock, "the lock's certificate is the lock's"},
 		{c.mark.Term <= c.term, "a mark is not of a later term"},

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 
 	"tangaroa/crypto"
+	"tangaroa/internal/mutant"
 	"tangaroa/quorumcert"
 )
 
@@ -17,7 +18,7 @@ const (
 )
 
 // manifestVersion changes whenever the layout of a manifest does.
-const manifestVersion = 1
+const manifestVersion = 2
 
 var (
 	tagSessionsChunk = []byte("chunk of the sessions")
@@ -25,9 +26,11 @@ var (
 )
 
 // Manifest names the chunks of a snapshot, so that each can be judged by itself, and proves them by
-// the certificate of the checkpoint (K1). The chunks of the sessions come first.
+// the certificate of the checkpoint (K1). The chunks of the sessions come first. Commit proves that
+// what led there is committed.
 type Manifest struct {
 	Stable   quorumcert.Stable
+	Commit   quorumcert.Commit
 	Sessions []Digest
 	State    []Digest
 }
@@ -53,6 +56,8 @@ func (m *Manifest) Holds(k int, data []byte) bool {
 	switch sessions := len(m.Sessions); {
 	case k < 0 || k >= m.Chunks():
 		return false
+	case mutant.On(mutant.M25):
+		return true
 	case k < sessions:
 		return SessionsChunk(data) == m.Sessions[k]
 	default:
@@ -70,17 +75,20 @@ func (m *Manifest) Encode() []byte {
 			b = append(b, d[:]...)
 		}
 	}
-	return m.Stable.AppendTo(b)
+	return m.Commit.AppendTo(m.Stable.AppendTo(b))
 }
 
-// DecodeManifest reads what Encode wrote. The certificate is not judged: see Verify.
+// At returns the end of the last block that the state holds.
+func (m *Manifest) At() Position { return Position{m.Stable.Index, m.Stable.Hash} }
+
+// DecodeManifest reads what Encode wrote. The certificates are not judged: see Verify.
 func DecodeManifest(raw []byte) (*Manifest, bool) {
 	m := &Manifest{}
 	s := cryptobyte.String(raw)
 	var version uint8
 	ok := s.ReadUint8(&version) && version == manifestVersion &&
 		readDigests(&s, &m.Sessions) && readDigests(&s, &m.State) &&
-		quorumcert.ReadStable(&s, &m.Stable) && s.Empty()
+		quorumcert.ReadStable(&s, &m.Stable) && quorumcert.ReadCommit(&s, &m.Commit) && s.Empty()
 	if !ok || m.Chunks() > MaxChunks {
 		return nil, false
 	}
@@ -103,9 +111,12 @@ func readDigests(s *cryptobyte.String, list *[]Digest) bool {
 	return true
 }
 
-// Verify says whether the certificate proves the chunks, judged by the configuration of its index.
+// Verify says whether the certificates prove the chunks and what led to them, judged by the
+// configuration of their index.
 func (m *Manifest) Verify(cluster Digest, cs *quorumcert.Configurations) bool {
 	state, sessions := m.Roots()
+	by := cs.For(m.Stable.Index)
 	return state == m.Stable.State && sessions == m.Stable.Sessions &&
-		m.Stable.Verify(cluster, cs.For(m.Stable.Index)) == nil
+		m.At() == Position{m.Commit.Index, m.Commit.Hash} &&
+		m.Stable.Verify(cluster, by) == nil && m.Commit.Verify(cluster, by) == nil
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"tangaroa/quorumcert"
 )
 
 var (
@@ -23,7 +25,8 @@ func (c *wireCluster) manifest() *Manifest {
 	for _, data := range stateChunks {
 		m.State = append(m.State, StateChunk(data))
 	}
-	cp := c.checkpoint(1, c.b3.End()).Checkpoint
+	m.Commit = *c.commit()
+	cp := c.checkpoint(1, Position{m.Commit.Index, m.Commit.Hash}).Checkpoint
 	cp.State, cp.Sessions = m.Roots()
 	m.Stable = *c.certified(cp, 1, 2, 4)
 	return m
@@ -76,6 +79,15 @@ func TestManifestThatIsNotCertifiedProvesNothing(t *testing.T) {
 		"lists exchanged":   func(m *Manifest) { m.State, m.Sessions = m.Sessions, m.State },
 		"another's voters":  func(m *Manifest) { m.Stable.Signers = m.Stable.Signers.With(3) },
 		"signature is gone": func(m *Manifest) { m.Stable = *c.certified(m.Stable.Checkpoint, 1, 2) },
+		"commit of another": func(m *Manifest) { m.Commit.Hash[0]++ },
+		"commit elsewhere": func(m *Manifest) {
+			at := c.b3.End()
+			m.Stable = *c.certified(c.checkpoint(1, at).Checkpoint, 1, 2, 4)
+		},
+		"commit by two": func(m *Manifest) {
+			m.Commit.Signers = quorumcert.SetOf(1, 2)
+			m.Commit.Sigs, m.Commit.Acks = m.Commit.Sigs[:2], m.Commit.Acks[:2]
+		},
 	} {
 		m := c.manifest()
 		spoil(m)

@@ -33,6 +33,8 @@ const (
 	kindEvidence       messageKind = 13
 	kindCheckpoint     messageKind = 14
 	kindStable         messageKind = 15
+	kindFetchState     messageKind = 16
+	kindStatePart      messageKind = 17
 )
 
 // AppendEntries is the leader's proposal: blocks that follow each other, and the leader's own ack
@@ -89,6 +91,7 @@ type Status struct {
 	Lock   Lock
 	Commit Position
 	Acked  Index // the highest index acked in Term
+	Base   Index // the sender's log begins behind it; before, it has a state only (K1)
 	Behind bool  // asks for the acks and the lock certificate the sender lacks
 }
 
@@ -149,6 +152,26 @@ type StableCheckpoint struct {
 	Stable *quorumcert.Stable
 }
 
+// ManifestPart is the number that asks for the manifest of a state, or comes with it.
+const ManifestPart = ^uint32(0)
+
+// FetchState asks for a part of the certified state at index At: chunk Part of its manifest, or the
+// manifest itself. Who has no such manifest answers with that of the newest state it has.
+type FetchState struct {
+	signed
+	At   Index
+	Part uint32
+}
+
+// StatePart answers FetchState. Data is the part as the manifest names it, or the manifest. It is
+// empty when the sender has no such part; At is then the state that it does have, 0 for none.
+type StatePart struct {
+	signed
+	At   Index
+	Part uint32
+	Data []byte
+}
+
 // signed is the part of a message that is signed as a whole by its sender.
 type signed struct {
 	From NodeID
@@ -170,6 +193,8 @@ func (m *Committed) kind() messageKind             { return kindCommitted }
 func (m *Accusation) kind() messageKind            { return kindEvidence }
 func (m *CheckpointVote) kind() messageKind        { return kindCheckpoint }
 func (m *StableCheckpoint) kind() messageKind      { return kindStable }
+func (m *FetchState) kind() messageKind            { return kindFetchState }
+func (m *StatePart) kind() messageKind             { return kindStatePart }
 
 // envelope gives access to the signature of messages that are signed as a whole.
 type envelope interface {
@@ -212,5 +237,5 @@ var messageNames = [...]string{
 	kindStatus: "Status", kindResign: "Resign", kindFetchChain: "FetchChain",
 	kindChain: "Chain", kindFetchCommitted: "FetchCommitted", kindCommitted: "Committed",
 	kindEvidence: "Accusation", kindCheckpoint: "CheckpointVote",
-	kindStable: "StableCheckpoint",
+	kindStable: "StableCheckpoint", kindFetchState: "FetchState", kindStatePart: "StatePart",
 }

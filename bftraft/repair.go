@@ -44,7 +44,7 @@ func (c *Core) repeatCase() {
 func (c *Core) makeStatus() *Status {
 	m := &Status{
 		Term: c.term, Tip: c.log.tip, Lock: c.lock, Commit: c.commit,
-		Behind: c.behind(),
+		Behind: c.behind(), Base: c.log.base.Index,
 	}
 	if c.election != nil {
 		m.Leader = c.election.Leader
@@ -209,8 +209,12 @@ func (c *Core) learnQC(from NodeID, qc *quorumcert.QC) Drop {
 }
 
 // contradictsCommit says whether a certificate of term t for a position proves that more than f
-// are faulty: certificates of a term not below that of a commit extend what is committed (A5).
+// are faulty: certificates of a term not below that of a commit extend what is committed (A5). In
+// the term of the commit they may lie below the base, and then nobody can say.
 func (c *Core) contradictsCommit(at Position, t Term) bool {
+	if t == c.commitTerm && c.log.below(at.Index) {
+		return false
+	}
 	return !mutant.On(mutant.M82) && t >= c.commitTerm && at.Index <= c.commit.Index &&
 		c.commitTerm > 0 && !c.log.contains(at)
 }
@@ -222,7 +226,7 @@ func (c *Core) learnCommit(cc *quorumcert.Commit) Drop {
 	}
 	at := Position{cc.Index, cc.Hash}
 	if at.Index <= c.commit.Index {
-		if !c.log.contains(at) {
+		if !c.log.below(at.Index) && !c.log.contains(at) {
 			c.halt()
 			return Conflict
 		}

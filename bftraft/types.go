@@ -172,6 +172,15 @@ type HardState struct {
 	Proof TermProof
 }
 
+// After returns what a node keeps that learns of a commit certificate: it moves to its term, if
+// that is higher (E2).
+func (h HardState) After(cc *quorumcert.Commit) HardState {
+	if cc.Term > h.Term {
+		h.Term, h.Vote, h.Proof = cc.Term, VoteRecord{}, TermProof{Commit: cc}
+	}
+	return h
+}
+
 // TermProof shows why a node is in its term: at least one of its fields does. EC and QC are of
 // that very term, TC of the one before, Commit of that very term.
 type TermProof struct {

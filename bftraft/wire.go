@@ -157,6 +157,7 @@ func (m *Status) appendTo(b []byte) []byte {
 	b = m.Lock.AppendTo(appendPosition(b, m.Tip))
 	b = appendPosition(b, m.Commit)
 	b = binary.BigEndian.AppendUint64(b, uint64(m.Acked))
+	b = binary.BigEndian.AppendUint64(b, uint64(m.Base))
 	return appendFlag(b, m.Behind)
 }
 
@@ -195,4 +196,15 @@ func (m *StableCheckpoint) appendTo(b []byte) []byte {
 
 func (m *Accusation) appendTo(b []byte) []byte {
 	return m.Evidence.AppendTo(append(b, byte(m.From)))
+}
+
+func (m *FetchState) appendTo(b []byte) []byte {
+	b = binary.BigEndian.AppendUint64(append(b, byte(m.From)), uint64(m.At))
+	return binary.BigEndian.AppendUint32(b, m.Part)
+}
+
+func (m *StatePart) appendTo(b []byte) []byte {
+	b = binary.BigEndian.AppendUint64(append(b, byte(m.From)), uint64(m.At))
+	b = binary.BigEndian.AppendUint32(b, m.Part)
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(m.Data))), m.Data...)
 }

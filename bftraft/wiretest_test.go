@@ -218,7 +218,7 @@ func (c *wireCluster) instances() []instance {
 		{"proof", 3, &Proof{TermProof: c.proof()}},
 		{"proof_empty", 3, &Proof{}},
 		{"status", 4, &Status{Term: 3, Leader: 2, Tip: b3, Lock: lockQC.Lock, Commit: b2, Acked: 6,
-			Behind: true}},
+			Base: 2, Behind: true}},
 		{"resign", 2, &Resign{Term: 3}},
 		{"fetch_chain", 1, &FetchChain{Target: b3, Above: 2}},
 		{"chain", 3, &Chain{Blocks: fresh(c.b2, c.b3), LeaderAck: &leaderAck}},
@@ -232,6 +232,10 @@ func (c *wireCluster) instances() []instance {
 		{"checkpoint", 3, &CheckpointVote{c.checkpoint(3, b3)}},
 		{"stable_checkpoint", 2, &StableCheckpoint{
 			Stable: c.certified(c.checkpoint(2, b3).Checkpoint, 1, 2, 4)}},
+		{"fetch_state", 4, &FetchState{At: 6, Part: 3}},
+		{"fetch_manifest", 4, &FetchState{Part: ManifestPart}},
+		{"state_part", 2, &StatePart{At: 6, Part: 3, Data: []byte("chunk")}},
+		{"state_part_none", 2, &StatePart{At: 9, Part: 3}},
 	}
 	for _, i := range list {
 		if _, ok := i.msg.(envelope); ok {

@@ -3,7 +3,6 @@ package replica
 import (
 	"errors"
 	"fmt"
-	"io"
 
 	"tangaroa/bftraft"
 	"tangaroa/internal/mutant"
@@ -37,6 +36,15 @@ type Snapshots interface {
 	AbortSnapshot() error
 	Snapshot() (bftraft.SnapshotInfo, bool)
 	SnapshotChunk(k int) ([]byte, bool)
+	// HoldSnapshot keeps the finished one for others beside newer ones, until ReleaseSnapshot.
+	HoldSnapshot() error
+	ReleaseSnapshot() error
+	HeldSnapshot() (bftraft.SnapshotInfo, bool)
+	HeldChunk(k int) ([]byte, bool)
+	// DropLog lets the log begin behind a block's end, in favour of the finished snapshot, and
+	// InstallSnapshot puts that in the place of the log.
+	DropLog(upTo bftraft.Position) error
+	InstallSnapshot(bftraft.HardState, *quorumcert.Commit) error
 }
 
 // Checkpoints says when a replica takes checkpoints, and where it keeps them (K1).
@@ -45,6 +53,9 @@ type Checkpoints struct {
 	Every bftraft.Index
 	// Store keeps the snapshots.
 	Store Snapshots
+	// Keep is how many entries before the newest checkpoint stay in the log, for who is a little
+	// behind.
+	Keep bftraft.Index
 	// ChunkBytes is the size of a chunk; all nodes share it. Zero stands for DefaultChunkBytes.
 	ChunkBytes int
 }
@@ -94,7 +105,7 @@ func (r *Replica) freezer() Freezer { return r.cfg.Machine.(Freezer) }
 // at different checkpoints would wait for each other.
 func (r *Replica) takeCheckpoint(b *bftraft.Block) {
 	c := &r.cfg.Checkpoints
-	if !c.due(b) || r.taking != nil && !r.taking.written {
+	if !c.due(b) || r.taking != nil && !r.taking.written || r.transfer != nil {
 		return
 	}
 	if r.stable != nil && b.Last() < r.stable.Index {
@@ -182,14 +193,29 @@ func (r *Replica) settle() {
 	case st.Checkpoint != t.checkpoint:
 		r.stop(ErrDiverged)
 	default:
-		t.manifest.Stable = *st
-		if err := r.cfg.Checkpoints.Store.FinishSnapshot(t.manifest.Encode()); err != nil {
-			r.giveUp()
-			return
-		}
-		r.taking = nil
-		r.stats.Checkpoints++
+		r.keep(t, st)
 	}
+}
+
+// keep finishes the checkpoint on its way with its proof. What it stands on becomes durable before:
+// a snapshot beyond what is known to be committed after a crash would have to be fetched anew.
+func (r *Replica) keep(t *taking, st *quorumcert.Stable) {
+	commit := r.core.CommitOf(t.at)
+	if commit == nil {
+		r.giveUp()
+		return
+	}
+	t.manifest.Stable, t.manifest.Commit = *st, *commit
+	if err := r.cfg.Storage.Save(&bftraft.Ready{MustSync: true}); err != nil {
+		r.stop(fmt.Errorf("save: %w", err))
+		return
+	}
+	if err := r.cfg.Checkpoints.Store.FinishSnapshot(t.manifest.Encode()); err != nil {
+		r.giveUp()
+		return
+	}
+	r.taking, r.untidy = nil, true
+	r.stats.Checkpoints++
 }
 
 // restore starts from the finished snapshot, if there is one of what is known to be committed.
@@ -202,51 +228,9 @@ func (r *Replica) restore(commit bftraft.Position) error {
 	if !ok || info.At.Index > commit.Index {
 		return nil
 	}
-	m, ok := bftraft.DecodeManifest(info.Proof)
-	if !ok || !m.Verify(r.cluster, r.configs) || m.Chunks() != info.Chunks ||
-		info.At != (bftraft.Position{Index: m.Stable.Index, Hash: m.Stable.Hash}) {
-		return ErrSnapshot
-	}
-	first := len(m.Sessions)
-	read, convicted, err := readImage(
-		&chunkReader{store: c.Store, manifest: m, to: first}, r.cluster, r.cfg.Limits)
+	m, err := manifestOf(&r.cfg, info)
 	if err != nil {
-		return fmt.Errorf("restore sessions: %w", err)
+		return err
 	}
-	err = r.cfg.Machine.Restore(
-		&chunkReader{store: c.Store, manifest: m, next: first, to: m.Chunks()})
-	if err != nil {
-		return fmt.Errorf("restore state: %w", err)
-	}
-	if !mutant.On(mutant.M130) {
-		r.sessions, r.evidence.convicted = read, convicted
-	}
-	r.executed, r.stable = info.At, &m.Stable
-	return nil
-}
-
-// chunkReader reads chunks one after the other, each judged by the manifest.
-type chunkReader struct {
-	store    Snapshots
-	manifest *bftraft.Manifest
-	next, to int
-	rest     []byte
-}
-
-// Read reads on, with ErrSnapshot when a chunk is not the one that is certified.
-func (c *chunkReader) Read(p []byte) (int, error) {
-	for len(c.rest) == 0 {
-		if c.next == c.to {
-			return 0, io.EOF
-		}
-		chunk, ok := c.store.SnapshotChunk(c.next)
-		if !ok || !c.manifest.Holds(c.next, chunk) {
-			return 0, fmt.Errorf("%w: chunk %d", ErrSnapshot, c.next)
-		}
-		c.rest = chunk
-		c.next++
-	}
-	n := copy(p, c.rest)
-	c.rest = c.rest[n:]
-	return n, nil
+	return r.adopt(m)
 }

@@ -385,6 +385,7 @@ func (r *Replica) tickPool() {
 	starving := false
 	if r.now%repeatTicks == 0 {
 		clear(r.repeats[:])
+		clear(r.parts[:])
 	}
 	if r.now%pruneTicks == 0 {
 		r.prune()

@@ -28,6 +28,12 @@ type Protocol interface {
 	SetStarving(bool)
 	Resign()
 	Certify(quorumcert.Checkpoint)
+	Remember(*quorumcert.Stable)
+	MayDropLog(bftraft.Position) bool
+	DropLog(bftraft.Position)
+	LacksLog() bool
+	MayInstall(*quorumcert.Commit) bool
+	Install(*quorumcert.Commit, []quorumcert.Evidence) bftraft.HardState
 	Ready() (bftraft.Ready, bool)
 	Advance(bftraft.Ready)
 	Err() error
@@ -35,6 +41,9 @@ type Protocol interface {
 	Term() bftraft.Term
 	Leader() bftraft.NodeID
 	Commit() bftraft.Position
+	CommitOf(bftraft.Position) *quorumcert.Commit
+	Base() bftraft.Position
+	Floor(bftraft.Index) bftraft.Position
 	LockWithQC() (bftraft.Lock, *quorumcert.QC)
 	Uncommitted() []*bftraft.Block
 	Timeout() uint64
@@ -130,11 +139,17 @@ type Replica struct {
 	signed   signedReplies
 	executed bftraft.Position
 	evidence evidence
-	taking   *taking            // the checkpoint on its way, nil for none
-	stable   *quorumcert.Stable // the newest certified checkpoint that is known
-	now      uint64             // ticks since the start
-	clock    uint64             // the time, in parts of a tick
-	ticked   uint64             // the time of the newest tick
+	taking   *taking                   // the checkpoint on its way, nil for none
+	stable   *quorumcert.Stable        // the newest certified checkpoint that is known
+	transfer *transfer                 // the state that is being fetched, nil for none
+	fetchAt  uint64                    // when one may be fetched again
+	holding  holding                   // of a snapshot that others fetch, zero for none
+	parts    [crypto.MaxNodeID + 1]int // served to each node in these few ticks
+	untidy   bool                      // there may be log to let go of,
+	tidyAt   bool                      // and this is a moment to look
+	now      uint64                    // ticks since the start
+	clock    uint64                    // the time, in parts of a tick
+	ticked   uint64                    // the time of the newest tick
 	term     bftraft.Term
 	leader   bftraft.NodeID
 	stopped  error
@@ -150,7 +165,10 @@ type Stats struct {
 	Ops      uint64 // operations executed
 	Refused  uint64 // requests refused at the door
 
-	Checkpoints uint64 // checkpoints certified and kept
+	Checkpoints uint64      // checkpoints certified and kept
+	Dropped     uint64      // times that log was let go of
+	Installed   uint64      // states taken from others
+	Poisoned    bftraft.Set // who served what is not certified
 }
 
 // New returns a replica that goes on from what its storage holds, having executed all of it that
@@ -168,6 +186,9 @@ func New(cfg Config) (*Replica, error) {
 		return nil, err
 	}
 	restored, err := cfg.Storage.Load()
+	if err == nil {
+		restored, err = resume(&cfg, restored)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -221,12 +242,24 @@ func (r *Replica) Tick() {
 	r.tickPool()
 	r.tickReads()
 	r.tickCheckpoint()
+	if r.stopped != nil {
+		return
+	}
+	r.tickTransfer()
+	r.tickHold()
+	r.tidyAt = r.untidy
 }
 
 // Step takes in a message of another node.
 func (r *Replica) Step(v bftraft.Verified) bftraft.Drop {
 	if r.stopped != nil {
 		return bftraft.Stale
+	}
+	switch m := v.Message().(type) {
+	case *bftraft.FetchState:
+		return r.serveState(v.From(), m)
+	case *bftraft.StatePart:
+		return r.takePart(v.From(), m)
 	}
 	drop := r.core.Step(v)
 	if m, ok := v.Message().(*bftraft.AppendEntriesResponse); ok && drop == bftraft.Accepted {
@@ -245,11 +278,20 @@ func (r *Replica) Flush() error {
 	for r.stopped == nil {
 		r.proposeNext()
 		ready, some := r.core.Ready()
-		if !some {
-			r.checkStorage()
-			break
+		if some {
+			r.do(&ready)
+			continue
 		}
-		r.do(&ready)
+		r.checkStorage()
+		switch {
+		case r.fetched():
+			r.install()
+			continue
+		case r.tidyAt:
+			r.tidyAt = false
+			r.tidyLog()
+		}
+		break
 	}
 	return r.stopped
 }
@@ -293,6 +335,9 @@ func (r *Replica) do(ready *bftraft.Ready) {
 	}
 	if ready.Stable != nil {
 		r.sawStable(ready.Stable)
+	}
+	if r.stopped != nil {
+		return
 	}
 	r.core.Advance(*ready)
 	if err := r.core.Err(); err != nil {

@@ -113,6 +113,10 @@ var table = []Mutant{
 		Cause: "panic: bftraft: node 1 in term 1: violated: what is acked is on the ch" +
 			"ain (A4)",
 		Invariants: []string{"B6", "assert"}, Schedule: true},
+	{ID: mutant.M25, Rules: []string{"K1"},
+		Breaks:  "a part of a state is not compared with its certificate",
+		Package: "bftraft/replica", Test: "TestK1WhoServesPoisonIsDroppedAndNamed",
+		Invariants: []string{"S5", "assert"}, Seeds: 400},
 	{ID: mutant.M27, Rules: []string{"N4"},
 		Breaks:  "after a restart all of the log counts as committed",
 		Package: "bftraft", Test: "TestN2RestartedNodeKnowsWhatItAcked",
@@ -469,6 +473,15 @@ var table = []Mutant{
 	{ID: mutant.M134, Rules: []string{"J7"},
 		Breaks:  "a torn journal is gone on with",
 		Package: "bftraft/store", Test: "TestRecordTornTwiceIsAbsent"},
+	{ID: mutant.M135, Rules: []string{"K1"},
+		Breaks:  "the log goes before the node holds a lock so high",
+		Package: "bftraft", Test: "TestK1LogGoesOnlyAsFarAsCommitLockAndMark"},
+	{ID: mutant.M136, Rules: []string{"K1"},
+		Breaks:  "a state is fetched on the word of one",
+		Package: "bftraft", Test: "TestK1StateIsWantedOnTheWordOfOneHonestNode"},
+	{ID: mutant.M137, Rules: []string{"K1"},
+		Breaks:  "who takes a state goes on acking as if its mark lay on that chain",
+		Package: "bftraft", Test: "TestK1NodeThatTakesAStateIsSilentForTheRestOfItsTerm"},
 }
 
 // without says why a rule has no mutant.

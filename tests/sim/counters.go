@@ -66,6 +66,9 @@ const (
 	seenCheckpoint
 	seenSnapshot
 	seenRestored
+	seenDropped
+	seenInstalled
+	seenPoisoned
 	numMarks
 )
 
@@ -127,6 +130,9 @@ var marks = [numMarks]struct{ id, text string }{
 	seenCheckpoint: {"SEEN-16", "a checkpoint was signed"},
 	seenSnapshot:   {"SEEN-17", "a node kept a certified snapshot"},
 	seenRestored:   {"SEEN-18", "a node started from a snapshot"},
+	seenDropped:    {"SEEN-19", "a node let go of log"},
+	seenInstalled:  {"SEEN-20", "a node took a state of others in the place of its log"},
+	seenPoisoned:   {"SEEN-21", "a node caught who served it what is not certified"},
 }
 
 // Tally counts, over any number of runs, what happened in them: each mark, each attack, each drop.

@@ -16,6 +16,7 @@ const (
 	amnesiac  = "rolled-back" // behaves, but at a crash its disk is mostly put back, guard and all
 	plotter   = "plotter"     // leads two halves apart, with the keys of all who plot
 	lyingDisk = "lying-disk"  // behaves, but its disk calls flushed what it has not flushed
+	poisoner  = "poisoner"    // behaves, but the parts of states that it serves are not right
 )
 
 // ownAttacks are the liars of this package, besides those of package adversary: they do at random
@@ -23,11 +24,14 @@ const (
 var ownAttacks = []string{"chaos", "flatterer", "hoarder", "two-faced", amnesiac, lyingDisk}
 
 // attackNames lists all that a liar may do.
-func attackNames() []string { return append(slices.Clone(ownAttacks), adversary.Names()...) }
+func attackNames() []string { return append(drawnAttacks(), poisoner) }
+
+// drawnAttacks lists what a liar may do whatever else there is.
+func drawnAttacks() []string { return append(slices.Clone(ownAttacks), adversary.Names()...) }
 
 // drawAttack draws an attack, and a word for one of its options.
 func drawAttack(r *stream) string {
-	names := attackNames()
+	names := drawnAttacks()
 	name := names[r.below(len(names))]
 	for _, a := range adversary.All() {
 		if a.Name == name {
@@ -83,7 +87,11 @@ func (w *World) corrupt(m *member, cfg *replica.Config) {
 	m.disk.Lie(m.lies(lyingDisk))
 	var wraps []func(replica.Protocol) replica.Protocol
 	for _, name := range m.attacks {
-		if name == amnesiac || name == lyingDisk {
+		switch name {
+		case amnesiac, lyingDisk:
+			continue
+		case poisoner:
+			cfg.Transport = newPoison(w, m, cfg.Transport)
 			continue
 		}
 		before, after := &meter{m: m, attack: name}, &meter{m: m, attack: name}
@@ -93,8 +101,8 @@ func (w *World) corrupt(m *member, cfg *replica.Config) {
 			liar := w.adversary(m, name, cfg.Core)
 			attack = liar.Core
 			cfg.Transport = liar.Transport(cfg.Transport)
-			honest := &quoted{StateMachine: cfg.Machine}
-			cfg.Machine = &misquoting{liar.Machine(honest), honest, after}
+			honest := &quoted{freezing: cfg.Machine.(freezing)}
+			cfg.Machine = &misquoting{liar.Machine(honest).(freezing), honest, after}
 		}
 		cfg.Transport = &entering{cfg.Transport, after}
 		wraps = append(wraps,
@@ -528,26 +536,32 @@ func (l *liar) plot(o bftraft.Outbound) []bftraft.Outbound {
 
 // quoted is the state machine inside a liar, and what it answered last.
 type quoted struct {
-	replica.StateMachine
+	freezing
 	last []byte
+}
+
+// freezing is a state machine of which checkpoints can be taken.
+type freezing interface {
+	replica.StateMachine
+	replica.Freezer
 }
 
 // Query implements replica.StateMachine.
 func (q *quoted) Query(query []byte) []byte {
-	q.last = q.StateMachine.Query(query)
+	q.last = q.freezing.Query(query)
 	return q.last
 }
 
 // misquoting is a liar's state machine with a meter beside it.
 type misquoting struct {
-	replica.StateMachine
+	freezing
 	honest *quoted
 	meter  *meter
 }
 
 // Query implements replica.StateMachine.
 func (p *misquoting) Query(query []byte) []byte {
-	answer := p.StateMachine.Query(query)
+	answer := p.freezing.Query(query)
 	if !bytes.Equal(answer, p.honest.last) {
 		p.meter.m.hurts(p.meter.attack, 1)
 	}

@@ -46,6 +46,34 @@ func (w *World) failRead(m *member) { m.unreadable = true }
 
 // Save implements replica.Storage.
 func (d *watchedDisk) Save(r *bftraft.Ready) error {
+	return d.durably(func() error {
+		if err := d.Memory.Save(r); err != nil {
+			return err
+		}
+		d.keeps(r.HardState)
+		if r.MustSync && d.m.flushTime > 0 {
+			d.m.busyUntil = d.w.now + d.m.flushTime
+			if d.m.flushTime > d.w.opt.MaxDelay {
+				d.w.watch.hit(stoSlow)
+			}
+		}
+		return nil
+	})
+}
+
+// keeps notes what the disk knows of what its node has signed.
+func (d *watchedDisk) keeps(hs *bftraft.HardState) {
+	if hs != nil {
+		d.w.watch.locks(d.m, &d.m.saved, hs)
+		d.m.saved = *hs
+	}
+	if d.Unsynced() == 0 {
+		d.m.durable = d.m.saved
+	}
+}
+
+// durably does something that becomes durable, unless a crash waits for it, or comes behind it.
+func (d *watchedDisk) durably(do func() error) error {
 	t := &d.m.trap
 	due := t.set && t.saves == 0
 	if t.set {
@@ -55,22 +83,11 @@ func (d *watchedDisk) Save(r *bftraft.Ready) error {
 		t.sprung, t.set = true, false
 		return errCrash
 	}
-	if err := d.Memory.Save(r); err != nil {
-		d.notSynced()
-		return err
-	}
-	if r.HardState != nil {
-		d.w.watch.locks(d.m, &d.m.saved, r.HardState)
-		d.m.saved = *r.HardState
-	}
-	if d.Unsynced() == 0 {
-		d.m.durable = d.m.saved
-	}
-	if r.MustSync && d.m.flushTime > 0 {
-		d.m.busyUntil = d.w.now + d.m.flushTime
-		if d.m.flushTime > d.w.opt.MaxDelay {
-			d.w.watch.hit(stoSlow)
+	if err := do(); err != nil {
+		if d.Memory.Err() != nil {
+			d.notSynced()
 		}
+		return err
 	}
 	if due {
 		t.sprung, t.set = true, false

@@ -116,14 +116,14 @@ func (w *World) boot(m *member) {
 		Wrap:   func(p replica.Protocol) replica.Protocol { return watch(w, m, p.(*bftraft.Core)) },
 		Limits: limits,
 	}
+	cfg.Checkpoints = replica.Checkpoints{
+		Every: bftraft.Index(w.opt.Checkpoints), ChunkBytes: w.opt.ChunkBytes,
+		Keep: bftraft.Index(w.opt.Keep), Store: cfg.Storage.(replica.Snapshots),
+	}
 	if m.liar {
 		w.corrupt(m, &cfg)
 	} else {
 		w.watch.restarts(m)
-		cfg.Checkpoints = replica.Checkpoints{
-			Every: bftraft.Index(w.opt.Checkpoints), ChunkBytes: w.opt.ChunkBytes,
-			Store: cfg.Storage.(replica.Snapshots),
-		}
 	}
 	proc, err := replica.New(cfg)
 	if err != nil {

@@ -161,12 +161,15 @@ func (o *observer) dropped(m *member, from bftraft.NodeID, frame []byte, d bftra
 		if !m.liar {
 			o.refused[d]++
 		}
+		if !m.liar && d == bftraft.PoisonedState {
+			o.hit(seenPoisoned)
+		}
 		return
 	}
 	switch d {
 	case bftraft.BadSignature, bftraft.BadCertificate, bftraft.Malformed, bftraft.Oversize,
 		bftraft.WrongSender, bftraft.UnknownSender, bftraft.VoidAck, bftraft.BrokenChain,
-		bftraft.InvalidEntry, bftraft.NoProof:
+		bftraft.InvalidEntry, bftraft.NoProof, bftraft.PoisonedState:
 		o.fail("B7", "node %d refuses what honest node %d sent: %s", m.id, from, d)
 	}
 }
@@ -321,9 +324,7 @@ func (o *observer) leads(m *member, ec *quorumcert.EC) {
 	if ec.Leader != m.id || ec.Base.Index >= o.highest {
 		return
 	}
-	if b, ok := m.disk.Block(o.highest); !ok || b.End() != (bftraft.Position{
-		Index: o.highest, Hash: o.committed[o.highest],
-	}) {
+	if !m.holds(bftraft.Position{Index: o.highest, Hash: o.committed[o.highest]}) {
 		o.leaderGap(m, ec)
 	}
 }

@@ -41,14 +41,69 @@ func (o *observer) keeps(m *member, at bftraft.Position, proof []byte) {
 
 // FinishSnapshot implements replica.Snapshots.
 func (d *watchedDisk) FinishSnapshot(proof []byte) error {
-	if err := d.Memory.FinishSnapshot(proof); err != nil {
-		if d.Memory.Err() != nil {
-			d.notSynced()
+	return d.durably(func() error {
+		if err := d.Memory.FinishSnapshot(proof); err != nil {
+			return err
+		}
+		if info, ok := d.Memory.Snapshot(); ok {
+			d.w.watch.keeps(d.m, info.At, proof)
+		}
+		return nil
+	})
+}
+
+// DropLog implements replica.Snapshots.
+func (d *watchedDisk) DropLog(upTo bftraft.Position) error {
+	return d.durably(func() error {
+		err := d.Memory.DropLog(upTo)
+		if err == nil {
+			d.keeps(nil)
+			d.w.watch.letsGo(d.m, upTo)
 		}
 		return err
+	})
+}
+
+// InstallSnapshot implements replica.Snapshots.
+func (d *watchedDisk) InstallSnapshot(hs bftraft.HardState, cc *quorumcert.Commit) error {
+	return d.durably(func() error {
+		err := d.Memory.InstallSnapshot(hs, cc)
+		if err == nil {
+			d.keeps(&hs)
+			d.w.watch.installs(d.m, &hs, cc)
+		}
+		return err
+	})
+}
+
+// letsGo is B12 of the log: no honest node lets go of what is not committed, or of what its lock,
+// which must say that a quorum has it, does not reach (K1).
+func (o *observer) letsGo(m *member, upTo bftraft.Position) {
+	o.hit(seenDropped)
+	if o.committed[upTo.Index] != upTo.Hash {
+		o.fail("B12", "node %d lets go of the log up to %d, which was not committed", m.id, upTo.Index)
 	}
-	if info, ok := d.Memory.Snapshot(); ok {
-		d.w.watch.keeps(d.m, info.At, proof)
+	if hs := &m.durable; hs.Lock.Index < upTo.Index {
+		o.fail("B12", "node %d lets go of the log up to %d with a lock at %d", m.id, upTo.Index,
+			hs.Lock.Index)
 	}
-	return nil
+}
+
+// installs is B12 and B5 of a state that takes the place of the log: it is of what was committed
+// and beyond what the node has executed, and nothing that the node has signed is forgotten.
+func (o *observer) installs(m *member, hs *bftraft.HardState, cc *quorumcert.Commit) {
+	o.hit(seenInstalled)
+	at := bftraft.Position{Index: cc.Index, Hash: cc.Hash}
+	if o.committed[at.Index] != at.Hash || !o.naive.commit(cc) {
+		o.fail("B12", "node %d takes a state at %d, which was not committed", m.id, at.Index)
+	}
+	if at.Index <= o.executed[m.id].Index {
+		o.fail("B12", "node %d takes a state at %d and has executed %d", m.id, at.Index,
+			o.executed[m.id].Index)
+	}
+	if s := &o.signed[m.id]; s.mark.Higher(hs.Mark) || s.voteTerm > hs.Term ||
+		s.voteTerm == hs.Term && s.voteTerm > 0 && s.vote != hs.Vote.Candidate {
+		o.fail("B5", "node %d forgets what it has signed when it takes a state", m.id)
+	}
+	m.lock.tip = at
 }

@@ -61,7 +61,7 @@ func (o *observer) ackLeaves(m *member, a *quorumcert.SignedAck) {
 		o.fail("B4", "node %d claims %d certified in term %d with lock %d,%d on its disk", m.id,
 			a.Certified, a.Term, hs.Lock.Term, hs.Lock.Index)
 	}
-	if b, ok := m.disk.Block(a.Index); a.Index > 0 && (!ok || b.End().Hash != a.Hash) {
+	if at := (bftraft.Position{Index: a.Index, Hash: a.Hash}); !m.holds(at) {
 		o.fail("B4", "node %d acks block %d that its disk does not hold", m.id, a.Index)
 	}
 }
@@ -99,4 +99,13 @@ func (o *observer) restarts(m *member) {
 		o.fail("B5", "node %d claimed %d certified in term %d and restarts with lock %d,%d", m.id,
 			s.certified.Index, s.certified.Term, hs.Lock.Term, hs.Lock.Index)
 	}
+}
+
+// holds says whether a node's disk holds a block that ends at a position, or begins there.
+func (m *member) holds(at bftraft.Position) bool {
+	if at.Index == 0 || at == m.disk.Base() {
+		return true
+	}
+	b, ok := m.disk.Block(at.Index)
+	return ok && b.End() == at
 }

@@ -189,7 +189,8 @@ func positionOf(l bftraft.Lock) bftraft.Position {
 }
 
 // mayMove judges one change of a lock. It goes up, within its term, or to the base of an election
-// that the node was shown, or as a candidate; it goes down to such a base only, when the entries of
+// that the node was shown, or as a candidate, or where what it stood on has gone for what is
+// committed, or for a state (K1); it goes down to such a base only, when the entries of
 // a lock of an earlier term have gone.
 func (o *observer) mayMove(m *member, v lockMove) {
 	base := m.lock.isBase(v.term, v.to)
@@ -197,7 +198,7 @@ func (o *observer) mayMove(m *member, v lockMove) {
 	case v.to.Term > v.term:
 		o.fail("B6", "node %d locks %d,%d in term %d", m.id, v.to.Term, v.to.Index, v.term)
 	case v.to.Higher(v.from) && v.to.Term < v.term && !base && !v.candidate &&
-		!o.forked(m, positionOf(v.from)):
+		!o.forked(m, positionOf(v.from)) && v.from.Index >= m.disk.Base().Index:
 		o.fail("B6", "node %d takes the lock %d,%d in term %d, which is not the base", m.id,
 			v.to.Term, v.to.Index, v.term)
 	case v.to.Higher(v.from):

@@ -23,9 +23,10 @@ type Options struct {
 	TailPermille int `json:",omitempty"` // messages that take up to a hundred times MaxDelay
 	SlowDisk     int `json:",omitempty"` // milliseconds that each flush takes at one node
 
-	// Checkpoints is the number of entries from one checkpoint of the honest nodes to the next,
-	// ChunkBytes the size of a chunk.
+	// Checkpoints is the number of entries from one checkpoint to the next, Keep how many before
+	// the newest one stay in the log, and ChunkBytes the size of a chunk.
 	Checkpoints int `json:",omitempty"`
+	Keep        int `json:",omitempty"`
 	ChunkBytes  int `json:",omitempty"`
 
 	// Drift is by how many permille the clock of each node is off, by position.
@@ -93,10 +94,27 @@ func Expand(seed uint64) Options {
 	o.drawFaults(r)
 	o.drawLiars(r)
 	o.drawRogues(r)
-	if r := newStream(seed, "checkpoints"); r.chance(300) {
-		o.Checkpoints, o.ChunkBytes = r.between(5, 60), 1<<r.between(5, 12)
+	if r := newStream(seed, "checkpoints"); r.chance(400) {
+		o.drawCheckpoints(r)
 	}
 	return o
+}
+
+// drawCheckpoints decides how often checkpoints are taken and how much log stays: in some seeds
+// all, in some so little that whoever is away for a second or two finds it gone.
+func (o *Options) drawCheckpoints(r *stream) {
+	o.Checkpoints, o.Keep, o.ChunkBytes = r.between(5, 60), 1<<30, 1<<r.between(5, 12)
+	if r.chance(250) {
+		return
+	}
+	o.Keep = r.below(60)
+	if r.chance(600) {
+		o.Checkpoints, o.Keep, o.ChunkBytes = r.between(2, 12), r.below(8), 1<<r.between(7, 12)
+	}
+	if len(o.Liars) > 0 && r.chance(400) {
+		l := &o.Liars[r.below(len(o.Liars))]
+		l.Attacks = append(l.Attacks, poisoner)
+	}
 }
 
 // drawFaults decides which classes of faults there are, and how many of each.

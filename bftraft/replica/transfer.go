@@ -1,0 +1,427 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"tangaroa/bftraft"
+	"tangaroa/internal/mutant"
+	"tangaroa/quorumcert"
+)
+
+// What moves a state to who has lost touch with the log (K1). Times are in ticks.
+const (
+	// fetchWindow is how many parts are asked for at once, each of one peer, and so how many wait
+	// in memory at most.
+	fetchWindow = 4
+	// maxParts bounds the parts served to one peer within repeatTicks.
+	maxParts = 16
+	// fetchPatience is how long a part may take, in election timeouts, before another is asked.
+	fetchPatience = 2
+	// holdIdle is how long a snapshot is held after somebody last fetched of it, and holdMost how
+	// long at all.
+	holdIdle = 1000
+	holdMost = 120_000
+)
+
+// transfer is a state that this node fetches.
+type transfer struct {
+	since    uint64 // when manifests were last asked for
+	answered bftraft.Set
+	offers   [quorumcert.MaxVoters + 1]bftraft.Index // what each peer has, 0 for none
+	found    []*bftraft.Manifest                     // those that proved right, one for an index
+
+	manifest *bftraft.Manifest // what is being fetched, nil while that is being looked for
+	begun    bftraft.Position  // what storage has begun to take
+	next     int               // the chunk that it takes next
+	parts    [fetchWindow]part // those from next on, by their number modulo the window
+	from     bftraft.Set       // who serves
+	turn     bftraft.NodeID    // who was asked last
+	poisoned bftraft.Set       // who served what is not certified
+}
+
+// part is a chunk on its way.
+type part struct {
+	peer  bftraft.NodeID // who was asked, 0 for nobody
+	since uint64         // when
+	data  []byte         // what came, nil before
+}
+
+// Transfer is how far a state has come that a node fetches, for want of the log.
+type Transfer struct {
+	// At is the index of the state, 0 while it is being looked for.
+	At bftraft.Index
+	// Done of Chunks chunks are here and verified.
+	Done, Chunks int
+	// From are the peers that serve, Poisoned those that served what is not certified.
+	From, Poisoned bftraft.Set
+}
+
+// Transfer returns how far the state has come that is being fetched, false when none is.
+func (r *Replica) Transfer() (Transfer, bool) {
+	t := r.transfer
+	if t == nil {
+		return Transfer{}, false
+	}
+	p := Transfer{Done: t.next, From: t.from, Poisoned: t.poisoned}
+	if t.manifest != nil {
+		p.At, p.Chunks = t.manifest.Stable.Index, t.manifest.Chunks()
+	}
+	return p, true
+}
+
+// tell sends a message that is signed as a whole.
+func (r *Replica) tell(to bftraft.Set, class bftraft.Class, m bftraft.Message) {
+	bftraft.SignMessage(r.cfg.Core.Signer, r.cluster, m)
+	r.send(&bftraft.Outbound{To: to, Class: class, Msg: m})
+}
+
+// others returns all voters but this node.
+func (r *Replica) others() bftraft.Set { return r.configs.Latest().Members().Without(r.id) }
+
+// tickTransfer begins a transfer when the log cannot be continued, and gets one on that is held up.
+func (r *Replica) tickTransfer() {
+	t := r.transfer
+	switch {
+	case r.cfg.Checkpoints.Store == nil:
+	case t == nil && r.now >= r.fetchAt && r.core.LacksLog():
+		if r.taking != nil {
+			r.giveUp() // what others have is newer
+		}
+		r.transfer = &transfer{}
+		r.look()
+	case t == nil:
+	case t.manifest == nil && r.now-t.since >= r.core.Timeout():
+		if !r.choose() {
+			r.look()
+		}
+	case t.manifest == nil:
+	case r.core.Commit().Index >= t.manifest.Stable.Index:
+		r.endTransfer() // the log has come after all
+	default:
+		r.hurry()
+	}
+}
+
+// look asks who has which state, and above all that which has come in part.
+func (r *Replica) look() {
+	t := r.transfer
+	t.since, t.answered, t.manifest = r.now, t.poisoned, nil
+	t.offers, t.from, t.found = [quorumcert.MaxVoters + 1]bftraft.Index{}, 0, nil
+	for i := range t.parts {
+		t.parts[i].peer = 0
+	}
+	r.tell(r.others()&^t.poisoned, bftraft.ClassConsensus,
+		&bftraft.FetchState{At: t.begun.Index, Part: bftraft.ManifestPart})
+}
+
+// endTransfer gives up what is being fetched; another attempt comes later, if it is needed.
+func (r *Replica) endTransfer() {
+	begun := r.transfer.begun.Index > 0
+	r.transfer, r.fetchAt = nil, r.now+r.core.Timeout()
+	if begun {
+		_ = r.cfg.Checkpoints.Store.AbortSnapshot() // if that fails the storage says so
+	}
+}
+
+// takePart takes in what a peer says it has, or a part of it.
+func (r *Replica) takePart(from bftraft.NodeID, m *bftraft.StatePart) bftraft.Drop {
+	t := r.transfer
+	switch {
+	case t == nil, t.poisoned.Has(from):
+		return bftraft.Unasked
+	case m.Part == bftraft.ManifestPart:
+		return r.takeManifest(from, m)
+	case t.manifest == nil || m.At != t.manifest.Stable.Index && len(m.Data) > 0,
+		int64(m.Part) < int64(t.next), int64(m.Part) >= int64(t.next)+fetchWindow:
+		return bftraft.Unasked
+	}
+	p := &t.parts[m.Part%fetchWindow]
+	if p.peer != from || p.data != nil {
+		return bftraft.Unasked
+	}
+	p.peer = 0
+	switch {
+	case len(m.Data) == 0:
+		t.from = t.from.Without(from) // it has let go of that state
+		r.askParts()
+		return bftraft.Stale
+	case !t.manifest.Holds(int(m.Part), m.Data):
+		r.poisons(from)
+		r.askParts()
+		return bftraft.PoisonedState
+	}
+	p.data = m.Data
+	r.storeParts()
+	return bftraft.Accepted
+}
+
+// poisons drops a peer that served what is not certified.
+func (r *Replica) poisons(from bftraft.NodeID) {
+	t := r.transfer
+	t.poisoned, t.from = t.poisoned.With(from), t.from.Without(from)
+	r.stats.Poisoned = r.stats.Poisoned.With(from)
+	for i := range t.parts {
+		if t.parts[i].peer == from {
+			t.parts[i].peer = 0
+		}
+	}
+}
+
+// takeManifest judges what a peer has by its certificates.
+func (r *Replica) takeManifest(from bftraft.NodeID, m *bftraft.StatePart) bftraft.Drop {
+	t := r.transfer
+	if t.manifest != nil || t.answered.Has(from) {
+		return bftraft.Unasked
+	}
+	t.answered = t.answered.With(from)
+	drop := bftraft.Stale
+	if len(m.Data) > 0 {
+		drop = r.judgeManifest(from, m)
+	}
+	if t.answered == r.others() {
+		r.choose()
+	}
+	return drop
+}
+
+func (r *Replica) judgeManifest(from bftraft.NodeID, m *bftraft.StatePart) bftraft.Drop {
+	t := r.transfer
+	manifest, ok := bftraft.DecodeManifest(m.Data)
+	if !ok || !manifest.Verify(r.cluster, r.configs) {
+		r.poisons(from)
+		return bftraft.PoisonedState
+	}
+	at := manifest.Stable.Index
+	if at <= r.core.Commit().Index {
+		return bftraft.Stale
+	}
+	t.offers[from] = at
+	for _, other := range t.found {
+		if other.Stable.Index == at {
+			return bftraft.Accepted // the same: the certificate names its chunks
+		}
+	}
+	t.found = append(t.found, manifest)
+	return bftraft.Accepted
+}
+
+// choose goes on with the state that storage has begun to take, if anybody still has it, and begins
+// else with the one that most have, of these the newest: one alone may have made up his mind to
+// serve it slowly. It returns false if nobody has any.
+func (r *Replica) choose() bool {
+	t := r.transfer
+	var best *bftraft.Manifest
+	var most bftraft.Set
+	for _, m := range t.found {
+		var have bftraft.Set
+		for id := range t.offers {
+			if t.offers[id] == m.Stable.Index {
+				have = have.With(bftraft.NodeID(id))
+			}
+		}
+		better := best == nil || have.Len() > most.Len() ||
+			have.Len() == most.Len() && m.Stable.Index > best.Stable.Index
+		if m.At() == t.begun || better && (best == nil || best.At() != t.begun) {
+			best, most = m, have
+		}
+	}
+	if best == nil {
+		return false
+	}
+	if best.At() != t.begun {
+		if err := r.cfg.Checkpoints.Store.BeginSnapshot(best.At()); err != nil {
+			r.endTransfer()
+			return true
+		}
+		t.begun, t.next, t.parts = best.At(), 0, [fetchWindow]part{}
+	}
+	t.manifest, t.from = best, most
+	r.askParts()
+	return true
+}
+
+// askParts asks for the parts of the window that nobody was asked for, the peers in turn.
+func (r *Replica) askParts() {
+	t := r.transfer
+	if t.from == 0 && t.next < t.manifest.Chunks() {
+		r.look()
+		return
+	}
+	for k := t.next; k < min(t.next+fetchWindow, t.manifest.Chunks()); k++ {
+		p := &t.parts[k%fetchWindow]
+		if p.peer != 0 || p.data != nil {
+			continue
+		}
+		if t.turn = t.from.Next(t.turn); t.turn == 0 {
+			t.turn = t.from.Next(0)
+		}
+		p.peer, p.since = t.turn, r.now
+		r.tell(quorumcert.SetOf(t.turn), bftraft.ClassConsensus,
+			&bftraft.FetchState{At: t.begun.Index, Part: uint32(k)})
+	}
+}
+
+// hurry turns to others where a peer takes too long.
+func (r *Replica) hurry() {
+	t := r.transfer
+	late := false
+	for i := range t.parts {
+		p := &t.parts[i]
+		if p.peer == 0 || p.data != nil || r.now-p.since < fetchPatience*r.core.Timeout() {
+			continue
+		}
+		t.from = t.from.Without(p.peer)
+		p.peer, late = 0, true
+	}
+	if late {
+		r.askParts()
+	}
+}
+
+// storeParts gives storage the parts that follow each other, and asks for more.
+func (r *Replica) storeParts() {
+	t := r.transfer
+	for p := &t.parts[t.next%fetchWindow]; p.data != nil; p = &t.parts[t.next%fetchWindow] {
+		if err := r.cfg.Checkpoints.Store.AddChunk(p.data); err != nil {
+			r.endTransfer()
+			return
+		}
+		*p = part{}
+		t.next++
+	}
+	r.askParts()
+}
+
+// fetched says whether all of a state is here.
+func (r *Replica) fetched() bool {
+	t := r.transfer
+	return t != nil && t.manifest != nil && t.next == t.manifest.Chunks()
+}
+
+// install puts the state that was fetched in the place of the log.
+func (r *Replica) install() {
+	c, m := &r.cfg.Checkpoints, r.transfer.manifest
+	if !r.core.MayInstall(&m.Commit) {
+		r.endTransfer()
+		if err := r.core.Err(); err != nil {
+			r.stop(err)
+		}
+		return
+	}
+	if err := c.Store.FinishSnapshot(m.Encode()); err != nil {
+		r.endTransfer()
+		return
+	}
+	r.transfer = nil
+	if err := r.adopt(m); err != nil {
+		r.stop(err)
+		return
+	}
+	proofs := make([]quorumcert.Evidence, 0, len(r.evidence.convicted))
+	for i := range r.evidence.convicted {
+		proofs = append(proofs, r.evidence.convicted[i].Evidence)
+	}
+	hard := r.core.Install(&m.Commit, proofs)
+	if err := c.Store.InstallSnapshot(hard, &m.Commit); err != nil {
+		r.stop(fmt.Errorf("install state: %w", err))
+		return
+	}
+	r.stats.Installed++
+	r.slack.rounds.arrived = r.slack.rounds.arrived[:0]
+	r.prune()
+}
+
+// adopt takes over the state of the finished snapshot.
+func (r *Replica) adopt(m *bftraft.Manifest) error {
+	c := &r.cfg.Checkpoints
+	first := len(m.Sessions)
+	read, convicted, err := readImage(
+		&chunkReader{store: c.Store, manifest: m, to: first}, r.cluster, r.cfg.Limits)
+	if err != nil {
+		return fmt.Errorf("restore sessions: %w", err)
+	}
+	err = r.cfg.Machine.Restore(
+		&chunkReader{store: c.Store, manifest: m, next: first, to: m.Chunks()})
+	if err != nil {
+		return fmt.Errorf("restore state: %w", err)
+	}
+	if !mutant.On(mutant.M130) {
+		r.sessions, r.evidence.convicted = read, convicted
+	}
+	r.executed, r.stable = m.At(), &m.Stable
+	r.core.Remember(r.stable)
+	return nil
+}
+
+// resume finishes what a crash may have cut short: the newest snapshot is beyond what is known to
+// be committed here. Where the log leads there, what proves it committed is taken in; else the
+// state takes the place of the log, as it was about to.
+func resume(cfg *Config, r bftraft.Restored) (bftraft.Restored, error) {
+	c := &cfg.Checkpoints
+	if c.Store == nil {
+		return r, nil
+	}
+	info, ok := c.Store.Snapshot()
+	if !ok || r.Commit != nil && info.At.Index <= r.Commit.Index {
+		return r, nil
+	}
+	m, err := manifestOf(cfg, info)
+	if err != nil {
+		return r, err
+	}
+	hard := r.HardState.After(&m.Commit)
+	if b, ok := cfg.Storage.Block(info.At.Index); ok && b.End() == info.At {
+		save := &bftraft.Ready{
+			HardState: &hard, Commits: []*quorumcert.Commit{&m.Commit}, MustSync: true,
+		}
+		if err := cfg.Storage.Save(save); err != nil {
+			return r, fmt.Errorf("save: %w", err)
+		}
+		r.HardState, r.Commit = hard, &m.Commit
+		return r, nil
+	}
+	if err := errors.Join(cfg.Storage.Err(), c.Store.InstallSnapshot(hard, &m.Commit)); err != nil {
+		return r, fmt.Errorf("install state: %w", err)
+	}
+	return bftraft.Restored{
+		HardState: hard, Base: info.At, Tip: info.At, Commit: &m.Commit, Evidence: r.Evidence,
+	}, nil
+}
+
+// manifestOf returns the manifest of a snapshot, if it proves it.
+func manifestOf(cfg *Config, info bftraft.SnapshotInfo) (*bftraft.Manifest, error) {
+	m, ok := bftraft.DecodeManifest(info.Proof)
+	if !ok || !m.Verify(cfg.Core.Cluster, cfg.Core.Configurations) || m.Chunks() != info.Chunks ||
+		info.At != m.At() {
+		return nil, ErrSnapshot
+	}
+	return m, nil
+}
+
+// chunkReader reads chunks one after the other, each judged by the manifest.
+type chunkReader struct {
+	store    Snapshots
+	manifest *bftraft.Manifest
+	next, to int
+	rest     []byte
+}
+
+// Read reads on, with ErrSnapshot when a chunk is not the one that is certified.
+func (c *chunkReader) Read(p []byte) (int, error) {
+	for len(c.rest) == 0 {
+		if c.next == c.to {
+			return 0, io.EOF
+		}
+		chunk, ok := c.store.SnapshotChunk(c.next)
+		if !ok || !c.manifest.Holds(c.next, chunk) {
+			return 0, fmt.Errorf("%w: chunk %d", ErrSnapshot, c.next)
+		}
+		c.rest = chunk
+		c.next++
+	}
+	n := copy(p, c.rest)
+	c.rest = c.rest[n:]
+	return n, nil
+}
