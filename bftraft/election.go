@@ -226,7 +226,7 @@ func (c *Core) holdsBase() bool {
 // lockBase takes the base of the current election, which the chain contains, as the lock, unless it
 // is gone with the log: then a certificate of this term will be the next lock.
 func (c *Core) lockBase() {
-	if b := c.election.Base; c.log.contains(Position{b.Index, b.Hash}) {
+	if b := c.election.Base; !c.log.below(b.Index) {
 		c.setLock(b, c.baseQC)
 	}
 }
