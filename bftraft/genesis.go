@@ -32,6 +32,22 @@ type Genesis struct {
 	// Admins may change the members: AdminQuorum of them together.
 	Admins      []Enrolled
 	AdminQuorum int
+	// Upkeep keeps what the members store within bounds.
+	Upkeep Upkeep
+}
+
+// Upkeep says what all members must do alike so that nothing grows for ever.
+type Upkeep struct {
+	// CheckpointEntries and CheckpointBytes are how much log there is from one checkpoint to the
+	// next, whichever comes first (K1). 0 stands for no bound; both 0: no checkpoints are taken.
+	CheckpointEntries, CheckpointBytes uint64
+	// History is how many revisions of the state stay readable; 0: all.
+	History uint64
+}
+
+// DefaultUpkeep suits a state of up to some GiB.
+func DefaultUpkeep() Upkeep {
+	return Upkeep{CheckpointEntries: 1_000_000, CheckpointBytes: 1 << 30, History: 100_000}
 }
 
 // Validate says whether the genesis describes a cluster, without judging the keys.
@@ -89,7 +105,13 @@ func (g *Genesis) Encode() []byte {
 	}
 	b = appendEnrolled(b, g.Clients)
 	b = appendEnrolled(b, g.Admins)
-	return binary.BigEndian.AppendUint32(b, uint32(g.AdminQuorum))
+	b = binary.BigEndian.AppendUint32(b, uint32(g.AdminQuorum))
+	for _, v := range []uint64{
+		g.Upkeep.CheckpointEntries, g.Upkeep.CheckpointBytes, g.Upkeep.History,
+	} {
+		b = binary.BigEndian.AppendUint64(b, v)
+	}
+	return b
 }
 
 func appendString(b []byte, s string) []byte {

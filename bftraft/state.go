@@ -11,6 +11,7 @@ type State struct {
 	Vote     VoteRecord
 	Lock     Lock
 	Mark     Lock
+	Base     Position // where the log begins
 	Tip      Position
 	Commit   Position
 	Backoff  int
@@ -32,7 +33,7 @@ type PeerState struct {
 func (c *Core) State() State {
 	s := State{
 		ID: c.id, Term: c.term, Leading: c.leading(), Vote: c.vote, Lock: c.lock, Mark: c.mark,
-		Tip: c.log.tip, Commit: c.commit, Backoff: c.backoff, Suspects: c.cause,
+		Base: c.log.base, Tip: c.log.tip, Commit: c.commit, Backoff: c.backoff, Suspects: c.cause,
 		Faulty: c.faulty, Evidence: append([]quorumcert.Evidence(nil), c.evidence...),
 	}
 	if c.election != nil {

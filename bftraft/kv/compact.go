@@ -43,6 +43,16 @@ func (m *Machine) compact(to Revision) error {
 	return nil
 }
 
+// retire compacts once there are a quarter more revisions than are to be retained.
+func (m *Machine) retire() {
+	if kept := uint64(m.revision - m.compacted); m.retain == 0 || kept <= m.retain+m.retain/4 {
+		return
+	}
+	if err := m.compact(m.revision - Revision(m.retain)); err != nil {
+		panic("kv: a revision of our own cannot be compacted: " + err.Error())
+	}
+}
+
 // extend leads the chain on by the changes of one revision, and marks it if that
 // has not been done for long.
 func (m *Machine) extend(changes []change) {

@@ -12,8 +12,9 @@
 // next put creates it anew, with version 1.
 //
 // What a key held at earlier revisions stays readable, and what happened stays
-// watchable, until an ordered Compact gives it up: nothing is forgotten by time
-// or by size, because replicas must forget the same. After a compaction at R the
+// watchable, until an ordered Compact gives it up, or the number of revisions that
+// NewRetaining was told to keep: nothing is forgotten by time or by size, because
+// replicas must forget the same. After a compaction at R the
 // state at R and all later ones can be read, and the events after R watched.
 //
 // # Contract

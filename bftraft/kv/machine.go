@@ -30,6 +30,8 @@ type Machine struct {
 	frozen *scan
 	// looked counts the keys and changes that queries and operations looked at.
 	looked uint64
+	// retain is how many revisions at least stay readable, all if it is 0.
+	retain uint64
 	// written holds the keys that the operation now running has written, each
 	// once. Their new versions are of revision+1. Between operations it is empty.
 	written []*history
@@ -98,6 +100,15 @@ func New() *Machine {
 	}
 }
 
+// NewRetaining returns the empty store that gives up old revisions by itself, as if a
+// Compact were ordered now and then: at least the newest retain stay, and at most a
+// quarter more and one. All replicas must be made with the same number. 0 keeps all.
+func NewRetaining(retain uint64) *Machine {
+	m := New()
+	m.retain = min(retain, uint64(maxRevision))
+	return m
+}
+
 // Revision returns the revision of the last change.
 func (m *Machine) Revision() Revision { return m.revision }
 
@@ -113,6 +124,7 @@ func (m *Machine) Apply(_ uint64, op []byte) []byte {
 	if err != nil {
 		panic("kv: result of our own has no encoding: " + err.Error())
 	}
+	m.retire()
 	m.release(releaseChanges)
 	return out
 }

@@ -58,7 +58,7 @@ func (m *Machine) Snapshot(w io.Writer) error {
 // under way.
 func (m *Machine) Restore(r io.Reader) error {
 	in := &snapshotReader{in: bufio.NewReaderSize(r, 1<<16)}
-	fresh := New()
+	fresh := NewRetaining(m.retain)
 	if err := fresh.restore(in); err != nil {
 		return fmt.Errorf("kv: restore: %w", err)
 	}

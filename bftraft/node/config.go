@@ -125,6 +125,11 @@ func (c *Config) Validate() error {
 	case c.Workers < 1:
 		return invalid("Workers", "%d is not positive", c.Workers)
 	}
+	u := &c.Genesis.Upkeep
+	_, keeps := c.Storage.(replica.Snapshots)
+	if !keeps && (u.CheckpointEntries > 0 || u.CheckpointBytes > 0) {
+		return invalid("Storage", "keeps no snapshots, and the genesis asks for checkpoints")
+	}
 	return c.validateIdentity()
 }
 

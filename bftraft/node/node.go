@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -204,6 +205,12 @@ func (n *Node) load() error {
 		Storage:   &timedStorage{Storage: n.cfg.Storage, metrics: n.metrics},
 		Transport: &transport{network: n.network, metrics: n.metrics, local: n.local},
 		Machine:   n.cfg.Machine, CheckOp: n.cfg.CheckOp, Progress: n.progress(),
+	}
+	if u := &n.cfg.Genesis.Upkeep; u.CheckpointEntries > 0 || u.CheckpointBytes > 0 {
+		cfg.Checkpoints = replica.Checkpoints{
+			Every: bftraft.Index(u.CheckpointEntries), Bytes: u.CheckpointBytes,
+			Keep: math.MaxUint64, Store: n.cfg.Storage.(replica.Snapshots),
+		}
 	}
 	if n.cfg.Corrupt != nil {
 		if err := n.cfg.Corrupt(&cfg); err != nil {

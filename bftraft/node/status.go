@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"tangaroa/bftraft"
+	"tangaroa/bftraft/replica"
 	"tangaroa/crypto"
 	"tangaroa/quorumcert"
 )
@@ -19,10 +20,16 @@ type Status struct {
 	Suspects string          `json:"suspects"`
 	Backoff  int             `json:"backoff"` // doublings of the timeouts
 
+	Base    quorumcert.Index `json:"base"`    // the log begins behind it
 	Tip     quorumcert.Index `json:"tip"`     // end of the durable log
 	Locked  quorumcert.Index `json:"locked"`  // certified
 	Commit  quorumcert.Index `json:"commit"`  // committed
 	Applied quorumcert.Index `json:"applied"` // executed
+
+	// Checkpoint is the index of the newest certified checkpoint, 0 for none. Fetching is the state
+	// that is being fetched, nil for none.
+	Checkpoint quorumcert.Index `json:"checkpoint"`
+	Fetching   *Fetching        `json:"fetching,omitempty"`
 
 	Ready    bool         `json:"ready"`
 	NotReady string       `json:"not_ready,omitempty"` // why
@@ -33,6 +40,16 @@ type Status struct {
 	Faulty   []int            `json:"faulty"`
 	Evidence []EvidenceStatus `json:"evidence"`
 	Executed uint64           `json:"executed_operations"` // since the start
+}
+
+// Fetching is how far a state has come that a node fetches because the others have let go of the
+// log that it lacks.
+type Fetching struct {
+	Checkpoint quorumcert.Index `json:"checkpoint"` // its index, 0 while it is looked for
+	Done       int              `json:"chunks_done"`
+	Chunks     int              `json:"chunks"`
+	From       []int            `json:"from"`     // who serves
+	Poisoned   []int            `json:"poisoned"` // who served what is not certified
 }
 
 // PeerStatus is what a node knows of another.
@@ -69,14 +86,12 @@ func (n *Node) picture(s *bftraft.State, applied bftraft.Index) *Status {
 	out := &Status{
 		Node: n.cfg.ID, Cluster: n.verifier.Cluster(), Name: n.cfg.Genesis.Name,
 		Testnet: n.cfg.Genesis.Testnet, Term: s.Term, Leader: s.Leader,
-		Suspects: s.Suspects.String(), Backoff: s.Backoff, Tip: s.Tip.Index,
+		Suspects: s.Suspects.String(), Backoff: s.Backoff, Base: s.Base.Index, Tip: s.Tip.Index,
 		Locked: s.Lock.Index, Commit: s.Commit.Index, Applied: applied,
 		NotReady: "starting", Peers: make([]PeerStatus, len(s.Peers)),
-		Faulty: []int{}, Evidence: make([]EvidenceStatus, len(s.Evidence)),
+		Evidence: make([]EvidenceStatus, len(s.Evidence)),
 	}
-	for _, id := range s.Faulty.Members() {
-		out.Faulty = append(out.Faulty, int(id))
-	}
+	out.Faulty = numbers(s.Faulty)
 	for i := range s.Peers {
 		p := &s.Peers[i]
 		out.Peers[i] = PeerStatus{
@@ -90,6 +105,27 @@ func (n *Node) picture(s *bftraft.State, applied bftraft.Index) *Status {
 	return out
 }
 
+// numbers returns the voters of a set.
+func numbers(s bftraft.Set) []int {
+	out := []int{}
+	for _, id := range s.Members() {
+		out = append(out, int(id))
+	}
+	return out
+}
+
+// fetching describes a transfer, nil for none.
+func fetching(r *replica.Replica) *Fetching {
+	t, some := r.Transfer()
+	if !some {
+		return nil
+	}
+	return &Fetching{
+		Checkpoint: t.At, Done: t.Done, Chunks: t.Chunks, From: numbers(t.From),
+		Poisoned: numbers(t.Poisoned),
+	}
+}
+
 // watch notices what an operator should know. It belongs to the owner.
 type watch struct {
 	begunAt  time.Time
@@ -99,6 +135,8 @@ type watch struct {
 	evidence int              // proofs reported
 	commit   quorumcert.Index // at movedAt
 	movedAt  time.Time        // when commits last moved, or nothing was waiting
+	stats    replica.Stats    // as last reported
+	fetches  bool             // a state is being fetched
 }
 
 // staleAfter is how long something may wait to be committed before the node is not ready.
@@ -108,6 +146,7 @@ const staleAfter = 5 * time.Second
 func (w *watch) begin(n *Node, now time.Time) {
 	s := n.replica.Core()
 	w.begunAt, w.movedAt, w.term, w.evidence = now, now, s.Term, len(s.Evidence)
+	w.stats = n.replica.Stats()
 	w.look(n, now)
 }
 
@@ -127,6 +166,8 @@ func (w *watch) look(n *Node, now time.Time) {
 	out := n.picture(&s, n.replica.Executed().Index)
 	out.Executed = n.replica.Stats().Ops
 	out.Uptime = now.Sub(w.begunAt).Seconds()
+	out.Checkpoint, out.Fetching = n.replica.Checkpoint(), fetching(n.replica)
+	w.reportState(n, out)
 	if s.Suspects != bftraft.CauseNone {
 		w.cause = s.Suspects
 	}
@@ -153,6 +194,8 @@ func (w *watch) notReady(n *Node, s *bftraft.State, now time.Time) string {
 		}
 	}
 	switch {
+	case w.fetches:
+		return "a state is being fetched"
 	case s.Leader == 0:
 		return "no leader is known"
 	case s.Suspects != bftraft.CauseNone:
@@ -170,6 +213,28 @@ func (w *watch) reportEvidence(n *Node, s *bftraft.State) {
 		d := Describe(&s.Evidence[w.evidence])
 		n.log.Warn("voter is proven faulty", "peer", d.Culprit, "evidence", d.Kind,
 			"term", d.Term, "index", d.Index)
+	}
+}
+
+// reportState says what an operator should know of checkpoints and of states on their way.
+func (w *watch) reportState(n *Node, s *Status) {
+	now, before := n.replica.Stats(), w.stats
+	w.stats = now
+	if now.Checkpoints > before.Checkpoints {
+		n.log.Debug("checkpoint is kept", "index", s.Checkpoint, "log_begins", s.Base)
+	}
+	for _, id := range (now.Poisoned &^ before.Poisoned).Members() {
+		n.log.Warn("peer served a part of a state that is not the certified one", "peer", id)
+	}
+	if now.Installed > before.Installed {
+		n.log.Info("state of others is in place", "index", s.Checkpoint)
+	}
+	if fetches := s.Fetching != nil; fetches != w.fetches {
+		w.fetches = fetches
+		if fetches {
+			n.log.Info("the others have let go of the log that this node lacks: fetching a state",
+				"committed", s.Commit)
+		}
 	}
 }
 

@@ -49,12 +49,14 @@ type Snapshots interface {
 
 // Checkpoints says when a replica takes checkpoints, and where it keeps them (K1).
 type Checkpoints struct {
-	// Every is the number of entries from one to the next; all nodes share it. Zero: never.
+	// Every is the number of entries from one to the next, and Bytes the size of the blocks,
+	// whichever comes first; all nodes share them. Zeros stand for no bound, both: never.
 	Every bftraft.Index
+	Bytes uint64
 	// Store keeps the snapshots.
 	Store Snapshots
 	// Keep is how many entries before the newest checkpoint stay in the log, for who is a little
-	// behind.
+	// behind, but none from before the checkpoint before that.
 	Keep bftraft.Index
 	// ChunkBytes is the size of a chunk; all nodes share it. Zero stands for DefaultChunkBytes.
 	ChunkBytes int
@@ -68,7 +70,7 @@ func (c *Checkpoints) validate(m StateMachine) error {
 	bad := ""
 	_, freezes := m.(Freezer)
 	switch {
-	case c.Every == 0:
+	case !c.taken():
 		return nil
 	case !freezes:
 		bad = "Machine (must be a Freezer)"
@@ -82,10 +84,24 @@ func (c *Checkpoints) validate(m StateMachine) error {
 	return fmt.Errorf("%w: %s", bftraft.ErrConfig, bad)
 }
 
-// due says whether a checkpoint is to be taken at the end of a block: the first end at or beyond
-// each multiple of Every.
-func (c *Checkpoints) due(b *bftraft.Block) bool {
-	return c.Every > 0 && b.Last()/c.Every > (b.First()-1)/c.Every
+// taken says whether checkpoints are taken at all.
+func (c *Checkpoints) taken() bool { return c.Every > 0 || c.Bytes > 0 }
+
+// due says whether a checkpoint is to be taken at the end of a block, before which there were so
+// many bytes since the last: the first end at or beyond each multiple of Every, or with Bytes.
+func (c *Checkpoints) due(b *bftraft.Block, bytes uint64) bool {
+	return c.Every > 0 && b.Last()/c.Every > (b.First()-1)/c.Every ||
+		c.Bytes > 0 && bytes+uint64(len(b.Raw())) >= c.Bytes
+}
+
+// passes says whether a checkpoint is due at the end of a block that was just executed, and counts
+// its bytes.
+func (r *Replica) passes(b *bftraft.Block) bool {
+	due := r.cfg.Checkpoints.due(b, r.logged)
+	if r.logged += uint64(len(b.Raw())); due {
+		r.logged = 0
+	}
+	return due
 }
 
 // taking is a checkpoint on its way.
@@ -100,12 +116,12 @@ type taking struct {
 // freezer returns the state machine as what checkpoints need.
 func (r *Replica) freezer() Freezer { return r.cfg.Machine.(Freezer) }
 
-// takeCheckpoint begins a checkpoint after a block, if one is due there and none is being written.
+// takeCheckpoint begins a checkpoint after a block at which one is due, if none is being written.
 // One that is written and that nobody has certified meanwhile makes room: were it waited for, nodes
 // at different checkpoints would wait for each other.
 func (r *Replica) takeCheckpoint(b *bftraft.Block) {
 	c := &r.cfg.Checkpoints
-	if !c.due(b) || r.taking != nil && !r.taking.written || r.transfer != nil {
+	if r.taking != nil && !r.taking.written || r.transfer != nil {
 		return
 	}
 	if r.stable != nil && b.Last() < r.stable.Index {
@@ -210,11 +226,12 @@ func (r *Replica) keep(t *taking, st *quorumcert.Stable) {
 		r.stop(fmt.Errorf("save: %w", err))
 		return
 	}
+	before, _ := r.cfg.Checkpoints.Store.Snapshot()
 	if err := r.cfg.Checkpoints.Store.FinishSnapshot(t.manifest.Encode()); err != nil {
 		r.giveUp()
 		return
 	}
-	r.taking, r.untidy = nil, true
+	r.taking, r.untidy, r.previous = nil, true, before.At.Index
 	r.stats.Checkpoints++
 }
 

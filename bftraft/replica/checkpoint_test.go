@@ -139,9 +139,14 @@ func TestK1CheckpointsAreDueAtTheFirstEndBeyondEachMultiple(t *testing.T) {
 		{1, 9, false}, {1, 10, true}, {10, 10, true}, {11, 11, false}, {11, 19, false},
 		{8, 35, true}, {36, 39, false}, {20, 20, true}, {21, 29, false}, {19, 21, true},
 	} {
-		require.Equal(t, b.due, c.due(block(b.first, b.last)), "%d to %d", b.first, b.last)
+		require.Equal(t, b.due, c.due(block(b.first, b.last), 0), "%d to %d", b.first, b.last)
 	}
-	require.False(t, (&Checkpoints{}).due(block(1, 1)), "never")
+	require.False(t, (&Checkpoints{}).due(block(1, 1), 1<<40), "never")
+	one := block(1, 1)
+	size := uint64(len(one.Raw()))
+	c = Checkpoints{Bytes: 10 * size}
+	require.False(t, c.due(one, 9*size-1))
+	require.True(t, c.due(one, 9*size))
 }
 
 func TestK1CheckpointIsOfTheMomentItWasDueAndIsKept(t *testing.T) {

@@ -141,6 +141,8 @@ type Replica struct {
 	evidence evidence
 	taking   *taking                   // the checkpoint on its way, nil for none
 	stable   *quorumcert.Stable        // the newest certified checkpoint that is known
+	logged   uint64                    // bytes of blocks executed since a checkpoint was due
+	previous bftraft.Index             // of the checkpoint before the newest
 	transfer *transfer                 // the state that is being fetched, nil for none
 	fetchAt  uint64                    // when one may be fetched again
 	holding  holding                   // of a snapshot that others fetch, zero for none
@@ -209,6 +211,7 @@ func New(cfg Config) (*Replica, error) {
 	if err := r.restore(core.Commit()); err != nil {
 		return nil, err
 	}
+	r.previous = core.Base().Index
 	return r, r.replay(core.Commit())
 }
 
@@ -221,8 +224,11 @@ func (r *Replica) replay(to bftraft.Position) error {
 				r.executed.Index, r.cfg.Storage.Err())
 		}
 		r.execute(b)
-		if b.Last()+r.cfg.Checkpoints.Every > to.Index {
-			r.takeCheckpoint(b) // the last one that is due before the start
+		if r.passes(b) {
+			if r.taking != nil {
+				r.giveUp() // the last one that is due before the start is the one to take
+			}
+			r.takeCheckpoint(b)
 		}
 		if r.cfg.Progress != nil {
 			r.cfg.Progress(r.executed.Index, to.Index)
@@ -331,7 +337,9 @@ func (r *Replica) do(ready *bftraft.Ready) {
 	}
 	for _, b := range committed {
 		r.apply(b)
-		r.takeCheckpoint(b)
+		if r.passes(b) {
+			r.takeCheckpoint(b)
+		}
 	}
 	if ready.Stable != nil {
 		r.sawStable(ready.Stable)
@@ -375,6 +383,14 @@ func (r *Replica) Core() bftraft.State { return r.core.State() }
 
 // Executed returns the position up to which the state machine has been driven.
 func (r *Replica) Executed() bftraft.Position { return r.executed }
+
+// Checkpoint returns the index of the newest certified checkpoint that is known, 0 for none.
+func (r *Replica) Checkpoint() bftraft.Index {
+	if r.stable == nil {
+		return 0
+	}
+	return r.stable.Index
+}
 
 // Machine returns the state machine, for its owner to look at between calls.
 func (r *Replica) Machine() StateMachine { return r.cfg.Machine }

@@ -84,10 +84,11 @@ func (r *Replica) tidyLog() {
 	if held, ok := c.Store.HeldSnapshot(); ok {
 		from = min(from, held.At.Index)
 	}
-	if from <= c.Keep+r.core.Base().Index {
+	from -= min(c.Keep, from-min(from, r.previous))
+	if from <= r.core.Base().Index {
 		return
 	}
-	upTo := r.core.Floor(from - c.Keep)
+	upTo := r.core.Floor(from)
 	if !r.core.MayDropLog(upTo) {
 		r.untidy = true // once the lock is there, or the next checkpoint
 		return

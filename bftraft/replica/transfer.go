@@ -329,6 +329,7 @@ func (r *Replica) install() {
 		return
 	}
 	r.stats.Installed++
+	r.previous = m.Stable.Index
 	r.slack.rounds.arrived = r.slack.rounds.arrived[:0]
 	r.prune()
 }
@@ -350,7 +351,7 @@ func (r *Replica) adopt(m *bftraft.Manifest) error {
 	if !mutant.On(mutant.M130) {
 		r.sessions, r.evidence.convicted = read, convicted
 	}
-	r.executed, r.stable = m.At(), &m.Stable
+	r.executed, r.stable, r.logged = m.At(), &m.Stable, 0
 	r.core.Remember(r.stable)
 	return nil
 }

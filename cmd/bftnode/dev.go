@@ -11,6 +11,7 @@ import (
 
 	ucli "github.com/urfave/cli/v2"
 
+	"tangaroa/bftraft"
 	"tangaroa/bftraft/node"
 	"tangaroa/cmd/internal/cli"
 	"tangaroa/cmd/internal/clusterfile"
@@ -49,7 +50,10 @@ cluster goes on where it was.`,
 
 func runDev(c *ucli.Context, dir string) error {
 	if _, err := os.Stat(filepath.Join(dir, clusterfile.GenesisName)); err != nil {
-		l := layout{dir: dir, name: "dev", nodes: c.Int("nodes"), clients: 1, host: "127.0.0.1"}
+		l := layout{
+			dir: dir, name: "dev", nodes: c.Int("nodes"), clients: 1, host: "127.0.0.1",
+			upkeep: bftraft.DefaultUpkeep(),
+		}
 		if err := l.choosePorts(0); err != nil {
 			return err
 		}

@@ -92,14 +92,33 @@ func genesisCommand() *ucli.Command {
 		ArgsUsage: "IDENTITY.json...",
 		Description: `Example:  bftnode genesis --name prod --out genesis.json node*.json alice.json
 Everybody must use the same file: its hash is the cluster's id. It is printed.`,
-		Flags: []ucli.Flag{
+		Flags: append(upkeepFlags(),
 			&ucli.StringFlag{Name: "out", Required: true, Usage: "a new `FILE`"},
 			&ucli.StringFlag{Name: "name", Required: true, Usage: "of the cluster, `NAME`"},
 			&ucli.BoolFlag{Name: "testnet", Usage: "allow nodes to misbehave on purpose"},
 			&ucli.IntFlag{Name: "admin-quorum",
-				Usage: "how many administrators decide; all by default, `M`"},
-		},
+				Usage: "how many administrators decide; all by default, `M`"}),
 		Action: genesis,
+	}
+}
+
+// upkeepFlags say what keeps the members' disks and memories within bounds.
+func upkeepFlags() []ucli.Flag {
+	u := bftraft.DefaultUpkeep()
+	return []ucli.Flag{
+		&ucli.Uint64Flag{Name: "checkpoint-entries", Value: u.CheckpointEntries,
+			Usage: "how much log there is from one checkpoint to the next, 0 for no bound, `N`"},
+		&ucli.Uint64Flag{Name: "checkpoint-bytes", Value: u.CheckpointBytes,
+			Usage: "the same in bytes, whichever comes first; both 0 keep all of the log, `BYTES`"},
+		&ucli.Uint64Flag{Name: "history", Value: u.History,
+			Usage: "how many revisions of the state stay readable, 0 for all, `N`"},
+	}
+}
+
+func upkeepOf(c *ucli.Context) bftraft.Upkeep {
+	return bftraft.Upkeep{
+		CheckpointEntries: c.Uint64("checkpoint-entries"),
+		CheckpointBytes:   c.Uint64("checkpoint-bytes"), History: c.Uint64("history"),
 	}
 }
 
@@ -108,7 +127,7 @@ func genesis(c *ucli.Context) error {
 		return cli.Errorf(cli.Usage, "genesis needs the identities of its members as arguments")
 	}
 	f := &clusterfile.File{Genesis: bftraft.Genesis{
-		Name: c.String("name"), Testnet: c.Bool("testnet"),
+		Name: c.String("name"), Testnet: c.Bool("testnet"), Upkeep: upkeepOf(c),
 	}}
 	g := &f.Genesis
 	rand.Read(g.Nonce[:])

@@ -87,7 +87,8 @@ func (m *member) config() node.Config {
 	s := m.settings
 	cfg := node.DefaultConfig()
 	cfg.Genesis, cfg.ID, cfg.Key = &m.file.Genesis, s.ID, m.key
-	cfg.Storage, cfg.Machine, cfg.CheckOp = m.store, kv.New(), kv.CheckOp
+	cfg.Storage, cfg.Machine, cfg.CheckOp = m.store,
+		kv.NewRetaining(m.file.Genesis.Upkeep.History), kv.CheckOp
 	cfg.Network.Security, cfg.Network.Transport = s.Security, s.Transport
 	cfg.Network.Peers = m.file.Peers(s.ID, s.Nodes)
 	listen := s.Listen

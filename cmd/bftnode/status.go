@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
@@ -108,7 +109,11 @@ func printStatus(w io.Writer, s *node.Status) {
 		{"leader", leaderName(s)},
 		{"index", fmt.Sprintf("tip %d, locked %d, committed %d, applied %d",
 			s.Tip, s.Locked, s.Commit, s.Applied)},
+		{"log", fmt.Sprintf("begins behind %d, checkpoint at %d", s.Base, s.Checkpoint)},
 		{"uptime", (time.Duration(s.Uptime) * time.Second).String()},
+	}
+	if s.Fetching != nil {
+		rows = append(rows, []string{"fetching", transferLine(s.Fetching)})
 	}
 	_ = cli.WriteTable(w, nil, rows)
 	rows = nil
@@ -125,6 +130,24 @@ func printStatus(w io.Writer, s *node.Status) {
 	for _, e := range s.Evidence {
 		fmt.Fprintf(w, "\nnode %d is proven faulty: %s\n", e.Culprit, explain(e))
 	}
+}
+
+// barWidth is how many characters a bar of progress has.
+const barWidth = 24
+
+// transferLine shows how far a state has come.
+func transferLine(f *node.Fetching) string {
+	if f.Chunks == 0 {
+		return "looking for a state"
+	}
+	full := barWidth * f.Done / f.Chunks
+	line := fmt.Sprintf("[%s%s] %d of %d chunks of the state at %d from nodes %v",
+		strings.Repeat("#", full), strings.Repeat(".", barWidth-full), f.Done, f.Chunks,
+		f.Checkpoint, f.From)
+	if len(f.Poisoned) > 0 {
+		line += fmt.Sprintf("; served poison: %v", f.Poisoned)
+	}
+	return line
 }
 
 func leaderName(s *node.Status) string {

@@ -28,6 +28,7 @@ type layout struct {
 	host           string
 	ports          []int // for each node two: its own, and that of its status
 	encrypt        bool  // what the nodes store
+	upkeep         bftraft.Upkeep
 }
 
 // The ports of a test cluster: node k listens on base+k and serves its status on base+100+k.
@@ -45,7 +46,7 @@ func testnetCommand() *ucli.Command {
 		Description: `Example:  bftnode testnet --nodes 4 --clients 2 --dir /tmp/net
 The keys of all members lie in one folder, so this is for tests. For a real cluster see
 keygen, genesis and init.`,
-		Flags: []ucli.Flag{
+		Flags: append(upkeepFlags(),
 			&ucli.IntFlag{Name: "nodes", Value: 4, Usage: "how many, 1 to 64, `N`"},
 			&ucli.IntFlag{Name: "clients", Value: 1, Usage: "how many, `C`"},
 			&ucli.StringFlag{Name: "dir", Required: true, Usage: "a new folder, `DIR`"},
@@ -55,8 +56,7 @@ keygen, genesis and init.`,
 			&ucli.IntFlag{Name: "base-port", Value: defaultBasePort,
 				Usage: "node k listens on base+k, its status on base+100+k; " +
 					"0 takes ports that are free, `P`"},
-			encryptFlag(),
-		},
+			encryptFlag()),
 		Action: func(c *ucli.Context) error {
 			if err := cli.RequireArgs(c, 0, 0); err != nil {
 				return err
@@ -64,6 +64,7 @@ keygen, genesis and init.`,
 			l := layout{
 				dir: c.String("dir"), name: c.String("name"), nodes: c.Int("nodes"),
 				clients: c.Int("clients"), host: c.String("host"), encrypt: c.Bool("encrypt"),
+				upkeep: upkeepOf(c),
 			}
 			if err := l.choosePorts(c.Int("base-port")); err != nil {
 				return err
@@ -105,7 +106,9 @@ func (l *layout) write() error {
 	if entries, err := os.ReadDir(l.dir); err == nil && len(entries) > 0 {
 		return cli.Errorf(cli.Usage, "%s is not empty", l.dir)
 	}
-	f := &clusterfile.File{Genesis: bftraft.Genesis{Name: l.name, Testnet: true}}
+	f := &clusterfile.File{Genesis: bftraft.Genesis{
+		Name: l.name, Testnet: true, Upkeep: l.upkeep,
+	}}
 	rand.Read(f.Genesis.Nonce[:])
 	for k := 1; k <= l.nodes; k++ {
 		if err := l.writeNode(f, crypto.NodeID(k)); err != nil {

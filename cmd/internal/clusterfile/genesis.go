@@ -44,6 +44,13 @@ type genesisText struct {
 	Clients     []nameText `json:"clients"`
 	Admins      []nameText `json:"admins"`
 	AdminQuorum int        `json:"admin_quorum"`
+	Upkeep      upkeepText `json:"upkeep"`
+}
+
+type upkeepText struct {
+	CheckpointEntries uint64 `json:"checkpoint_entries"`
+	CheckpointBytes   uint64 `json:"checkpoint_bytes"`
+	History           uint64 `json:"history_revisions"`
 }
 
 type nodeText struct {
@@ -98,6 +105,10 @@ func decodeGenesis(text []byte) (*File, error) {
 	}
 	f := &File{Genesis: bftraft.Genesis{
 		Name: raw.Name, Nonce: nonce, Testnet: raw.Testnet, AdminQuorum: raw.AdminQuorum,
+		Upkeep: bftraft.Upkeep{
+			CheckpointEntries: raw.Upkeep.CheckpointEntries,
+			CheckpointBytes:   raw.Upkeep.CheckpointBytes, History: raw.Upkeep.History,
+		},
 	}}
 	for i, n := range raw.Nodes {
 		field := fmt.Sprintf("nodes[%d]", i)
@@ -174,6 +185,9 @@ func encodeGenesis(f *File) ([]byte, error) {
 	g := &f.Genesis
 	raw := genesisText{
 		Name: g.Name, Nonce: g.Nonce.String(), Testnet: g.Testnet, AdminQuorum: g.AdminQuorum,
+		Upkeep: upkeepText{
+			g.Upkeep.CheckpointEntries, g.Upkeep.CheckpointBytes, g.Upkeep.History,
+		},
 		Nodes: []nodeText{}, Clients: texts(g.Clients), Admins: texts(g.Admins),
 	}
 	for _, v := range g.Voters {
