@@ -43,8 +43,10 @@ type report struct {
 	Vote       crypto.NodeID         `json:"vote,omitempty"` // in Term
 	Lock       positionText          `json:"lock"`
 	Mark       positionText          `json:"mark"` // highest acked
+	Base       positionText          `json:"base"` // the log begins behind it
 	Tip        positionText          `json:"tip"`
 	Commit     positionText          `json:"commit"`
+	Snapshot   *snapshotText         `json:"snapshot,omitempty"`
 	Blocks     int                   `json:"blocks"`
 	Requests   int                   `json:"requests"`
 	Commits    int                   `json:"commit_certificates"`
@@ -130,7 +132,7 @@ func (m *member) examine(c *ucli.Context) (*report, error) {
 	if err := x.checkState(&loaded); err != nil {
 		return nil, cli.WithCode(cli.BadProof, err)
 	}
-	if err := x.walk(&loaded); err != nil {
+	if err := errors.Join(x.snapshot(), x.walk(&loaded)); err != nil {
 		return nil, cli.WithCode(cli.BadProof, err)
 	}
 	return x.report, m.store.Err()
@@ -143,6 +145,7 @@ func (m *member) summary(l *bftraft.Restored) *report {
 		Term: hs.Term, Vote: hs.Vote.Candidate,
 		Lock: positionText{hs.Lock.Term, hs.Lock.Index, hs.Lock.Hash},
 		Mark: positionText{hs.Mark.Term, hs.Mark.Index, hs.Mark.Hash},
+		Base: positionText{0, l.Base.Index, l.Base.Hash},
 		Tip:  positionText{0, l.Tip.Index, l.Tip.Hash},
 
 		Encrypted: !m.master.IsZero(), Terms: []termText{},
@@ -186,7 +189,16 @@ func (x *examiner) checkState(l *bftraft.Restored) error {
 // walk verifies the chain, its requests and its commit certificates.
 func (x *examiner) walk(l *bftraft.Restored) error {
 	at := bftraft.Position{Hash: x.report.Cluster}
-	next, more := x.store.Commit(1)
+	if l.Base.Index > 0 {
+		at = l.Base
+	}
+	next, more := x.store.Commit(at.Index)
+	if more && next.Index == at.Index {
+		if err := x.commit(next, at); err != nil {
+			return err
+		}
+		next, more = x.store.Commit(at.Index + 1)
+	}
 	for at.Index < l.Tip.Index {
 		b, ok := x.store.Block(at.Index + 1)
 		if !ok || b.Before() != at {
@@ -293,7 +305,8 @@ func (r *report) print(w io.Writer) {
 		{"term", fmt.Sprint(r.Term)},
 		{"locked", r.Lock.String()},
 		{"committed", r.Commit.String()},
-		{"end of log", r.Tip.String()},
+		{"log", "begins behind " + r.Base.String() + ", ends at " + r.Tip.String()},
+		{"snapshot", r.Snapshot.String()},
 		{"verified", fmt.Sprintf("%d blocks, %d requests, %d commit certificates, %d proofs",
 			r.Blocks, r.Requests, r.Commits, len(r.Evidence))},
 	}

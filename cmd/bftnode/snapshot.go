@@ -1,0 +1,73 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"tangaroa/bftraft"
+	"tangaroa/crypto"
+)
+
+// snapshotText describes a snapshot that verifies: the state at Index, as a quorum has certified it.
+type snapshotText struct {
+	positionText
+	State    crypto.Digest `json:"state_root"`
+	Sessions crypto.Digest `json:"sessions_root"`
+	Signers  []int         `json:"signers"`
+	Chunks   int           `json:"chunks"`
+	Bytes    int64         `json:"bytes"`
+}
+
+// String returns it for people.
+func (s *snapshotText) String() string {
+	if s == nil {
+		return "none"
+	}
+	return fmt.Sprintf("%s, %d bytes in %d chunks, certified by nodes %v", s.positionText,
+		s.Bytes, s.Chunks, s.Signers)
+}
+
+// errNotCertified says that a snapshot is not what its certificate is of.
+var errNotCertified = errors.New("the snapshot is not the one that is certified")
+
+// describeSnapshot judges the manifest of a snapshot, and describes it but for its size.
+func describeSnapshot(v *bftraft.Verifier, proof []byte) (
+	*bftraft.Manifest, *snapshotText, error,
+) {
+	m, ok := bftraft.DecodeManifest(proof)
+	if !ok || !m.Verify(v.Cluster(), v.Configurations()) {
+		return nil, nil, errNotCertified
+	}
+	text := &snapshotText{
+		positionText: positionText{0, m.Stable.Index, m.Stable.Hash}, State: m.Stable.State,
+		Sessions: m.Stable.Sessions, Chunks: m.Chunks(),
+	}
+	for _, id := range m.Stable.Signers.Members() {
+		text.Signers = append(text.Signers, int(id))
+	}
+	return m, text, nil
+}
+
+// snapshot verifies the snapshot of a store, chunk by chunk.
+func (x *examiner) snapshot() error {
+	info, some := x.store.Snapshot()
+	if !some {
+		return nil
+	}
+	m, text, err := describeSnapshot(x.verifier, info.Proof)
+	if err != nil {
+		return err
+	}
+	if m.At() != info.At || m.Chunks() != info.Chunks {
+		return errNotCertified
+	}
+	for k := range info.Chunks {
+		chunk, ok := x.store.SnapshotChunk(k)
+		if !ok || !m.Holds(k, chunk) {
+			return fmt.Errorf("%w: chunk %d", errNotCertified, k)
+		}
+		text.Bytes += int64(len(chunk))
+	}
+	x.report.Snapshot = text
+	return nil
+}
