@@ -306,7 +306,8 @@ type transport struct {
 // Send implements replica.Transport.
 func (t *transport) Send(to bftraft.NodeID, class bftraft.Class, frame []byte) {
 	frames := [][]byte{frame}
-	if kind := frame[0]; kind == bftraft.FrameRequest || kind == bftraft.FrameReply {
+	switch frame[0] {
+	case bftraft.FrameRequest, bftraft.FrameReply, bftraft.FrameStatePart:
 		for _, b := range t.behaviours {
 			frames = each(frames, func(f []byte) [][]byte { return b.Frame(t.env, to, f) })
 		}

@@ -4,6 +4,6 @@ package adversary
 var attacks = []Attack{
 	ackLiar, amnesiac, badRequest, bareQuorum, behind, clinging, drag, drip, earlyCommit, equivocate,
 	falseReply, fetchStorm, flood, forger, framer, garbage, hiddenLock, hog, hold, idleBoss,
-	impostor, leaky, oldRead, replay, silent, slow, starve, stuff, suspectSpam, termInflation,
+	impostor, leaky, oldRead, poison, replay, silent, slow, starve, stuff, suspectSpam, termInflation,
 	twins, veiled, voteAll, voteStorm,
 }

@@ -155,6 +155,9 @@ type StableCheckpoint struct {
 // ManifestPart is the number that asks for the manifest of a state, or comes with it.
 const ManifestPart = ^uint32(0)
 
+// FrameStatePart is the first byte of a StatePart, which is no message of a Core's.
+const FrameStatePart = byte(kindStatePart)
+
 // FetchState asks for a part of the certified state at index At: chunk Part of its manifest, or the
 // manifest itself. Who has no such manifest answers with that of the newest state it has.
 type FetchState struct {

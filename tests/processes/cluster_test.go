@@ -38,15 +38,16 @@ var web = &http.Client{
 	Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true},
 }
 
-// newCluster writes the files of a cluster of four nodes.
-func newCluster(t *testing.T, clients int) *cluster {
+// newCluster writes the files of a cluster of four nodes, with more flags of testnet.
+func newCluster(t *testing.T, clients int, flags ...string) *cluster {
 	t.Helper()
 	c := &cluster{
 		t: t, dir: filepath.Join(t.TempDir(), "net"), nodes: map[crypto.NodeID]*process{},
 		http: map[crypto.NodeID]string{},
 	}
-	made := run(t, "", "bftnode", "testnet", "--nodes", "4", "--clients", strconv.Itoa(clients),
-		"--dir", c.dir, "--base-port", strconv.Itoa(freeRange(t, 4)))
+	args := []string{"testnet", "--nodes", "4", "--clients", strconv.Itoa(clients),
+		"--dir", c.dir, "--base-port", strconv.Itoa(freeRange(t, 4))}
+	made := run(t, "", "bftnode", append(args, flags...)...)
 	require.Zero(t, made.code, made.err)
 	c.file = readGenesis(t, c.path(genesisName))
 	for _, id := range c.all() {

@@ -102,6 +102,7 @@ func TestWritesGoOnUnderALiar(t *testing.T) {
 // unrefused are the attacks of which nothing has to be refused in so short a time.
 var unrefused = []string{
 	"amnesiac", "equivocate", "hiddenlock", "hog", "twins", "voteall", // in the next election
+	"poison", // of who serves states: see state_test.go
 }
 
 // requireAttackSeen makes sure that the attack took place and what was said about it.

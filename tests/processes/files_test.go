@@ -43,6 +43,11 @@ type genesisFile struct {
 	} `json:"clients"`
 	Admins      []any `json:"admins"`
 	AdminQuorum int   `json:"admin_quorum"`
+	Upkeep      struct {
+		CheckpointEntries uint64 `json:"checkpoint_entries"`
+		CheckpointBytes   uint64 `json:"checkpoint_bytes"`
+		History           uint64 `json:"history_revisions"`
+	} `json:"upkeep"`
 }
 
 func readGenesis(t *testing.T, path string) *genesisFile {
@@ -66,7 +71,9 @@ func (f *genesisFile) genesis(t *testing.T) *bftraft.Genesis {
 	t.Helper()
 	nonce, err := crypto.ParseDigest(f.Nonce)
 	require.NoError(t, err)
-	g := &bftraft.Genesis{Name: f.Name, Nonce: nonce, Testnet: f.Testnet}
+	g := &bftraft.Genesis{
+		Name: f.Name, Nonce: nonce, Testnet: f.Testnet, Upkeep: bftraft.Upkeep(f.Upkeep),
+	}
 	for _, n := range f.Nodes {
 		g.Voters = append(g.Voters, quorumcert.Voter{ID: n.ID, Key: publicKey(t, n.Key)})
 	}

@@ -28,13 +28,14 @@ func (c *cluster) node(id crypto.NodeID, code int, args ...string) said {
 	return got
 }
 
-// TestStolenDiskTellsNothing runs a cluster in which two nodes encrypt what they store. A value and
-// its key are then in the files of the other two, which is the control, and in none of theirs, nor
+// TestStolenDiskTellsNothing runs a cluster in which two nodes encrypt what they store, log and
+// checkpoints. A value and its key are then in the files of the other two, which is the control, and
+// in none of theirs, nor
 // in a log, even of one that was made to dump its stacks. Node 1 is locked too: it starts when its
 // unlock key is brought to it, goes on after all its keys were changed, and without them not.
 func TestStolenDiskTellsNothing(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 1)
+	c := newCluster(t, 1, "--checkpoint-entries", "3")
 	for id := crypto.NodeID(1); id <= 2; id++ {
 		require.NoError(t, os.RemoveAll(filepath.Join(c.folder(id), "data")))
 		c.node(id, ok, "init", "--encrypt")
@@ -53,8 +54,15 @@ func TestStolenDiskTellsNothing(t *testing.T) {
 	name, value := "name-"+rand.Text(), "value-"+rand.Text()
 	s.do(ok, "put", name, value)
 	require.Equal(t, value+"\n", s.do(ok, "get", name))
+	for n := range 6 {
+		s.do(ok, "put", fmt.Sprint("other", n), "value")
+	}
+	s.do(ok, "put", name, value) // in the log again, and in the state
 	for _, id := range c.all() {
-		c.awaitCommit(id, 1)
+		await(t, "a checkpoint and the log before it to go", func() bool {
+			status, ok := c.status(id)
+			return ok && status.Checkpoint > 0 && status.Base > 0
+		})
 	}
 	for id := crypto.NodeID(1); id <= 2; id++ {
 		limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", c.nodes[id].cmd.Process.Pid))

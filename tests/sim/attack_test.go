@@ -30,7 +30,13 @@ func attackWorldOf(
 		// Node 2 has rank 0 in term 1.
 		o.Liars = append(o.Liars, Liar{i + 2, strings.Split(attack, "+")})
 	}
-	w := NewWorld(o)
+	plan := Plan(o)
+	if baseOf(attack) == poison {
+		// Node 1 misses so much that nobody has the log any more.
+		o.Checkpoints, o.Keep, o.ChunkBytes = 4, 2, 256
+		plan = append(plan, Fault{At: 500, Kind: KindIsolate, Node: 1, For: o.Chaos - 2000})
+	}
+	w := NewWorldOf(o, plan)
 	r := &reigns{}
 	for at := 10; at <= o.Chaos; at += 10 {
 		w.later(at, func() { r.look(w) })
@@ -157,6 +163,7 @@ var passive = map[string]bool{
 	"ackliar,how=some":        true, // acks kept back
 	"ackliar,how=hash":        true, // acks of a block that nobody else has
 	"hiddenlock,as=candidate": true, // nobody has a higher lock until it has led
+	"poison,how=none":         true, // nothing is not wrong
 }
 
 // TestFalseRepliesOfMoreThanFFoolClients is the control of what clients believe: f+1 equal false

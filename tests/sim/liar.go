@@ -16,23 +16,27 @@ const (
 	amnesiac  = "rolled-back" // behaves, but at a crash its disk is mostly put back, guard and all
 	plotter   = "plotter"     // leads two halves apart, with the keys of all who plot
 	lyingDisk = "lying-disk"  // behaves, but its disk calls flushed what it has not flushed
-	poisoner  = "poisoner"    // behaves, but the parts of states that it serves are not right
 )
 
 // ownAttacks are the liars of this package, besides those of package adversary: they do at random
 // what those do with a plan.
 var ownAttacks = []string{"chaos", "flatterer", "hoarder", "two-faced", amnesiac, lyingDisk}
 
-// attackNames lists all that a liar may do.
-func attackNames() []string { return append(drawnAttacks(), poisoner) }
+// poison is the attack of who serves states: it is drawn where states are fetched.
+const poison = "poison"
 
-// drawnAttacks lists what a liar may do whatever else there is.
-func drawnAttacks() []string { return append(slices.Clone(ownAttacks), adversary.Names()...) }
+// attackNames lists all that a liar may do.
+func attackNames() []string { return append(slices.Clone(ownAttacks), adversary.Names()...) }
 
 // drawAttack draws an attack, and a word for one of its options.
 func drawAttack(r *stream) string {
-	names := drawnAttacks()
-	name := names[r.below(len(names))]
+	names := attackNames()
+	names = slices.DeleteFunc(names, func(name string) bool { return name == poison })
+	return drawVariant(r, names[r.below(len(names))])
+}
+
+// drawVariant draws a word for one of an attack's options.
+func drawVariant(r *stream, name string) string {
 	for _, a := range adversary.All() {
 		if a.Name == name {
 			all := variantsOf(a)
@@ -89,9 +93,6 @@ func (w *World) corrupt(m *member, cfg *replica.Config) {
 	for _, name := range m.attacks {
 		switch name {
 		case amnesiac, lyingDisk:
-			continue
-		case poisoner:
-			cfg.Transport = newPoison(w, m, cfg.Transport)
 			continue
 		}
 		before, after := &meter{m: m, attack: name}, &meter{m: m, attack: name}

@@ -113,7 +113,7 @@ func (o *Options) drawCheckpoints(r *stream) {
 	}
 	if len(o.Liars) > 0 && r.chance(400) {
 		l := &o.Liars[r.below(len(o.Liars))]
-		l.Attacks = append(l.Attacks, poisoner)
+		l.Attacks = append(l.Attacks, drawVariant(r, poison))
 	}
 }
 

@@ -1,0 +1,114 @@
+//go:build linux
+
+package processes
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tangaroa/crypto"
+)
+
+// load writes for a second, with values that make states of several chunks. No write may fail.
+func (c *cluster) load() {
+	c.t.Helper()
+	got := run(c.t, "", "bftclient", "--config", c.config(1), "load", "--single", "-o", "json",
+		"--duration", "1s", "--outstanding", "64", "--keys", "1500", "--size", "4096")
+	require.Zero(c.t, got.code, got.err)
+	var report struct {
+		Ops    uint64 `json:"ops"`
+		Errors uint64 `json:"errors"`
+	}
+	require.NoError(c.t, json.Unmarshal([]byte(got.out), &report))
+	require.Zero(c.t, report.Errors, got.out)
+	require.NotZero(c.t, report.Ops, got.out)
+}
+
+// stored is how far a node that does not run had come, by its store, which verifies.
+func (c *cluster) stored(id crypto.NodeID) uint64 {
+	c.t.Helper()
+	var report struct {
+		Commit struct {
+			Index uint64 `json:"index"`
+		} `json:"commit"`
+	}
+	got := c.node(id, ok, "inspect", "--limit", "1", "-o", "json")
+	require.NoError(c.t, json.Unmarshal([]byte(got.out), &report))
+	return report.Commit.Index
+}
+
+// snapshots are the names of the files in which a node keeps states.
+func (c *cluster) snapshots(id crypto.NodeID) (names []string) {
+	c.t.Helper()
+	files, err := os.ReadDir(filepath.Join(c.folder(id), dataName, "snapshots"))
+	require.NoError(c.t, err)
+	for _, f := range files {
+		names = append(names, f.Name())
+	}
+	return names
+}
+
+// TestNodeThatMissedTheLogFetchesAState kills a node, twice, and lets the others go so far that none
+// has the log any more that it lacks. It comes back with their state, though one of the two that are
+// there to serve it serves poison, and is named. What it stores verifies then.
+func TestNodeThatMissedTheLogFetchesAState(t *testing.T) {
+	c := newCluster(t, 1, "--checkpoint-entries", "2000", "--history", "2000")
+	const liar, late = crypto.NodeID(3), crypto.NodeID(4)
+	c.start(liar, "--adversary", "poison")
+	for _, id := range c.but(liar) {
+		c.start(id)
+	}
+	c.awaitReady(c.all()...)
+	for range 2 {
+		c.load()
+		c.nodes[late].signal(syscall.SIGKILL)
+		c.nodes[late].wait()
+		at := c.stored(late)
+		for _, id := range c.but(late) {
+			await(t, fmt.Sprintf("node %d to let go of the log behind %d", id, at), func() bool {
+				c.load()
+				s, ok := c.status(id)
+				return ok && uint64(s.Base) > at
+			})
+		}
+		looks := 0
+		await(t, "both that will serve to have the same state", func() bool {
+			if looks++; looks%200 == 0 {
+				c.load() // one of them was busy when the last one was due
+			}
+			a, b := c.snapshots(2), c.snapshots(liar)
+			return len(a) == 1 && slices.Equal(a, b)
+		})
+		c.nodes[1].signal(syscall.SIGTERM)
+		require.Zero(t, c.nodes[1].wait())
+		c.start(late)
+		c.awaitCommit(late, c.commit(2))
+		c.start(1)
+		c.awaitReady(late, 1)
+		s, ok := c.status(late)
+		require.True(t, ok)
+		require.Greater(t, uint64(s.Base), at)
+		poisoned := fmt.Sprintf(`bft_drops_total{peer="%d",reason="poisoned_state"}`, liar)
+		drops, _ := c.metric(late, poisoned)
+		require.Positive(t, drops, "it was asked too")
+	}
+	c.user(1).awaitSame(t, c.but(liar)...)
+	log, err := os.ReadFile(c.nodes[late].log)
+	require.NoError(t, err)
+	require.Contains(t, string(log), "state of others is in place")
+	require.Contains(t, string(log), "part of a state that is not the certified one")
+	for _, id := range c.but(liar) {
+		c.nodes[id].signal(syscall.SIGTERM)
+		require.Zero(t, c.nodes[id].wait())
+		said := c.node(id, ok, "inspect", "--limit", "1").out
+		require.Regexp(t, `log +begins behind [1-9]`, said)
+		require.Regexp(t, `snapshot +[1-9].* certified by nodes`, said)
+	}
+}
