@@ -1,7 +1,7 @@
-// Poison serves parts of states that are not right: a bit turned, cut short, of another place, none,
-// or named by a manifest of its own. Who believes the peer that hands it a state has whatever state
-// the liar likes, which no later check can tell. Each part is compared with what a quorum certified
-// before it is used, and who served another is dropped and named (Drop poisoned_state).
+// Poison serves parts of states that are not right: a bit turned, cut short, of another place,
+// none, or named by a manifest of its own. Who believes the peer that hands it a state has whatever
+// state the liar likes, which no later check can tell. Each part is compared with what a quorum
+// certified before it is used, and who served another is dropped and named (Drop poisoned_state).
 
 package adversary
 

@@ -8,7 +8,7 @@ import (
 	"tangaroa/crypto"
 )
 
-// snapshotText describes a snapshot that verifies: the state at Index, as a quorum has certified it.
+// snapshotText describes a snapshot that verifies: the state at Index, as a quorum certified it.
 type snapshotText struct {
 	positionText
 	State    crypto.Digest `json:"state_root"`

@@ -29,8 +29,8 @@ func (c *cluster) node(id crypto.NodeID, code int, args ...string) said {
 }
 
 // TestStolenDiskTellsNothing runs a cluster in which two nodes encrypt what they store, log and
-// checkpoints. A value and its key are then in the files of the other two, which is the control, and
-// in none of theirs, nor
+// checkpoints. A value and its key are then in the files of the other two, which is the control,
+// and in none of theirs, nor
 // in a log, even of one that was made to dump its stacks. Node 1 is locked too: it starts when its
 // unlock key is brought to it, goes on after all its keys were changed, and without them not.
 func TestStolenDiskTellsNothing(t *testing.T) {
@@ -54,16 +54,8 @@ func TestStolenDiskTellsNothing(t *testing.T) {
 	name, value := "name-"+rand.Text(), "value-"+rand.Text()
 	s.do(ok, "put", name, value)
 	require.Equal(t, value+"\n", s.do(ok, "get", name))
-	for n := range 6 {
-		s.do(ok, "put", fmt.Sprint("other", n), "value")
-	}
+	c.checkpoints(s)
 	s.do(ok, "put", name, value) // in the log again, and in the state
-	for _, id := range c.all() {
-		await(t, "a checkpoint and the log before it to go", func() bool {
-			status, ok := c.status(id)
-			return ok && status.Checkpoint > 0 && status.Base > 0
-		})
-	}
 	for id := crypto.NodeID(1); id <= 2; id++ {
 		limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", c.nodes[id].cmd.Process.Pid))
 		require.NoError(t, err)
@@ -105,6 +97,19 @@ func TestStolenDiskTellsNothing(t *testing.T) {
 		c.nodes[id].kill()
 	}
 	c.tellsNothing(name, value)
+}
+
+// checkpoints writes until all nodes have taken some and let go of the log before them.
+func (c *cluster) checkpoints(s shell) {
+	for n := range 6 {
+		s.do(ok, "put", fmt.Sprint("other", n), "value")
+	}
+	for _, id := range c.all() {
+		await(c.t, "a checkpoint and the log before it to go", func() bool {
+			status, ok := c.status(id)
+			return ok && status.Checkpoint > 0 && status.Base > 0
+		})
+	}
 }
 
 // tellsNothing requires that the texts are in files of nodes 3 and 4 alone.

@@ -55,9 +55,9 @@ func (c *cluster) snapshots(id crypto.NodeID) (names []string) {
 	return names
 }
 
-// TestNodeThatMissedTheLogFetchesAState kills a node, twice, and lets the others go so far that none
-// has the log any more that it lacks. It comes back with their state, though one of the two that are
-// there to serve it serves poison, and is named. What it stores verifies then.
+// TestNodeThatMissedTheLogFetchesAState kills a node, twice, and lets the others go so far that
+// none has the log any more that it lacks. It comes back with their state, though one of the two
+// that are there to serve it serves poison, and is named. What it stores verifies then.
 func TestNodeThatMissedTheLogFetchesAState(t *testing.T) {
 	c := newCluster(t, 1, "--checkpoint-entries", "2000", "--history", "2000")
 	const liar, late = crypto.NodeID(3), crypto.NodeID(4)
