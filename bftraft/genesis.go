@@ -34,6 +34,17 @@ type Genesis struct {
 	AdminQuorum int
 	// Upkeep keeps what the members store within bounds.
 	Upkeep Upkeep
+	// Origin is the state that the cluster begins with; the zero value stands for the empty one.
+	Origin Origin
+}
+
+// Origin names a state that another cluster has certified, with which a new one begins: its
+// cluster, where it stood in its log, and its root. Of sessions and receipts nothing is taken over:
+// they name the other cluster.
+type Origin struct {
+	Cluster Digest
+	At      Position
+	State   Digest
 }
 
 // Upkeep says what all members must do alike so that nothing grows for ever.
@@ -63,6 +74,9 @@ func (g *Genesis) Validate() error {
 		return fmt.Errorf("%w: too many clients or administrators", ErrGenesis)
 	case g.AdminQuorum < 0 || g.AdminQuorum > len(g.Admins):
 		return fmt.Errorf("%w: admin quorum must be at most the number of admins", ErrGenesis)
+	case g.Origin != (Origin{}) && (g.Origin.Cluster.IsZero() || g.Origin.State.IsZero() ||
+		g.Origin.At.Index == 0 || g.Origin.At.Hash.IsZero()):
+		return fmt.Errorf("%w: the origin must name cluster, index, hash and state", ErrGenesis)
 	case g.AdminQuorum == 0 && len(g.Admins) > 0:
 		return fmt.Errorf("%w: admin quorum must be at least 1 where there are admins", ErrGenesis)
 	}
@@ -110,6 +124,10 @@ func (g *Genesis) Encode() []byte {
 		g.Upkeep.CheckpointEntries, g.Upkeep.CheckpointBytes, g.Upkeep.History,
 	} {
 		b = binary.BigEndian.AppendUint64(b, v)
+	}
+	if o := &g.Origin; *o != (Origin{}) { // nothing else can follow
+		b = appendPosition(append(b, o.Cluster[:]...), o.At)
+		b = append(b, o.State[:]...)
 	}
 	return b
 }

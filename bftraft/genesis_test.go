@@ -52,7 +52,13 @@ func genesisChanges() map[string]func(g *Genesis) {
 		},
 		"checkpoint entries": func(g *Genesis) { g.Upkeep.CheckpointEntries++ },
 		"checkpoint bytes":   func(g *Genesis) { g.Upkeep.CheckpointBytes++ },
-		"history":            func(g *Genesis) { g.Upkeep.History++ },
+		"origin": func(g *Genesis) {
+			g.Origin = Origin{Digest{1}, Position{1, Digest{2}}, Digest{3}}
+		},
+		"another origin": func(g *Genesis) {
+			g.Origin = Origin{Digest{1}, Position{1, Digest{2}}, Digest{4}}
+		},
+		"history": func(g *Genesis) { g.Upkeep.History++ },
 		"admin quorum": func(g *Genesis) {
 			g.Admins, g.AdminQuorum = append(g.Admins, Enrolled{"eve", key}), 2
 		},

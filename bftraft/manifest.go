@@ -120,3 +120,13 @@ func (m *Manifest) Verify(cluster Digest, cs *quorumcert.Configurations) bool {
 		m.At() == Position{m.Commit.Index, m.Commit.Hash} &&
 		m.Stable.Verify(cluster, by) == nil && m.Commit.Verify(cluster, by) == nil
 }
+
+// Origin returns the manifest of the state with which a new cluster begins: the chunks of the state
+// alone, proven by nothing but the genesis that names it.
+func (m *Manifest) Origin() *Manifest { return &Manifest{State: m.State} }
+
+// Begins says whether the manifest is that of the state with which a cluster begins.
+func (m *Manifest) Begins(o *Origin) bool {
+	state, _ := m.Roots()
+	return len(m.Sessions) == 0 && len(m.State) > 0 && m.Stable.Index == 0 && state == o.State
+}

@@ -127,7 +127,8 @@ func (c *Config) Validate() error {
 	}
 	u := &c.Genesis.Upkeep
 	_, keeps := c.Storage.(replica.Snapshots)
-	if !keeps && (u.CheckpointEntries > 0 || u.CheckpointBytes > 0) {
+	if !keeps && (u.CheckpointEntries > 0 || u.CheckpointBytes > 0 ||
+		c.Genesis.Origin != (bftraft.Origin{})) {
 		return invalid("Storage", "keeps no snapshots, and the genesis asks for checkpoints")
 	}
 	return c.validateIdentity()

@@ -206,10 +206,12 @@ func (n *Node) load() error {
 		Transport: &transport{network: n.network, metrics: n.metrics, local: n.local},
 		Machine:   n.cfg.Machine, CheckOp: n.cfg.CheckOp, Progress: n.progress(),
 	}
-	if u := &n.cfg.Genesis.Upkeep; u.CheckpointEntries > 0 || u.CheckpointBytes > 0 {
+	cfg.Origin = n.cfg.Genesis.Origin
+	if snapshots, ok := n.cfg.Storage.(replica.Snapshots); ok {
+		u := &n.cfg.Genesis.Upkeep
 		cfg.Checkpoints = replica.Checkpoints{
 			Every: bftraft.Index(u.CheckpointEntries), Bytes: u.CheckpointBytes,
-			Keep: math.MaxUint64, Store: n.cfg.Storage.(replica.Snapshots),
+			Keep: math.MaxUint64, Store: snapshots,
 		}
 	}
 	if n.cfg.Corrupt != nil {

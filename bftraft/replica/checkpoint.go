@@ -16,6 +16,9 @@ var ErrDiverged = errors.New("the state of this node is not the one that a quoru
 // ErrSnapshot is returned when a snapshot is not what its certificate says.
 var ErrSnapshot = errors.New("snapshot does not fit its certificate")
 
+// ErrOrigin is returned when the state is missing with which the cluster begins.
+var ErrOrigin = errors.New("the state is missing that this cluster begins with")
+
 // errTooLarge says that the state takes more chunks than a manifest names.
 var errTooLarge = errors.New("state is too large for a snapshot")
 
@@ -238,11 +241,18 @@ func (r *Replica) keep(t *taking, st *quorumcert.Stable) {
 // restore starts from the finished snapshot, if there is one of what is known to be committed.
 func (r *Replica) restore(commit bftraft.Position) error {
 	c := &r.cfg.Checkpoints
-	if c.Store == nil {
-		return nil
+	begins := r.cfg.Origin != (bftraft.Origin{})
+	var info bftraft.SnapshotInfo
+	ok := false
+	if c.Store != nil {
+		info, ok = c.Store.Snapshot()
 	}
-	info, ok := c.Store.Snapshot()
-	if !ok || info.At.Index > commit.Index {
+	switch {
+	case !ok && begins:
+		return ErrOrigin
+	case ok && info.At.Index == 0:
+		return r.begin(info)
+	case !ok || info.At.Index > commit.Index:
 		return nil
 	}
 	m, err := manifestOf(&r.cfg, info)
@@ -250,4 +260,17 @@ func (r *Replica) restore(commit bftraft.Position) error {
 		return err
 	}
 	return r.adopt(m)
+}
+
+// begin starts from the state that the cluster begins with.
+func (r *Replica) begin(info bftraft.SnapshotInfo) error {
+	m, ok := bftraft.DecodeManifest(info.Proof)
+	if !ok || m.Chunks() != info.Chunks || !m.Begins(&r.cfg.Origin) {
+		return ErrSnapshot
+	}
+	all := &chunkReader{store: r.cfg.Checkpoints.Store, manifest: m, to: m.Chunks()}
+	if err := r.cfg.Machine.Restore(all); err != nil {
+		return fmt.Errorf("restore state: %w", err)
+	}
+	return nil
 }

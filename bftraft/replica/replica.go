@@ -99,6 +99,9 @@ type Config struct {
 	// Limits may be lower than those of clusters, so that a simulation comes to them. All nodes
 	// share them. Zeros stand for the limits of clusters.
 	Limits Limits
+	// Origin is the state that the cluster begins with, which Checkpoints.Store must then hold as a
+	// snapshot of index 0; the zero value stands for the empty one.
+	Origin bftraft.Origin
 	// Checkpoints, where Every is set, are taken. The machine must be a Freezer then.
 	Checkpoints Checkpoints
 	// Progress, if set, is told how far the replay of the log has come at the start.

@@ -117,6 +117,7 @@ type alone struct {
 	key      crypto.PrivateKey
 	client   crypto.PrivateKey
 	points   Checkpoints
+	origin   bftraft.Origin
 }
 
 func newAlone(t *testing.T) *alone {
@@ -134,14 +135,18 @@ func newAlone(t *testing.T) *alone {
 	return a
 }
 
-// start starts the replica on its disk, and waits until it leads.
-func (a *alone) start() {
-	a.tape = &tape{}
+func (a *alone) core() bftraft.Config {
 	core := bftraft.DefaultConfig()
 	core.Cluster, core.Signer = a.verifier.Cluster(), crypto.NewSigner(1, a.key)
 	core.Configurations = a.verifier.Configurations()
-	r, err := New(Config{Core: core, Storage: a.disk, Transport: a.out, Machine: a.tape,
-		Checkpoints: a.points})
+	return core
+}
+
+// start starts the replica on its disk, and waits until it leads.
+func (a *alone) start() {
+	a.tape = &tape{}
+	r, err := New(Config{Core: a.core(), Storage: a.disk, Transport: a.out, Machine: a.tape,
+		Checkpoints: a.points, Origin: a.origin})
 	require.NoError(a.t, err)
 	a.r = r
 	for range 200 {

@@ -18,7 +18,7 @@ func (r *Replica) serveState(from bftraft.NodeID, m *bftraft.FetchState) bftraft
 	info, ok := c.Store.Snapshot()
 	answer := &bftraft.StatePart{Part: m.Part}
 	switch {
-	case !ok:
+	case !ok, info.At.Index == 0: // the genesis names that one, and no certificate
 	case m.Part == bftraft.ManifestPart:
 		if held, ok := c.Store.HeldSnapshot(); ok && held.At.Index == m.At {
 			info = held

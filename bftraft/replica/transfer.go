@@ -365,7 +365,7 @@ func resume(cfg *Config, r bftraft.Restored) (bftraft.Restored, error) {
 		return r, nil
 	}
 	info, ok := c.Store.Snapshot()
-	if !ok || r.Commit != nil && info.At.Index <= r.Commit.Index {
+	if !ok || info.At.Index == 0 || r.Commit != nil && info.At.Index <= r.Commit.Index {
 		return r, nil
 	}
 	m, err := manifestOf(cfg, info)

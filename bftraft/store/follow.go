@@ -52,8 +52,8 @@ func (f *follows) has(p bftraft.Position) bool {
 // it may be, but not if ours is committed so far.
 func (f *follows) snapshot(at bftraft.Position) error {
 	switch {
-	case at.Index == 0:
-		return unlinked("a snapshot of the genesis")
+	case at.Index == 0 && (at != f.start || f.tip != f.start):
+		return unlinked("a snapshot of the genesis, and the log has begun")
 	case at.Index < f.start.Index || at.Index < f.finished.Index:
 		return unlinked("a snapshot at %d, the base is %d, the last is at %d", at.Index,
 			f.start.Index, f.finished.Index)

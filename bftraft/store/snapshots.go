@@ -34,7 +34,7 @@ func snapshotName(i bftraft.Index) string {
 func indexOf(name string) (bftraft.Index, bool) {
 	digits, ok := strings.CutSuffix(name, snapshotSuffix)
 	i, err := strconv.ParseUint(digits, 10, 64)
-	return bftraft.Index(i), ok && err == nil && i > 0 && name == snapshotName(bftraft.Index(i))
+	return bftraft.Index(i), ok && err == nil && name == snapshotName(bftraft.Index(i))
 }
 
 // usable says why nothing can be stored, and panics when nobody has asked yet what is.
@@ -291,20 +291,20 @@ func (p *snapshots) load(dir string, m meta, seals *sealer) error {
 		return fmt.Errorf("look for snapshots: %w", err)
 	}
 	var old []string
-	newest := bftraft.Index(0)
+	newest, some := bftraft.Index(0), false
 	for _, e := range entries { // ascending by name, and so by index
 		i, ok := indexOf(e.Name())
 		switch {
-		case ok && newest > 0:
+		case ok && some:
 			old = append(old, snapshotName(newest))
 			newest = i
 		case ok:
-			newest = i
+			newest, some = i, true
 		case strings.HasSuffix(e.Name(), snapshotSuffix+freshSuffix):
 			old = append(old, e.Name())
 		}
 	}
-	if newest > 0 {
+	if some {
 		name := filepath.Join(path, snapshotName(newest))
 		if p.finished, err = openSnapshot(name, m, seals, newest); err != nil {
 			return err

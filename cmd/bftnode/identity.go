@@ -96,6 +96,10 @@ Everybody must use the same file: its hash is the cluster's id. It is printed.`,
 			&ucli.StringFlag{Name: "out", Required: true, Usage: "a new `FILE`"},
 			&ucli.StringFlag{Name: "name", Required: true, Usage: "of the cluster, `NAME`"},
 			&ucli.BoolFlag{Name: "testnet", Usage: "allow nodes to misbehave on purpose"},
+			&ucli.StringFlag{Name: "state", Usage: "begin with a saved state, see bftnode snapshot " +
+				"restore, `FILE`"},
+			&ucli.StringFlag{Name: "state-genesis",
+				Usage: "genesis of the cluster that has certified it, `FILE`"},
 			&ucli.IntFlag{Name: "admin-quorum",
 				Usage: "how many administrators decide; all by default, `M`"}),
 		Action: genesis,
@@ -131,6 +135,9 @@ func genesis(c *ucli.Context) error {
 	}}
 	g := &f.Genesis
 	rand.Read(g.Nonce[:])
+	if err := originOf(c, g); err != nil {
+		return err
+	}
 	for _, path := range c.Args().Slice() {
 		if err := enrol(f, path); err != nil {
 			return cli.Errorf(cli.Usage, "%s: %w", path, err)
@@ -156,6 +163,28 @@ func genesis(c *ucli.Context) error {
 		fmt.Fprintf(w, "cluster %s\n%d nodes, of which %d may lie; quorum %d; %d clients\n",
 			g.Hash(), size.N, size.F, size.Q, len(g.Clients))
 	})
+}
+
+// originOf sets the state that the cluster is to begin with.
+func originOf(c *ucli.Context, g *bftraft.Genesis) error {
+	switch {
+	case c.String("state") == "" && c.String("state-genesis") == "":
+		return nil
+	case c.String("state") == "" || c.String("state-genesis") == "":
+		return cli.Errorf(cli.Usage, "--state needs --state-genesis, and the other way round")
+	}
+	old, err := clusterfile.LoadGenesis(c.String("state-genesis"))
+	if err != nil {
+		return cli.WithCode(cli.Usage, err)
+	}
+	text, err := readState(c.String("state"), &old.Genesis)
+	if err != nil {
+		return cli.WithCode(cli.BadProof, err)
+	}
+	g.Origin = text.origin()
+	fmt.Fprintf(c.App.ErrWriter, "A NEW CLUSTER that begins with the state of %s %s at index %d.\n",
+		text.Name, text.Cluster.Short(), text.Index)
+	return nil
 }
 
 // enrol adds what an identity file names.

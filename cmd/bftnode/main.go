@@ -38,7 +38,7 @@ Four processes:
 			startCommand(), initCommand(), devCommand(), testnetCommand(), keygenCommand(),
 			genesisCommand(), statusCommand(), inspectCommand(), encryptCommand(), lockCommand(),
 			unlockCommand(), unlockKeyCommand(), masterKeyCommand(), dataKeyCommand(),
-			adversariesCommand(),
+			snapshotCommand(), adversariesCommand(),
 		},
 	}
 }

@@ -137,6 +137,8 @@ func storeError(s *clusterfile.Node, err error) error {
 			"if it has, it needs a new key"
 	case errors.Is(err, store.ErrWrongIdentity):
 		advice = "check data, id, key and genesis"
+	case errors.Is(err, replica.ErrOrigin):
+		return cli.Errorf(cli.Usage, "%w: %s: bftnode snapshot restore puts it there", err, s.Data)
 	case errors.Is(err, replica.ErrAccused):
 		return cli.Errorf(cli.MustNotSign, "must not sign: %w: another process uses its key, or its "+
 			"disk was set back; give node %d a new key", err, s.ID)

@@ -20,8 +20,11 @@ type snapshotText struct {
 
 // String returns it for people.
 func (s *snapshotText) String() string {
-	if s == nil {
+	switch {
+	case s == nil:
 		return "none"
+	case s.Index == 0:
+		return fmt.Sprintf("of what the cluster begins with, %d bytes in %d chunks", s.Bytes, s.Chunks)
 	}
 	return fmt.Sprintf("%s, %d bytes in %d chunks, certified by nodes %v", s.positionText,
 		s.Bytes, s.Chunks, s.Signers)
@@ -54,11 +57,33 @@ func (x *examiner) snapshot() error {
 	if !some {
 		return nil
 	}
+	if info.At.Index == 0 {
+		return x.origin(info)
+	}
 	m, text, err := describeSnapshot(x.verifier, info.Proof)
 	if err != nil {
 		return err
 	}
-	if m.At() != info.At || m.Chunks() != info.Chunks {
+	if m.At() != info.At {
+		return errNotCertified
+	}
+	return x.chunks(m, text, info)
+}
+
+// origin verifies the state that the cluster begins with.
+func (x *examiner) origin(info bftraft.SnapshotInfo) error {
+	o := &x.file.Genesis.Origin
+	m, ok := bftraft.DecodeManifest(info.Proof)
+	if !ok || !m.Begins(o) {
+		return errNotCertified
+	}
+	return x.chunks(m, &snapshotText{State: o.State, Chunks: m.Chunks(), Signers: []int{}}, info)
+}
+
+func (x *examiner) chunks(
+	m *bftraft.Manifest, text *snapshotText, info bftraft.SnapshotInfo,
+) error {
+	if m.Chunks() != info.Chunks {
 		return errNotCertified
 	}
 	for k := range info.Chunks {

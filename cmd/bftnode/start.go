@@ -1,12 +1,16 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 
 	ucli "github.com/urfave/cli/v2"
 
+	"tangaroa/bftraft"
 	"tangaroa/bftraft/node"
 	"tangaroa/bftraft/store"
 	"tangaroa/cmd/internal/cli"
@@ -78,17 +82,52 @@ bftnode lock.`,
 			if err != nil {
 				return err
 			}
-			if entries, err := os.ReadDir(s.Data); err == nil && len(entries) > 0 {
-				return fmt.Errorf("%w: %s", store.ErrExists, s.Data)
+			if m.file.Genesis.Origin != (bftraft.Origin{}) {
+				return cli.Errorf(cli.Usage, "the cluster of %s begins with a saved state: use "+
+					"bftnode snapshot restore", s.Genesis)
 			}
-			if c.Bool("encrypt") && m.master.IsZero() {
-				if m.master, err = addMaster(s.Key, m.unlocked, crypto.GenerateSecretKey()); err != nil {
-					return err
-				}
-			}
-			return store.CreateEncrypted(s.Data, m.identity(), m.master)
+			return m.makeStore(c.Bool("encrypt"), nil)
 		}),
 	}
+}
+
+// makeStore makes the store of a node that has none, encrypted if the key file has a master key or
+// is to get one, and filled by a function, if there is one, before it is in its place.
+func (m *member) makeStore(encrypt bool, fill func(dir string) error) error {
+	s := m.settings
+	if entries, err := os.ReadDir(s.Data); err == nil && len(entries) > 0 {
+		return fmt.Errorf("%w: %s", store.ErrExists, s.Data)
+	}
+	if encrypt && m.master.IsZero() {
+		var err error
+		if m.master, err = addMaster(s.Key, m.unlocked, crypto.GenerateSecretKey()); err != nil {
+			return err
+		}
+	}
+	if fill == nil {
+		return store.CreateEncrypted(s.Data, m.identity(), m.master)
+	}
+	fresh := filepath.Clean(s.Data) + ".restoring"
+	if err := os.RemoveAll(fresh); err != nil {
+		return err
+	}
+	err := store.CreateEncrypted(fresh, m.identity(), m.master)
+	if err == nil {
+		err = fill(fresh)
+	}
+	if err == nil {
+		err = os.Remove(s.Data) // it may be there, and is empty then
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	}
+	if err == nil {
+		err = os.Rename(fresh, s.Data)
+	}
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(fresh))
+	}
+	return nil
 }
 
 func encryptFlag() ucli.Flag {

@@ -45,6 +45,15 @@ type genesisText struct {
 	Admins      []nameText `json:"admins"`
 	AdminQuorum int        `json:"admin_quorum"`
 	Upkeep      upkeepText `json:"upkeep"`
+	// Origin is the state of another cluster that this one begins with.
+	Origin *originText `json:"origin,omitempty"`
+}
+
+type originText struct {
+	Cluster crypto.Digest    `json:"cluster"`
+	Index   quorumcert.Index `json:"index"`
+	Hash    crypto.Digest    `json:"hash"`
+	State   crypto.Digest    `json:"state_root"`
 }
 
 type upkeepText struct {
@@ -110,6 +119,11 @@ func decodeGenesis(text []byte) (*File, error) {
 			CheckpointBytes:   raw.Upkeep.CheckpointBytes, History: raw.Upkeep.History,
 		},
 	}}
+	if o := raw.Origin; o != nil {
+		f.Genesis.Origin = bftraft.Origin{
+			Cluster: o.Cluster, At: bftraft.Position{Index: o.Index, Hash: o.Hash}, State: o.State,
+		}
+	}
 	for i, n := range raw.Nodes {
 		field := fmt.Sprintf("nodes[%d]", i)
 		if err := f.addNode(field, n); err != nil {
@@ -189,6 +203,9 @@ func encodeGenesis(f *File) ([]byte, error) {
 			g.Upkeep.CheckpointEntries, g.Upkeep.CheckpointBytes, g.Upkeep.History,
 		},
 		Nodes: []nodeText{}, Clients: texts(g.Clients), Admins: texts(g.Admins),
+	}
+	if o := &g.Origin; *o != (bftraft.Origin{}) {
+		raw.Origin = &originText{o.Cluster, o.At.Index, o.At.Hash, o.State}
 	}
 	for _, v := range g.Voters {
 		raw.Nodes = append(raw.Nodes,
