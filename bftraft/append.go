@@ -104,6 +104,9 @@ func (c *Core) announce() {
 		c.silenced() {
 		return
 	}
+	if c.log.below(c.lock.Index) && c.mark.Term != c.term {
+		return // what it says is in a state; an ack of the log will say more
+	}
 	said := c.lastAck.Term == c.term && c.lastAck.Certified >= c.lock.Index
 	onItsWay := c.mark.Term == c.term && c.mark.Index > c.lock.Index && !c.announceNow
 	if said || onItsWay || mutant.On(mutant.M89) {

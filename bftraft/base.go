@@ -27,7 +27,7 @@ func (c *Core) MayDropLog(upTo Position) bool {
 // DropLog takes notice that storage has let go of the log up to a position that may go.
 func (c *Core) DropLog(upTo Position) {
 	c.log.drop(upTo)
-	if c.gather != nil && c.gather.target.Index <= upTo.Index {
+	if g := c.gather; g != nil && (g.target.Index <= upTo.Index || c.log.below(g.next.Index)) {
 		c.gather = nil
 	}
 	c.assertInvariants()
@@ -89,13 +89,12 @@ func (c *Core) MayInstall(cc *quorumcert.Commit) bool {
 
 // Install puts a state at a position proven committed in the place of the log, where MayInstall
 // allows it, and returns the hard state that storage must install along with it, before anything
-// else. convicted are the proofs that come with the state. No Step or Tick may have come since the
-// last Advance.
+// else. No Step or Tick may have come since the last Advance.
 //
 // Whether what this node acked in its term lies on that chain it cannot say, so it acks no more in
 // this term, unless its lock of the term of the commit shows it: certificates of one term lie on
 // one chain (K1).
-func (c *Core) Install(cc *quorumcert.Commit, convicted []quorumcert.Evidence) HardState {
+func (c *Core) Install(cc *quorumcert.Commit) HardState {
 	at := Position{cc.Index, cc.Hash}
 	if cc.Term > c.term {
 		c.enterTerm(cc.Term, TermProof{Commit: cc})
@@ -111,14 +110,21 @@ func (c *Core) Install(cc *quorumcert.Commit, convicted []quorumcert.Evidence) H
 	} else if marked {
 		c.hush()
 	}
-	for _, e := range convicted {
-		c.hold(e)
-	}
 	c.recount()
 	c.dirty = true
 	c.assertInvariants()
 	return c.hardState()
 }
+
+// Convict tells the core of proofs that came with a state, at the start or when it was installed.
+func (c *Core) Convict(proofs []quorumcert.Evidence) {
+	for _, e := range proofs {
+		c.hold(e)
+	}
+}
+
+// Shows returns how far another voter has lately shown that it has committed.
+func (c *Core) Shows(id NodeID) Index { return c.peers[id].status.Commit.Index }
 
 // Remember tells the core of the certified checkpoint that storage held at the start.
 func (c *Core) Remember(st *quorumcert.Stable) {

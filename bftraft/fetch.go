@@ -243,8 +243,8 @@ func (c *Core) onChain(from NodeID, m *Chain) Drop {
 func (c *Core) tryGathered() Drop {
 	g := c.gather
 	switch {
-	case g.target.Index <= c.log.base.Index:
-		c.gather = nil // the log has been dropped that far, or a state has come
+	case g.target.Index <= c.log.base.Index, c.log.below(g.next.Index):
+		c.gather = nil // the log has been dropped that far, or a state has come: nobody can say
 		return Stale
 	case c.log.contains(g.next):
 		c.gather = nil

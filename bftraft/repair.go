@@ -197,6 +197,9 @@ func (c *Core) learnQC(from NodeID, qc *quorumcert.QC) Drop {
 		return Stale
 	}
 	at := Position{qc.Index, qc.Hash}
+	if c.log.below(at.Index) && !c.contradictsCommit(at, qc.Term) {
+		return Stale // a state has its entries
+	}
 	if c.contradictsCommit(at, qc.Term) {
 		c.halt()
 		return Conflict

@@ -20,7 +20,8 @@ func (l *lab) dropLog(upTo Position) {
 // install puts a state that cc proves committed in the place of the log.
 func (l *lab) install(cc *quorumcert.Commit, convicted ...quorumcert.Evidence) {
 	require.True(l.t, l.m.core.MayInstall(cc))
-	hard := l.m.core.Install(cc, convicted)
+	hard := l.m.core.Install(cc)
+	l.m.core.Convict(convicted)
 	at := Position{cc.Index, cc.Hash}
 	l.m.disk = &disk{hard: hard, base: at, commits: []*quorumcert.Commit{cc},
 		evidence: l.m.disk.evidence}
@@ -242,4 +243,63 @@ func TestStatesArePartsForWhoHoldsThem(t *testing.T) {
 	l, _ := commitOne(t, "a")
 	require.Equal(t, Unserved, l.say(3, &FetchState{Part: ManifestPart}))
 	require.Equal(t, Unserved, l.say(3, &StatePart{Data: []byte("x")}))
+}
+
+// What is being gathered may lead below a base that has moved on meanwhile. Nobody can say then
+// whether it belongs there, so it is no proof of anything.
+func TestK1GatheringThatTheBaseHasOvertakenIsGivenUp(t *testing.T) {
+	l, blocks := grown(t)
+	var b []*Block
+	at := blocks[3].End()
+	for _, op := range []string{"e", "f", "g", "h"} {
+		b = append(b, l.block(at, op))
+		at = b[len(b)-1].End()
+	}
+	require.Equal(t, Accepted, l.say(3, &Proof{TermProof: TermProof{QC: l.qc(2, at)}}))
+	require.Equal(t, Accepted, l.say(3, &Chain{Blocks: b[1:]}))
+	require.Equal(t, b[0].End(), l.m.core.gather.next)
+	for _, b := range b[:2] { // the same comes from the leader, and is committed
+		require.Equal(t, Accepted, l.say(2, l.proposal(2, 2, b.End(), b)))
+		l.say(3, l.response(3, 2, b.End(), 0))
+		l.say(2, l.response(2, 2, b.End(), b.Last()))
+		l.say(3, l.response(3, 2, b.End(), b.Last()))
+	}
+	require.Equal(t, b[1].End(), l.m.core.Commit())
+	held := l.m.core.gather
+	l.dropLog(b[1].End())
+	require.Nil(t, l.m.core.gather)
+	require.Equal(t, Unasked, l.say(4, &Chain{Blocks: b[:1]}))
+	l.m.core.gather = held // as if it had begun after that
+	require.Equal(t, Stale, l.say(4, &Chain{Blocks: b[:1]}))
+	require.NoError(t, l.m.core.Err())
+}
+
+// A lock whose entries are in a state says nothing that an ack of the log would not say better, and
+// to ack it would be to ack below the base.
+func TestK1LockBelowTheBaseIsNotAnnounced(t *testing.T) {
+	l, a := commitOne(t, "a")
+	b := l.block(a.End(), "b")
+	require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, b.End(), b)))
+	require.Equal(t, Accepted, l.say(3, &Proof{TermProof: TermProof{QC: l.qc(2, b.End())}}))
+	require.Equal(t, lockAt(2, b), l.m.core.State().Lock, "no election of term 2 was seen")
+	d := l.block(l.block(b.End(), "c").End(), "d")
+	l.install(l.commit(2, d.End()))
+	l.take()
+	require.Equal(t, Accepted, l.elect(2, 2, lockAt(1, a), l.qc(1, a.End())))
+	l.wait(2 * l.m.cfg.HeartbeatTicks)
+	require.Empty(t, l.acks(3))
+	e := l.block(d.End(), "e")
+	require.Equal(t, Accepted, l.say(2, l.proposal(2, 2, e.End(), e)))
+	require.Len(t, l.acks(3), 1, "it is not silent")
+}
+
+func TestK1CertificateOfWhatIsInAStateIsNoNews(t *testing.T) {
+	l := newLab(t, 1)
+	y := l.block(l.block(l.origin(), "x").End(), "y")
+	z := l.block(y.End(), "z")
+	l.install(l.commit(2, z.End()))
+	require.Equal(t, Duplicate, l.say(4, &Proof{TermProof: TermProof{QC: l.qc(2, y.End())}}))
+	require.Nil(t, l.m.core.gather)
+	require.Nil(t, l.m.core.pending)
+	require.NoError(t, l.m.core.Err())
 }

@@ -57,7 +57,7 @@ func costOf(frame []byte) int {
 func atOnce(m bftraft.Message) bool {
 	switch m.(type) {
 	case *bftraft.AppendEntries, *bftraft.AppendEntriesResponse, *bftraft.RequestVoteResponse,
-		*bftraft.Chain, *bftraft.Committed:
+		*bftraft.Chain, *bftraft.Committed, *bftraft.StatePart:
 		return false
 	}
 	return true

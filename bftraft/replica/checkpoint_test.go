@@ -217,6 +217,35 @@ func TestK1StartGoesOnFromTheSnapshot(t *testing.T) {
 	require.Equal(t, bftraft.Index(20), s.finished.at.Index)
 }
 
+// informed is a core that notes of which proofs it is told.
+type informed struct {
+	Protocol
+	proofs []quorumcert.Evidence
+}
+
+func (p *informed) Convict(proofs []quorumcert.Evidence) { p.proofs = append(p.proofs, proofs...) }
+
+// What a snapshot knows of liars the core must know: it may be all that is left of the proofs.
+func TestK1StartTellsTheCoreOfTheConvicted(t *testing.T) {
+	a, _ := checkpointed(t, 10)
+	votes := &quorumcert.VoteConflict{}
+	votes.A.Signer, votes.A.Candidate = 3, 1
+	votes.B = votes.A
+	votes.B.Candidate = 2
+	proof := quorumcert.Evidence{Votes: votes}
+	a.r.evidence.convicted = []bftraft.Conviction{{Index: 5, Evidence: proof}}
+	a.write(10)
+	a.settled()
+	core := &informed{}
+	_, err := New(Config{
+		Core: a.core(), Storage: a.disk, Transport: a.out, Machine: &tape{},
+		Checkpoints: a.points,
+		Wrap:        func(p Protocol) Protocol { core.Protocol = p; return core },
+	})
+	require.NoError(t, err)
+	require.Equal(t, []quorumcert.Evidence{proof}, core.proofs)
+}
+
 func TestK1StartTakesTheLastCheckpointThatWasDue(t *testing.T) {
 	a, s := checkpointed(t, 10)
 	s.refuses = "finish"

@@ -33,7 +33,8 @@ type Protocol interface {
 	DropLog(bftraft.Position)
 	LacksLog() bool
 	MayInstall(*quorumcert.Commit) bool
-	Install(*quorumcert.Commit, []quorumcert.Evidence) bftraft.HardState
+	Install(*quorumcert.Commit) bftraft.HardState
+	Convict([]quorumcert.Evidence)
 	Ready() (bftraft.Ready, bool)
 	Advance(bftraft.Ready)
 	Err() error
@@ -42,6 +43,7 @@ type Protocol interface {
 	Leader() bftraft.NodeID
 	Commit() bftraft.Position
 	CommitOf(bftraft.Position) *quorumcert.Commit
+	Shows(bftraft.NodeID) bftraft.Index
 	Base() bftraft.Position
 	Floor(bftraft.Index) bftraft.Position
 	LockWithQC() (bftraft.Lock, *quorumcert.QC)
@@ -256,7 +258,7 @@ func (r *Replica) Tick() {
 	}
 	r.tickTransfer()
 	r.tickHold()
-	r.tidyAt = r.untidy
+	r.tidyAt = r.untidy && r.now%repeatTicks == 0
 }
 
 // Step takes in a message of another node.

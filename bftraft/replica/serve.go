@@ -8,21 +8,24 @@ import (
 // holding says since when a snapshot is held for who fetches it, and when it was last asked for.
 type holding struct{ since, asked uint64 }
 
-// serveState answers a peer that fetches a state: so many parts in a while, of the newest snapshot,
-// or of the one it began with while that is held for it.
+// serveState answers a peer that fetches a state, which it must show that it lacks: so many parts
+// in a while, of the newest snapshot, or of one that is held. Who begins to fetch is shown the one
+// that is held, if that is any news to it: that one will not go, nor will the log that follows it.
 func (r *Replica) serveState(from bftraft.NodeID, m *bftraft.FetchState) bftraft.Drop {
 	c := &r.cfg.Checkpoints
 	if r.parts[from]++; c.Store == nil || r.parts[from] > maxParts {
 		return bftraft.Unserved
 	}
 	info, ok := c.Store.Snapshot()
+	if held, some := c.Store.HeldSnapshot(); m.Part == bftraft.ManifestPart && some &&
+		held.At.Index > r.core.Shows(from) && m.At != info.At.Index {
+		info = held
+	}
 	answer := &bftraft.StatePart{Part: m.Part}
 	switch {
-	case !ok, info.At.Index == 0: // the genesis names that one, and no certificate
+	case !ok, info.At.Index == 0, // the genesis names that one, and no certificate
+		r.core.Shows(from) >= info.At.Index:
 	case m.Part == bftraft.ManifestPart:
-		if held, ok := c.Store.HeldSnapshot(); ok && held.At.Index == m.At {
-			info = held
-		}
 		answer.At, answer.Data = info.At.Index, info.Proof
 	default:
 		answer.At = info.At.Index
@@ -61,7 +64,10 @@ func (r *Replica) chunkAt(at bftraft.Index, k int, newest bftraft.SnapshotInfo) 
 // tickHold lets go of a snapshot that nobody fetches any more, or for too long.
 func (r *Replica) tickHold() {
 	c := &r.cfg.Checkpoints
-	if c.Store == nil || r.holding == (holding{}) {
+	if c.Store == nil {
+		return
+	}
+	if _, some := c.Store.HeldSnapshot(); !some {
 		return
 	}
 	if r.now-r.holding.asked < holdIdle && r.now-r.holding.since < holdMost {
@@ -93,8 +99,10 @@ func (r *Replica) tidyLog() {
 		r.untidy = true // once the lock is there, or the next checkpoint
 		return
 	}
-	if c.Store.DropLog(upTo) == nil {
-		r.core.DropLog(upTo)
-		r.stats.Dropped++
+	if c.Store.DropLog(upTo) != nil {
+		r.untidy = true
+		return
 	}
+	r.core.DropLog(upTo)
+	r.stats.Dropped++
 }

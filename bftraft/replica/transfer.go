@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"tangaroa/bftraft"
 	"tangaroa/internal/mutant"
@@ -12,13 +13,17 @@ import (
 
 // What moves a state to who has lost touch with the log (K1). Times are in ticks.
 const (
-	// fetchWindow is how many parts are asked for at once, each of one peer, and so how many wait
-	// in memory at most.
+	// fetchWindow is how many parts are asked for at once, and so how many wait in memory at most.
 	fetchWindow = 4
-	// maxParts bounds the parts served to one peer within repeatTicks.
-	maxParts = 16
-	// fetchPatience is how long a part may take, in election timeouts, before another is asked.
-	fetchPatience = 2
+	// maxParts bounds the parts served to one peer within repeatTicks, and askedParts those that one
+	// peer is asked for, which keeps well below that.
+	maxParts, askedParts = 8, 4
+	// firstPatience is how long a part may take before another peer is asked for it too, as long as
+	// nothing is known of how long parts take; it follows that, between the two bounds.
+	firstPatience, leastPatience, mostPatience = 50, 30, 6000
+	// drySpan is for how long a state that too few serve is fetched from before its pace is judged,
+	// and dryPace how long each of its parts may have taken then, at first.
+	drySpan, dryPace = 3000, 100
 	// holdIdle is how long a snapshot is held after somebody last fetched of it, and holdMost how
 	// long at all.
 	holdIdle = 1000
@@ -31,21 +36,31 @@ type transfer struct {
 	answered bftraft.Set
 	offers   [quorumcert.MaxVoters + 1]bftraft.Index // what each peer has, 0 for none
 	found    []*bftraft.Manifest                     // those that proved right, one for an index
+	tried    []bftraft.Index                         // those that came too slowly
 
 	manifest *bftraft.Manifest // what is being fetched, nil while that is being looked for
 	begun    bftraft.Position  // what storage has begun to take
 	next     int               // the chunk that it takes next
 	parts    [fetchWindow]part // those from next on, by their number modulo the window
 	from     bftraft.Set       // who serves
+	slow     bftraft.Set       // of them, who was overtaken by another: asked after the others
 	turn     bftraft.NodeID    // who was asked last
 	poisoned bftraft.Set       // who served what is not certified
+
+	sent     [quorumcert.MaxVoters + 1]int // asked of each peer in these few ticks
+	patience uint64                        // how long a part may take
+	cameAt   uint64                        // when a part came last, or patience grew
+	judgedAt uint64                        // when the pace was judged last,
+	judged   int                           // at which chunk,
+	pace     uint64                        // and what it must be, in ticks for a part
 }
 
 // part is a chunk on its way.
 type part struct {
-	peer  bftraft.NodeID // who was asked, 0 for nobody
-	since uint64         // when
-	data  []byte         // what came, nil before
+	asked bftraft.Set // who was asked, none for nobody
+	began uint64      // when the first of them was
+	since uint64      // when the last of them was
+	data  []byte      // what came, nil before
 }
 
 // Transfer is how far a state has come that a node fetches, for want of the log.
@@ -83,24 +98,27 @@ func (r *Replica) others() bftraft.Set { return r.configs.Latest().Members().Wit
 // tickTransfer begins a transfer when the log cannot be continued, and gets one on that is held up.
 func (r *Replica) tickTransfer() {
 	t := r.transfer
+	if t != nil && r.now%repeatTicks == 0 {
+		t.sent = [quorumcert.MaxVoters + 1]int{}
+	}
 	switch {
 	case r.cfg.Checkpoints.Store == nil:
 	case t == nil && r.now >= r.fetchAt && r.core.LacksLog():
 		if r.taking != nil {
 			r.giveUp() // what others have is newer
 		}
-		r.transfer = &transfer{}
+		r.transfer = &transfer{pace: dryPace}
 		r.look()
 	case t == nil:
-	case t.manifest == nil && r.now-t.since >= r.core.Timeout():
+	case t.manifest == nil && !r.core.LacksLog(),
+		t.manifest != nil && r.core.Commit().Index >= t.manifest.Stable.Index:
+		r.endTransfer() // the log has come after all
+	case t.manifest != nil:
+		r.hurry()
+	case r.now-t.since >= r.core.Timeout():
 		if !r.choose() {
 			r.look()
 		}
-	case t.manifest == nil:
-	case r.core.Commit().Index >= t.manifest.Stable.Index:
-		r.endTransfer() // the log has come after all
-	default:
-		r.hurry()
 	}
 }
 
@@ -108,9 +126,9 @@ func (r *Replica) tickTransfer() {
 func (r *Replica) look() {
 	t := r.transfer
 	t.since, t.answered, t.manifest = r.now, t.poisoned, nil
-	t.offers, t.from, t.found = [quorumcert.MaxVoters + 1]bftraft.Index{}, 0, nil
+	t.offers, t.from, t.slow, t.found = [quorumcert.MaxVoters + 1]bftraft.Index{}, 0, 0, nil
 	for i := range t.parts {
-		t.parts[i].peer = 0
+		t.parts[i].asked = 0
 	}
 	r.tell(r.others()&^t.poisoned, bftraft.ClassConsensus,
 		&bftraft.FetchState{At: t.begun.Index, Part: bftraft.ManifestPart})
@@ -125,7 +143,8 @@ func (r *Replica) endTransfer() {
 	}
 }
 
-// takePart takes in what a peer says it has, or a part of it.
+// takePart takes in what a peer says it has, or a part of it. A part that is right is taken of
+// whoever sends it; one that is wrong speaks against who was asked.
 func (r *Replica) takePart(from bftraft.NodeID, m *bftraft.StatePart) bftraft.Drop {
 	t := r.transfer
 	switch {
@@ -138,21 +157,28 @@ func (r *Replica) takePart(from bftraft.NodeID, m *bftraft.StatePart) bftraft.Dr
 		return bftraft.Unasked
 	}
 	p := &t.parts[m.Part%fetchWindow]
-	if p.peer != from || p.data != nil {
-		return bftraft.Unasked
-	}
-	p.peer = 0
+	asked := p.asked.Has(from)
 	switch {
-	case len(m.Data) == 0:
-		t.from = t.from.Without(from) // it has let go of that state
+	case p.data != nil:
+		return bftraft.Duplicate
+	case len(m.Data) == 0 && asked:
+		t.from, p.asked = t.from.Without(from), p.asked.Without(from) // it has let go of that state
 		r.askParts()
 		return bftraft.Stale
-	case !t.manifest.Holds(int(m.Part), m.Data):
+	case !t.manifest.Holds(int(m.Part), m.Data) && asked:
 		r.poisons(from)
 		r.askParts()
 		return bftraft.PoisonedState
+	case !t.manifest.Holds(int(m.Part), m.Data):
+		return bftraft.Unasked
 	}
 	p.data = m.Data
+	t.slow |= p.asked.Without(from) & t.from
+	t.cameAt = r.now
+	if p.asked != 0 {
+		took := r.now - p.began
+		t.patience = min(max((t.patience+4*took)/2, leastPatience), mostPatience)
+	}
 	r.storeParts()
 	return bftraft.Accepted
 }
@@ -163,16 +189,15 @@ func (r *Replica) poisons(from bftraft.NodeID) {
 	t.poisoned, t.from = t.poisoned.With(from), t.from.Without(from)
 	r.stats.Poisoned = r.stats.Poisoned.With(from)
 	for i := range t.parts {
-		if t.parts[i].peer == from {
-			t.parts[i].peer = 0
-		}
+		t.parts[i].asked = t.parts[i].asked.Without(from)
 	}
 }
 
-// takeManifest judges what a peer has by its certificates.
+// takeManifest judges what a peer has by its certificates. Who has what is being fetched may join
+// those who serve it.
 func (r *Replica) takeManifest(from bftraft.NodeID, m *bftraft.StatePart) bftraft.Drop {
 	t := r.transfer
-	if t.manifest != nil || t.answered.Has(from) {
+	if t.answered.Has(from) {
 		return bftraft.Unasked
 	}
 	t.answered = t.answered.With(from)
@@ -180,7 +205,10 @@ func (r *Replica) takeManifest(from bftraft.NodeID, m *bftraft.StatePart) bftraf
 	if len(m.Data) > 0 {
 		drop = r.judgeManifest(from, m)
 	}
-	if t.answered == r.others() {
+	switch {
+	case t.manifest != nil && t.offers[from] == t.manifest.Stable.Index:
+		t.from = t.from.With(from)
+	case t.manifest == nil && t.answered == r.others():
 		r.choose()
 	}
 	return drop
@@ -207,13 +235,14 @@ func (r *Replica) judgeManifest(from bftraft.NodeID, m *bftraft.StatePart) bftra
 	return bftraft.Accepted
 }
 
-// choose goes on with the state that storage has begun to take, if anybody still has it, and begins
-// else with the one that most have, of these the newest: one alone may have made up his mind to
-// serve it slowly. It returns false if nobody has any.
+// choose goes on with the state that storage has begun to take, if anybody still has it and it did
+// not come too slowly, and begins else with the one that most have, of these one that was not tried
+// before, or the newest. It returns false if nobody has any.
 func (r *Replica) choose() bool {
 	t := r.transfer
 	var best *bftraft.Manifest
 	var most bftraft.Set
+	highest := -1
 	for _, m := range t.found {
 		var have bftraft.Set
 		for id := range t.offers {
@@ -221,10 +250,15 @@ func (r *Replica) choose() bool {
 				have = have.With(bftraft.NodeID(id))
 			}
 		}
-		better := best == nil || have.Len() > most.Len() ||
-			have.Len() == most.Len() && m.Stable.Index > best.Stable.Index
-		if m.At() == t.begun || better && (best == nil || best.At() != t.begun) {
-			best, most = m, have
+		worth := 2 * have.Len()
+		if !slices.Contains(t.tried, m.Stable.Index) {
+			worth++
+			if m.At() == t.begun {
+				worth = 2 * quorumcert.MaxVoters
+			}
+		}
+		if worth > highest || worth == highest && m.Stable.Index > best.Stable.Index {
+			best, most, highest = m, have, worth
 		}
 	}
 	if best == nil {
@@ -237,7 +271,8 @@ func (r *Replica) choose() bool {
 		}
 		t.begun, t.next, t.parts = best.At(), 0, [fetchWindow]part{}
 	}
-	t.manifest, t.from = best, most
+	t.manifest, t.from, t.patience = best, most, firstPatience
+	t.cameAt, t.judgedAt, t.judged = r.now, r.now, t.next
 	r.askParts()
 	return true
 }
@@ -250,34 +285,72 @@ func (r *Replica) askParts() {
 		return
 	}
 	for k := t.next; k < min(t.next+fetchWindow, t.manifest.Chunks()); k++ {
-		p := &t.parts[k%fetchWindow]
-		if p.peer != 0 || p.data != nil {
-			continue
+		if p := &t.parts[k%fetchWindow]; p.asked == 0 && p.data == nil {
+			r.askPart(k)
 		}
-		if t.turn = t.from.Next(t.turn); t.turn == 0 {
-			t.turn = t.from.Next(0)
-		}
-		p.peer, p.since = t.turn, r.now
-		r.tell(quorumcert.SetOf(t.turn), bftraft.ClassConsensus,
-			&bftraft.FetchState{At: t.begun.Index, Part: uint32(k)})
 	}
 }
 
-// hurry turns to others where a peer takes too long.
+// askPart asks one more peer for a part: the next in turn that was not asked for it, those that are
+// slow after the others, and none for more than it serves.
+func (r *Replica) askPart(k int) {
+	t := r.transfer
+	p := &t.parts[k%fetchWindow]
+	among := t.from &^ p.asked
+	if among&^t.slow != 0 {
+		among &^= t.slow
+	}
+	for id := range t.sent {
+		if t.sent[id] >= askedParts {
+			among = among.Without(bftraft.NodeID(id))
+		}
+	}
+	if among == 0 {
+		return // another tick
+	}
+	if t.turn = among.Next(t.turn); t.turn == 0 {
+		t.turn = among.Next(0)
+	}
+	if p.asked == 0 {
+		p.began = r.now
+	}
+	p.asked, p.since = p.asked.With(t.turn), r.now
+	t.sent[t.turn]++
+	r.tell(quorumcert.SetOf(t.turn), bftraft.ClassConsensus,
+		&bftraft.FetchState{At: t.begun.Index, Part: uint32(k)})
+}
+
+// hurry asks others for parts that take too long, and anew for what all were asked for. A state
+// that no more than F serve, so perhaps only liars, is left for another if it comes too slowly.
 func (r *Replica) hurry() {
 	t := r.transfer
-	late := false
-	for i := range t.parts {
-		p := &t.parts[i]
-		if p.peer == 0 || p.data != nil || r.now-p.since < fetchPatience*r.core.Timeout() {
+	if r.now-t.cameAt > t.patience {
+		t.cameAt, t.patience = r.now, min(2*t.patience, mostPatience)
+		r.tell(r.others()&^t.poisoned&^t.answered, bftraft.ClassConsensus,
+			&bftraft.FetchState{At: t.begun.Index, Part: bftraft.ManifestPart})
+	}
+	for k := t.next; k < min(t.next+fetchWindow, t.manifest.Chunks()); k++ {
+		p := &t.parts[k%fetchWindow]
+		if p.data != nil || p.asked == 0 || r.now-p.since < t.patience {
 			continue
 		}
-		t.from = t.from.Without(p.peer)
-		p.peer, late = 0, true
+		if p.asked&t.from == t.from {
+			p.asked = 0
+		}
+		r.askPart(k)
 	}
-	if late {
-		r.askParts()
+	r.askParts()
+	if t.manifest == nil || r.now-t.judgedAt < max(drySpan, t.pace) {
+		return
 	}
+	few := t.from.Len() <= r.configs.For(t.begun.Index).Size().F
+	if few && uint64(t.next-t.judged)*t.pace < r.now-t.judgedAt {
+		t.tried = append(t.tried, t.begun.Index)
+		t.pace = min(2*t.pace, mostPatience)
+		r.look()
+		return
+	}
+	t.judgedAt, t.judged = r.now, t.next
 }
 
 // storeParts gives storage the parts that follow each other, and asks for more.
@@ -315,17 +388,13 @@ func (r *Replica) install() {
 		return
 	}
 	r.transfer = nil
-	if err := r.adopt(m); err != nil {
-		r.stop(err)
-		return
-	}
-	proofs := make([]quorumcert.Evidence, 0, len(r.evidence.convicted))
-	for i := range r.evidence.convicted {
-		proofs = append(proofs, r.evidence.convicted[i].Evidence)
-	}
-	hard := r.core.Install(&m.Commit, proofs)
+	hard := r.core.Install(&m.Commit)
 	if err := c.Store.InstallSnapshot(hard, &m.Commit); err != nil {
 		r.stop(fmt.Errorf("install state: %w", err))
+		return
+	}
+	if err := r.adopt(m); err != nil {
+		r.stop(err)
 		return
 	}
 	r.stats.Installed++
@@ -351,8 +420,16 @@ func (r *Replica) adopt(m *bftraft.Manifest) error {
 	if !mutant.On(mutant.M130) {
 		r.sessions, r.evidence.convicted = read, convicted
 	}
-	r.executed, r.stable, r.logged = m.At(), &m.Stable, 0
-	r.core.Remember(r.stable)
+	proofs := make([]quorumcert.Evidence, 0, len(r.evidence.convicted))
+	for i := range r.evidence.convicted {
+		proofs = append(proofs, r.evidence.convicted[i].Evidence)
+	}
+	r.core.Convict(proofs)
+	r.executed, r.logged = m.At(), 0
+	if r.stable == nil || m.Stable.Index > r.stable.Index {
+		r.stable = &m.Stable
+	}
+	r.core.Remember(&m.Stable)
 	return nil
 }
 

@@ -402,14 +402,15 @@ func TestK1PartsThatNobodyAskedForAreIgnored(t *testing.T) {
 		p, _ = four.proc.Transfer()
 		return p.Done > 0
 	})
-	g.queue = nil
+	g.queue, four.proc.transfer.sent = nil, [quorumcert.MaxVoters + 1]int{}
+	four.proc.askParts()
 	for _, part := range []uint32{0, uint32(p.Done) + fetchWindow, uint32(p.Chunks)} {
 		m := &bftraft.StatePart{At: p.At, Part: part, Data: []byte("x")}
 		require.Equal(t, bftraft.Unasked, say(1, m), part)
 	}
 	require.Equal(t, bftraft.Unasked,
 		say(1, &bftraft.StatePart{At: p.At + 10, Part: uint32(p.Done), Data: []byte("x")}))
-	asked := four.proc.transfer.parts[p.Done%fetchWindow].peer
+	asked := four.proc.transfer.parts[p.Done%fetchWindow].asked.Next(0)
 	other := asked%3 + 1
 	require.Equal(t, bftraft.Unasked,
 		say(other, &bftraft.StatePart{At: p.At, Part: uint32(p.Done), Data: []byte("x")}))

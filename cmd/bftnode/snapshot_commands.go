@@ -20,6 +20,7 @@ import (
 func snapshotCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "snapshot", Usage: "save, verify and restore a certified state",
+		Description: `Example:  bftnode snapshot save --dir /tmp/net/node1 backup.state`,
 		Subcommands: []*ucli.Command{
 			{
 				Name: "save", ArgsUsage: "FILE",
