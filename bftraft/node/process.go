@@ -4,6 +4,8 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	rtmetrics "runtime/metrics"
+	"sync/atomic"
 )
 
 const (
@@ -27,8 +29,39 @@ func TuneProcess(nodes int) {
 		debug.SetGCPercent(gcPercent)
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
+		leastMemory.Store(int64(nodes) * softMemoryBytes)
 		debug.SetMemoryLimit(int64(nodes) * softMemoryBytes)
 	}
+}
+
+// leastMemory is the limit that TuneProcess has set, 0 for none.
+var leastMemory atomic.Int64
+
+// liveHeap is what the last collection found in use.
+const liveHeap = "/gc/heap/live:bytes"
+
+// fitMemory raises the limit that TuneProcess has set where the state needs more: a limit below
+// what is in use makes the collector work all the time. Twice that leaves it to GOGC.
+func fitMemory() {
+	least := leastMemory.Load()
+	if least == 0 {
+		return
+	}
+	sample := []rtmetrics.Sample{{Name: liveHeap}}
+	rtmetrics.Read(sample)
+	if sample[0].Value.Kind() != rtmetrics.KindUint64 {
+		return
+	}
+	want := memoryLimit(least, sample[0].Value.Uint64())
+	if want != debug.SetMemoryLimit(-1) {
+		debug.SetMemoryLimit(want)
+	}
+}
+
+// memoryLimit is the limit for so much in use, rounded so that it seldom changes.
+func memoryLimit(least int64, live uint64) int64 {
+	const step = 64 << 20
+	return max(least, int64((2*live+step-1)/step*step))
 }
 
 func processors(have int) int { return max(minProcessors, processorsMultiple*have) }

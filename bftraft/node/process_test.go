@@ -40,3 +40,26 @@ func TestFlushesLeaveProcessors(t *testing.T) {
 		require.Equal(t, want, processors(have))
 	}
 }
+
+// TestMemoryLimitFollowsTheState: a limit below what is in use would keep the collector at work.
+func TestMemoryLimitFollowsTheState(t *testing.T) {
+	const mib = 1 << 20
+	require.EqualValues(t, 512*mib, memoryLimit(512*mib, 100*mib))
+	require.EqualValues(t, 512*mib, memoryLimit(512*mib, 256*mib))
+	require.EqualValues(t, 576*mib, memoryLimit(512*mib, 256*mib+1))
+	require.EqualValues(t, 2048*mib, memoryLimit(512*mib, 1024*mib))
+	limit := debug.SetMemoryLimit(-1)
+	t.Cleanup(func() {
+		leastMemory.Store(0)
+		debug.SetMemoryLimit(limit)
+	})
+	leastMemory.Store(0)
+	debug.SetMemoryLimit(1 << 40)
+	fitMemory()
+	require.EqualValues(t, 1<<40, debug.SetMemoryLimit(-1), "it was set by somebody else")
+	leastMemory.Store(1 * mib)
+	runtime.GC()
+	fitMemory()
+	require.Less(t, debug.SetMemoryLimit(-1), int64(1<<40))
+	require.Greater(t, debug.SetMemoryLimit(-1), int64(mib))
+}

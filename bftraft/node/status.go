@@ -137,7 +137,11 @@ type watch struct {
 	movedAt  time.Time        // when commits last moved, or nothing was waiting
 	stats    replica.Stats    // as last reported
 	fetches  bool             // a state is being fetched
+	fittedAt time.Time        // when the memory limit was looked at
 }
+
+// fitEvery is how often the memory limit of the process is looked at.
+const fitEvery = time.Second
 
 // staleAfter is how long something may wait to be committed before the node is not ready.
 const staleAfter = 5 * time.Second
@@ -166,6 +170,10 @@ func (w *watch) look(n *Node, now time.Time) {
 	out := n.picture(&s, n.replica.Executed().Index)
 	out.Executed = n.replica.Stats().Ops
 	out.Uptime = now.Sub(w.begunAt).Seconds()
+	if now.Sub(w.fittedAt) >= fitEvery {
+		w.fittedAt = now
+		fitMemory()
+	}
 	out.Checkpoint, out.Fetching = n.replica.Checkpoint(), fetching(n.replica)
 	w.reportState(n, out)
 	if s.Suspects != bftraft.CauseNone {
