@@ -4,7 +4,9 @@ package processes
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,16 +21,24 @@ import (
 // load writes for a second, with values that make states of several chunks. No write may fail.
 func (c *cluster) load() {
 	c.t.Helper()
-	got := run(c.t, "", "bftclient", "--config", c.config(1), "load", "--single", "-o", "json",
-		"--duration", "1s", "--outstanding", "64", "--keys", "1500", "--size", "4096")
+	c.loadWith("--single", "--outstanding", "64", "--keys", "1500", "--size", "4096")
+}
+
+// loadWith writes for a second, as the flags of bftclient load say, and returns how many
+// operations that were. No write may fail.
+func (c *cluster) loadWith(flags ...string) int {
+	c.t.Helper()
+	args := []string{"--config", c.config(1), "load", "-o", "json", "--duration", "1s"}
+	got := run(c.t, "", "bftclient", append(args, flags...)...)
 	require.Zero(c.t, got.code, got.err)
 	var report struct {
-		Ops    uint64 `json:"ops"`
+		Ops    int    `json:"ops"`
 		Errors uint64 `json:"errors"`
 	}
 	require.NoError(c.t, json.Unmarshal([]byte(got.out), &report))
 	require.Zero(c.t, report.Errors, got.out)
 	require.NotZero(c.t, report.Ops, got.out)
+	return report.Ops
 }
 
 // stored is how far a node that does not run had come, by its store, which verifies.
@@ -111,4 +121,58 @@ func TestNodeThatMissedTheLogFetchesAState(t *testing.T) {
 		require.Regexp(t, `log +begins behind [1-9]`, said)
 		require.Regexp(t, `snapshot +[1-9].* certified by nodes`, said)
 	}
+}
+
+// boundedOps is how many operations TestDiskStaysBounded writes.
+var boundedOps = flag.Int("bounded", 60_000, "operations of the test of bounded disks")
+
+// mostStored is what a node may have on disk at any time of that test: its state is below a MiB, its
+// log some MiB, and the rest is what Badger has not collected yet.
+const mostStored = 256 << 20
+
+// TestDiskStaysBounded writes without end, with few entries from one checkpoint to the next. What a
+// node stores stays within a bound that has nothing to do with how much was written, and its log
+// begins later and later.
+func TestDiskStaysBounded(t *testing.T) {
+	c := newCluster(t, 1, "--checkpoint-entries", "200", "--history", "1000")
+	c.startAll()
+	c.awaitReady(c.all()...)
+	written, most := 0, int64(0)
+	base := map[crypto.NodeID]uint64{}
+	for written < *boundedOps {
+		for range 5 {
+			written += c.loadWith("--outstanding", "256")
+		}
+		for _, id := range c.all() {
+			stored := sizeOf(t, filepath.Join(c.folder(id), dataName))
+			require.Less(t, stored, int64(mostStored), "node %d after %d operations", id, written)
+			most = max(most, stored)
+			await(t, "the log to begin later", func() bool {
+				s, ok := c.status(id)
+				later := ok && uint64(s.Base) > base[id] && s.Tip-s.Base < 2000
+				if later {
+					base[id] = uint64(s.Base)
+				}
+				return later
+			})
+		}
+	}
+	t.Logf("%d operations, at most %d MiB on a disk", written, most>>20)
+	c.user(1).awaitSame(t, c.all()...)
+}
+
+// sizeOf is what the files below a folder take. Some may go meanwhile.
+func sizeOf(t *testing.T, folder string) (size int64) {
+	t.Helper()
+	err := filepath.WalkDir(folder, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return nil
+		}
+		if info, err := d.Info(); err == nil {
+			size += info.Sys().(*syscall.Stat_t).Blocks * 512
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	return size
 }
