@@ -20,10 +20,10 @@ const (
 	maxParts, askedParts = 8, 4
 	// firstPatience is how long a part may take before another peer is asked for it too, as long as
 	// nothing is known of how long parts take; it follows that, between the two bounds.
-	firstPatience, leastPatience, mostPatience = 50, 30, 6000
+	firstPatience, leastPatience, mostPatience = 50, 30, 1000
 	// drySpan is for how long a state that too few serve is fetched from before its pace is judged,
 	// and dryPace how long each of its parts may have taken then, at first.
-	drySpan, dryPace = 3000, 100
+	drySpan, dryPace, slowestPace = 3000, 100, 6000
 	// holdIdle is how long a snapshot is held after somebody last fetched of it, and holdMost how
 	// long at all.
 	holdIdle = 1000
@@ -162,7 +162,7 @@ func (r *Replica) takePart(from bftraft.NodeID, m *bftraft.StatePart) bftraft.Dr
 	case p.data != nil:
 		return bftraft.Duplicate
 	case len(m.Data) == 0 && asked:
-		t.from, p.asked = t.from.Without(from), p.asked.Without(from) // it has let go of that state
+		t.from, p.asked = t.from.Without(from), 0 // it has let go of that state: ask the next at once
 		r.askParts()
 		return bftraft.Stale
 	case !t.manifest.Holds(int(m.Part), m.Data) && asked:
@@ -346,7 +346,7 @@ func (r *Replica) hurry() {
 	few := t.from.Len() <= r.configs.For(t.begun.Index).Size().F
 	if few && uint64(t.next-t.judged)*t.pace < r.now-t.judgedAt {
 		t.tried = append(t.tried, t.begun.Index)
-		t.pace = min(2*t.pace, mostPatience)
+		t.pace = min(2*t.pace, slowestPace)
 		r.look()
 		return
 	}
