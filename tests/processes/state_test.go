@@ -126,8 +126,8 @@ func TestNodeThatMissedTheLogFetchesAState(t *testing.T) {
 // boundedOps is how many operations TestDiskStaysBounded writes.
 var boundedOps = flag.Int("bounded", 60_000, "operations of the test of bounded disks")
 
-// mostStored is what a node may have on disk at any time of that test: its state is below a MiB, its
-// log some MiB, and the rest is what Badger has not collected yet.
+// mostStored is what a node may have on disk at any time of that test: its state is below a MiB,
+// its log some MiB, and the rest is what Badger has not collected yet.
 const mostStored = 256 << 20
 
 // TestDiskStaysBounded writes without end, with few entries from one checkpoint to the next. What a
