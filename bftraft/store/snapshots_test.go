@@ -390,7 +390,8 @@ func TestWhatACrashLeftOfSnapshotsIsTakenAway(t *testing.T) {
 	in := filepath.Dir(path)
 	for _, name := range []string{
 		"00000000000000000002.snap.new", filepath.Base(path) + ".new",
-		"00000000000000000000.snap", "notes", "7.snap", "x0000000000000000001.snap",
+		"00000000000000000000.snap", // what the cluster began with, which this one has replaced
+		"notes", "7.snap", "x0000000000000000001.snap",
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(in, name), []byte("anything"), 0o600))
 	}
@@ -403,8 +404,7 @@ func TestWhatACrashLeftOfSnapshotsIsTakenAway(t *testing.T) {
 		left = append(left, e.Name())
 	}
 	require.Equal(t, []string{
-		"00000000000000000000.snap", filepath.Base(path), "7.snap", "notes",
-		"x0000000000000000001.snap",
+		filepath.Base(path), "7.snap", "notes", "x0000000000000000001.snap",
 	}, left)
 }
 
