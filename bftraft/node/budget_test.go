@@ -131,7 +131,10 @@ func TestWhatIsPaidForCostsNothingMore(t *testing.T) {
 		require.Zero(t, n.in.budgets[2].paid)
 		n.in.FromNode(2, p2p.Consensus, suspicionOf(n, 2))
 		n.in.FromNode(3, p2p.Consensus, ackOf(n, 3))
-		for range 2 {
+		part := &bftraft.StatePart{Data: []byte("of a state that this node fetches")}
+		bftraft.SignMessage(crypto.NewSigner(3, seeded(3)), n.verifier.Cluster(), part)
+		n.in.FromNode(3, p2p.Bulk, bftraft.Encode(part))
+		for range 3 {
 			s := <-n.in.steps
 			require.Equal(t, s.from == 3, s.cost > 0)
 			require.Equal(t, s.from == 2, !n.in.budgets[s.from].paid.IsZero())

@@ -149,6 +149,68 @@ func TestK1CheckpointsAreDueAtTheFirstEndBeyondEachMultiple(t *testing.T) {
 	require.True(t, c.due(one, 9*size))
 }
 
+// Bytes count from one checkpoint to the next, on a node that goes on from a snapshot too.
+func TestK1CheckpointsComeByBytes(t *testing.T) {
+	a, s := checkpointed(t, 0)
+	a.points = Checkpoints{Bytes: 1000, Store: s, ChunkBytes: 4096}
+	a.start()
+	var due, bytes []int
+	since := 0
+	for k := 1; k <= 40; k++ {
+		a.write(1)
+		b, ok := a.disk.Block(a.r.Executed().Index)
+		require.True(t, ok)
+		if since += len(b.Raw()); a.r.taking != nil {
+			due, bytes, since = append(due, k), append(bytes, since), 0
+			a.settled()
+			a.start()
+			require.Equal(t, a.r.Executed(), s.finished.at)
+		}
+	}
+	require.Greater(t, len(due), 4, "%v", due)
+	for i, n := range bytes {
+		require.GreaterOrEqual(t, n, 1000, "at %d", due[i])
+		require.Less(t, n, 1500, "at %d", due[i])
+	}
+}
+
+// stepwise is a core that sees whether it is told that a Ready is done.
+type stepwise struct {
+	Protocol
+	undone bool
+}
+
+func (p *stepwise) Ready() (bftraft.Ready, bool) {
+	r, some := p.Protocol.Ready()
+	p.undone = some
+	return r, some
+}
+
+func (p *stepwise) Advance(r bftraft.Ready) {
+	p.undone = false
+	p.Protocol.Advance(r)
+}
+
+// What a snapshot stands on becomes durable before it. If that fails the node stops there and then:
+// its storage may have nothing to say any more.
+func TestK1FailureWhileACheckpointIsKeptStopsTheNode(t *testing.T) {
+	a, s := checkpointed(t, 10)
+	core := &stepwise{Protocol: a.r.core}
+	a.r.core = core
+	a.write(10)
+	require.NotNil(t, a.r.taking)
+	a.disk.onlySyncs = errFull
+	for range 1000 {
+		if a.r.Tick(); a.r.Flush() != nil {
+			break
+		}
+	}
+	require.ErrorIs(t, a.r.Flush(), ErrStopped)
+	require.ErrorIs(t, a.r.Flush(), errFull)
+	require.True(t, core.undone, "the Ready in which it failed is not done")
+	require.Nil(t, s.finished)
+}
+
 func TestK1CheckpointIsOfTheMomentItWasDueAndIsKept(t *testing.T) {
 	a, s := checkpointed(t, 10)
 	a.write(10)

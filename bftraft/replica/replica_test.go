@@ -54,7 +54,9 @@ type disk struct {
 	blocks  []*bftraft.Block
 	commits []*quorumcert.Commit
 	fail    error
-	saves   int
+	// onlySyncs is how a Save fails that has nothing in it.
+	onlySyncs error
+	saves     int
 }
 
 func (d *disk) Load() (bftraft.Restored, error) {
@@ -71,6 +73,9 @@ func (d *disk) Load() (bftraft.Restored, error) {
 func (d *disk) Save(r *bftraft.Ready) error {
 	if d.fail != nil {
 		return d.fail
+	}
+	if d.onlySyncs != nil && r.HardState == nil && len(r.Blocks)+len(r.Commits) == 0 {
+		return d.onlySyncs
 	}
 	d.saves++
 	if r.HardState != nil {

@@ -251,3 +251,63 @@ func TestK1KnownCheckpointDoesNotGoBack(t *testing.T) {
 	require.Equal(t, known, four.proc.Checkpoint())
 	g.requireSame(1, 4)
 }
+
+// begunBy lets node 4 fetch some chunks and then cuts it off while the others go on, and returns
+// what it has begun to fetch.
+func begunBy(g *group) Transfer {
+	g.alter = nil
+	g.until(func() bool { p, some := g.mate(4).proc.Transfer(); return some && p.Done > 4 })
+	p, _ := g.mate(4).proc.Transfer()
+	g.alter = without(4)
+	g.write(1, 30)
+	return p
+}
+
+// What has come in part is gone on with as long as one has it, however many have something newer.
+func TestK1TransferGoesOnAsLongAsOneHoldsTheState(t *testing.T) {
+	g := lost(t)
+	p := begunBy(g)
+	for id := bftraft.NodeID(2); id <= 3; id++ {
+		require.NoError(t, g.mate(id).disk.ReleaseSnapshot())
+	}
+	g.alter = nil
+	g.until(func() bool { return g.mate(4).proc.Stats().Installed == 1 })
+	require.Equal(t, p.At, g.mate(4).disk.Base().Index)
+	g.requireSame(1, 4)
+}
+
+// Who has let go of a state says so, and the next is asked at once: patience is for silence.
+func TestK1TransferOfAStateThatAllLetGoBeginsAnew(t *testing.T) {
+	g := lost(t)
+	p := begunBy(g)
+	g.ticks(5000)
+	for id := bftraft.NodeID(1); id <= 3; id++ {
+		_, held := g.mate(id).disk.HeldSnapshot()
+		require.False(t, held, "nobody has asked for long")
+	}
+	g.alter = nil
+	ticks := 0
+	g.until(func() bool { ticks++; return g.mate(4).proc.Stats().Installed == 1 })
+	require.Greater(t, g.mate(4).disk.Base().Index, p.At)
+	require.Less(t, ticks, mostPatience+300)
+	g.requireSame(1, 4)
+}
+
+// However much log is to be kept, what is before the checkpoint before the newest goes.
+func TestK1NoMoreLogStaysThanOfOneInterval(t *testing.T) {
+	g := newGroup(t)
+	one := g.mate(1)
+	one.proc.cfg.Checkpoints.Keep = 1 << 40
+	seen := []bftraft.Index{0}
+	for range 6 {
+		g.write(1, 10)
+		g.ticks(50)
+		info, ok := one.disk.Snapshot()
+		require.True(t, ok)
+		if last := seen[len(seen)-1]; info.At.Index > last {
+			g.until(func() bool { return one.disk.Base().Index == last })
+			seen = append(seen, info.At.Index)
+		}
+	}
+	require.Greater(t, len(seen), 3)
+}

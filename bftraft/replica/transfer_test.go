@@ -416,6 +416,14 @@ func TestK1PartsThatNobodyAskedForAreIgnored(t *testing.T) {
 		say(other, &bftraft.StatePart{At: p.At, Part: uint32(p.Done), Data: []byte("x")}))
 	require.Equal(t, bftraft.PoisonedState,
 		say(asked, &bftraft.StatePart{At: p.At, Part: uint32(p.Done), Data: []byte("x")}))
+	data, ok := g.mate(1).disk.SnapshotChunk(p.Done)
+	require.True(t, ok)
+	for other = 1; other == asked ||
+		four.proc.transfer.parts[p.Done%fetchWindow].asked.Has(other); other++ {
+	}
+	require.Equal(t, bftraft.Accepted,
+		say(other, &bftraft.StatePart{At: p.At, Part: uint32(p.Done), Data: data}),
+		"what is right is right, whoever sends it")
 	require.Zero(t, four.proc.Executed().Index%10-3)
 }
 

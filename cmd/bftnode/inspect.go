@@ -76,30 +76,48 @@ func inspect(c *ucli.Context) error {
 	if err := cli.RequireArgs(c, 0, 0); err != nil {
 		return err
 	}
-	s, err := readSettings(c)
+	var r *report
+	m, err := readStore(c, func(m *member) (err error) {
+		r, err = m.examine(c)
+		return err
+	})
 	if err != nil {
 		return err
-	}
-	m, err := identify(c.Context, sources(c, s), s)
-	if err != nil {
-		return err
-	}
-	o := m.storeOptions(warnings(c.App.ErrWriter))
-	o.ReadOnly, o.MinFreeBytes = true, 1
-	if m.store, err = store.Open(s.Data, o); err != nil {
-		return storeError(s, err)
-	}
-	r, err := m.examine(c)
-	if err = errors.Join(err, m.store.Close()); err != nil {
-		return storeError(s, err)
 	}
 	if err := cli.Print(c, r, r.print); err != nil {
 		return err
 	}
 	if verdict := m.store.Verdict(); verdict != nil {
-		return storeError(s, verdict)
+		return storeError(m.settings, verdict)
 	}
 	return nil
+}
+
+// identified reads the settings, and the keys that they name.
+func identified(c *ucli.Context) (*member, error) {
+	s, err := readSettings(c)
+	if err != nil {
+		return nil, err
+	}
+	return identify(c.Context, sources(c, s), s)
+}
+
+// readStore lets a function look at the store of a node that does not run, and closes it.
+func readStore(c *ucli.Context, look func(*member) error) (*member, error) {
+	m, err := identified(c)
+	if err != nil {
+		return nil, err
+	}
+	o := m.storeOptions(warnings(c.App.ErrWriter))
+	o.ReadOnly, o.MinFreeBytes = true, 1
+	if m.store, err = store.Open(m.settings.Data, o); err != nil {
+		return nil, storeError(m.settings, err)
+	}
+	err = look(m)
+	if err = errors.Join(err, m.store.Close()); err != nil {
+		return nil, storeError(m.settings, err)
+	}
+	return m, nil
 }
 
 // examiner goes through a store.

@@ -33,14 +33,17 @@ func (s *snapshotText) String() string {
 // errNotCertified says that a snapshot is not what its certificate is of.
 var errNotCertified = errors.New("the snapshot is not the one that is certified")
 
-// describeSnapshot judges the manifest of a snapshot, and describes it but for its size.
-func describeSnapshot(v *bftraft.Verifier, proof []byte) (
-	*bftraft.Manifest, *snapshotText, error,
-) {
+// certifiedManifest returns the manifest of a snapshot, if the cluster has certified it.
+func certifiedManifest(v *bftraft.Verifier, proof []byte) (*bftraft.Manifest, error) {
 	m, ok := bftraft.DecodeManifest(proof)
 	if !ok || !m.Verify(v.Cluster(), v.Configurations()) {
-		return nil, nil, errNotCertified
+		return nil, errNotCertified
 	}
+	return m, nil
+}
+
+// describeManifest describes the snapshot of a manifest but for its size.
+func describeManifest(m *bftraft.Manifest) *snapshotText {
 	text := &snapshotText{
 		positionText: positionText{0, m.Stable.Index, m.Stable.Hash}, State: m.Stable.State,
 		Sessions: m.Stable.Sessions, Chunks: m.Chunks(),
@@ -48,7 +51,7 @@ func describeSnapshot(v *bftraft.Verifier, proof []byte) (
 	for _, id := range m.Stable.Signers.Members() {
 		text.Signers = append(text.Signers, int(id))
 	}
-	return m, text, nil
+	return text
 }
 
 // snapshot verifies the snapshot of a store, chunk by chunk.
@@ -60,14 +63,14 @@ func (x *examiner) snapshot() error {
 	if info.At.Index == 0 {
 		return x.origin(info)
 	}
-	m, text, err := describeSnapshot(x.verifier, info.Proof)
+	m, err := certifiedManifest(x.verifier, info.Proof)
 	if err != nil {
 		return err
 	}
 	if m.At() != info.At {
 		return errNotCertified
 	}
-	return x.chunks(m, text, info)
+	return x.chunks(m, describeManifest(m), info)
 }
 
 // origin verifies the state that the cluster begins with.

@@ -68,24 +68,11 @@ func snapshotSave(c *ucli.Context) error {
 	if err := cli.RequireArgs(c, 1, 1); err != nil {
 		return err
 	}
-	s, err := readSettings(c)
+	m, err := readStore(c, func(m *member) error { return m.saveState(c.Args().First()) })
 	if err != nil {
 		return err
 	}
-	m, err := identify(c.Context, sources(c, s), s)
-	if err != nil {
-		return err
-	}
-	o := m.storeOptions(warnings(c.App.ErrWriter))
-	o.ReadOnly, o.MinFreeBytes = true, 1
-	if m.store, err = store.Open(s.Data, o); err != nil {
-		return storeError(s, err)
-	}
-	err = m.saveState(c.Args().First())
-	if err = errors.Join(err, m.store.Close()); err != nil {
-		return storeError(s, err)
-	}
-	_, text, err := verifyState(c, s.Genesis)
+	_, text, err := verifyState(c, m.settings.Genesis) // what was written, not what was meant
 	if err != nil {
 		return err
 	}
@@ -105,7 +92,7 @@ func (m *member) saveState(path string) error {
 	if !some || info.At.Index == 0 {
 		return cli.Errorf(cli.Usage, "%s has no certified checkpoint yet", m.settings.Data)
 	}
-	manifest, _, err := describeSnapshot(v, info.Proof)
+	manifest, err := certifiedManifest(v, info.Proof)
 	if err != nil {
 		return cli.WithCode(cli.BadProof, err)
 	}
@@ -166,10 +153,7 @@ func readState(path string, g *bftraft.Genesis) (*stateText, error) {
 		return nil, err
 	}
 	defer f.Close()
-	_, text, err := describeSnapshot(v, f.Manifest.Encode())
-	if err != nil {
-		return nil, err
-	}
+	text := describeManifest(f.Manifest)
 	machine := kv.New()
 	if err := machine.Restore(f); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -210,17 +194,13 @@ func snapshotRestore(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := readSettings(c)
-	if err != nil {
-		return err
-	}
-	m, err := identify(c.Context, sources(c, s), s)
+	m, err := identified(c)
 	if err != nil {
 		return err
 	}
 	if m.file.Genesis.Origin != text.origin() {
 		return cli.Errorf(cli.Usage, "%s does not begin with the state in %s; make a genesis that "+
-			"does with bftnode genesis --state", s.Genesis, c.Args().First())
+			"does with bftnode genesis --state", m.settings.Genesis, c.Args().First())
 	}
 	if err := m.makeStore(c.Bool("encrypt"), func(dir string) error {
 		return m.fillStore(dir, c.Args().First(), &old.Genesis)

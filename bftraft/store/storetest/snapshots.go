@@ -318,11 +318,9 @@ func installedOnlyWhereNothingIsLost(t *testing.T, d Disk) {
 	require.NoError(t, s.Close())
 }
 
-// notInstalledOverLater has a chain of its own: first its lock is beyond the snapshot, then it is
-// committed beyond it, and last the snapshot is of what is not committed yet.
-func notInstalledOverLater(t *testing.T, d Disk) {
-	g := NewGenerator(2)
-	s, _ := open(t, d)
+// lockedAhead saves a committed block and three more, with a lock of term 1 at the end of the last.
+func lockedAhead(t *testing.T, s Store, g *Generator) (Model, *bftraft.Block) {
+	t.Helper()
 	m := committed(t, s, NewModel(Identity.Cluster), "a")
 	r := &bftraft.Ready{MustSync: true}
 	for tip := m.Tip(); len(r.Blocks) < 3; tip = r.Blocks[len(r.Blocks)-1].End() {
@@ -332,7 +330,15 @@ func notInstalledOverLater(t *testing.T, d Disk) {
 	hard.Lock = quorumcert.Lock{Term: 1, Index: last.Last(), Hash: last.Hash()}
 	r.HardState = &hard
 	require.NoError(t, s.Save(r))
-	m = m.After(r)
+	return m.After(r), last
+}
+
+// notInstalledOverLater has a chain of its own: first its lock is beyond the snapshot, then it is
+// committed beyond it, and last the snapshot is of what is not committed yet.
+func notInstalledOverLater(t *testing.T, d Disk) {
+	g := NewGenerator(2)
+	s, _ := open(t, d)
+	m, last := lockedAhead(t, s, g)
 	at := bftraft.Position{Index: last.First() - 1, Hash: m.Blocks[0].Hash()}
 	m = m.With(g.Snapshot(at))
 	take(t, s, m.Snapshot)
@@ -508,16 +514,7 @@ func heldSnapshotStays(t *testing.T, d Disk) {
 func lockGivenUpStays(t *testing.T, d Disk) {
 	g := NewGenerator(4)
 	s, _ := open(t, d)
-	m := committed(t, s, NewModel(Identity.Cluster), "a")
-	r := &bftraft.Ready{MustSync: true}
-	for tip := m.Tip(); len(r.Blocks) < 3; tip = r.Blocks[len(r.Blocks)-1].End() {
-		r.Blocks = append(r.Blocks, bftraft.NewBlock(tip, g.entries()))
-	}
-	hard, last := m.Hard, r.Blocks[2]
-	hard.Lock = quorumcert.Lock{Term: 1, Index: last.Last(), Hash: last.Hash()}
-	r.HardState = &hard
-	require.NoError(t, s.Save(r))
-	m = m.After(r)
+	m, last := lockedAhead(t, s, g)
 	for _, at := range []bftraft.Position{
 		{Index: last.First() - 1, Hash: m.Blocks[0].Hash()},
 		{Index: last.Last(), Hash: m.Blocks[0].Hash()},
