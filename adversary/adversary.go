@@ -44,7 +44,7 @@ func (e *Env) Cluster() bftraft.Digest { return e.Options.Core.Cluster }
 
 // Voters returns the configuration.
 func (e *Env) Voters() *quorumcert.Configuration {
-	return e.Options.Core.Configurations.Latest()
+	return e.Options.Core.Verifier.Configurations().Latest()
 }
 
 // Others returns all voters but the liar.
@@ -190,7 +190,7 @@ func New(specs []Spec, o Options) (*Liar, error) {
 
 // Wrap returns a liar with behaviours that need not be in the registry.
 func Wrap(o Options, behaviours ...Behaviour) (*Liar, error) {
-	if o.Core.Signer == nil || o.Core.Configurations == nil || o.Core.Cluster.IsZero() {
+	if o.Core.Signer == nil || o.Core.Verifier == nil || o.Core.Cluster.IsZero() {
 		return nil, errors.New("adversary: a liar needs the configuration of its core")
 	}
 	if o.Sink == nil {

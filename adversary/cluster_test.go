@@ -83,7 +83,7 @@ func newCluster(t *testing.T, n int, liars map[crypto.NodeID]string) *cluster {
 // config returns what a member's core is made with.
 func (c *cluster) config(id crypto.NodeID) bftraft.Config {
 	core := bftraft.DefaultConfig()
-	core.Cluster, core.Configurations = c.verifier.Cluster(), c.verifier.Configurations()
+	core.Cluster, core.Verifier = c.verifier.Cluster(), c.verifier
 	core.Signer, core.Seed = crypto.NewSigner(id, seeded(byte(id))), uint64(id)
 	return core
 }

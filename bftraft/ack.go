@@ -144,7 +144,7 @@ func (c *Core) certify(at Position) {
 	if at.Index == 0 || !l.Higher(c.lock) || !c.log.contains(at) {
 		return
 	}
-	cfg := c.configs.For(at.Index)
+	cfg := c.configs().For(at.Index)
 	qc := &quorumcert.QC{Lock: l}
 	for _, v := range cfg.Voters() {
 		p := &c.peers[v.ID]
@@ -163,7 +163,7 @@ func (c *Core) certify(at Position) {
 // recount draws the conclusions of acks that came before their blocks, and forgets claims that lie
 // on a chain that is no longer this node's.
 func (c *Core) recount() {
-	for _, v := range c.configs.Latest().Voters() {
+	for _, v := range c.configs().Latest().Voters() {
 		p := &c.peers[v.ID]
 		p.claim = quorumcert.SignedAck{}
 		for i := range p.acks {
@@ -227,7 +227,7 @@ func (c *Core) countCommits() {
 	if c.broken != nil {
 		return
 	}
-	cfg := c.configs.For(c.commit.Index + 1)
+	cfg := c.configs().For(c.commit.Index + 1)
 	var claims [quorumcert.MaxVoters]Index
 	n := 0
 	for _, v := range cfg.Voters() {
@@ -241,7 +241,7 @@ func (c *Core) countCommits() {
 	}
 	slices.Sort(claims[:n])
 	at := c.log.floor(claims[n-cfg.Size().Q])
-	if at.Index <= c.commit.Index || c.configs.For(at.Index) != cfg {
+	if at.Index <= c.commit.Index || c.configs().For(at.Index) != cfg {
 		return
 	}
 	c.commitTo(at, c.commitProof(cfg, at))
@@ -277,6 +277,9 @@ func (c *Core) commitTo(at Position, cc *quorumcert.Commit) {
 	if cc.Index == at.Index {
 		c.commitCert = cc
 		c.out.Commits = append(c.out.Commits, cc)
+	}
+	if last := blocks[len(blocks)-1]; last.EndsChange() {
+		c.reconfigure(last, cc)
 	}
 }
 

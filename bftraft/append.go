@@ -8,7 +8,8 @@ import (
 // Room says whether this node leads and may propose another block now: the blocks on their way
 // are fewer than the window, and so are those not yet committed.
 func (c *Core) Room() bool {
-	if !c.leading() || c.resigned || c.broken != nil || !c.holdsBase() || c.silenced() {
+	if !c.leading() || c.resigned || c.broken != nil || !c.holdsBase() || c.silenced() ||
+		c.changing() {
 		return false
 	}
 	certified, inflight := c.startTip, 0
@@ -29,11 +30,18 @@ func (c *Core) Room() bool {
 		bytes < c.cfg.MaxUncommittedBytes
 }
 
-// Propose makes the next block of entries, which the caller has checked by the rule of B2. It must
-// be called only while Room says so. The block is made durable, acked and sent by the next Ready.
+// Propose makes the next block of entries, which the caller has checked by the rule of B2: see
+// Verifier.Entry. Behind a change the proof that it is committed comes first; it may stand alone
+// there. Propose must be called only while Room says so. The block is made durable, acked and sent
+// by the next Ready.
 func (c *Core) Propose(entries []Entry) {
 	if !c.Room() {
 		panic("bftraft: proposal without room")
+	}
+	if c.provesChange() && !mutant.On(mutant.M139) {
+		changes := c.gate.changes
+		proof := commitEntry(&changes[len(changes)-1].Commit)
+		entries = append([]Entry{proof}, entries...)
 	}
 	b := NewBlock(c.log.tip, entries)
 	c.log.append([]*Block{b})
@@ -162,27 +170,30 @@ func (c *Core) follow(blocks []*Block, a *quorumcert.SignedAck) Drop {
 	if at.Index <= c.commit.Index && !mutant.On(mutant.M24) {
 		return Conflict
 	}
-	if !c.allValid(blocks) {
-		c.faulty = c.faulty.With(a.Signer)
-		return InvalidEntry
-	}
 	rest := c.beyond(blocks)
 	if len(rest) == 0 || !c.log.contains(rest[0].Before()) {
 		return c.seek(rest, at, nil, a)
 	}
-	if drop := c.acceptBlocks(rest); drop != Accepted {
-		return drop
-	}
-	return c.ackProposal(at)
+	return c.accept(rest, a)
 }
 
-func (c *Core) allValid(blocks []*Block) bool {
-	for _, b := range blocks {
-		if b.checked != entriesValid && !mutant.On(mutant.M83) {
-			return false
-		}
+// accept takes the blocks up to what the leader's ack names, and acks it. A block that may not
+// stand there is proof against the leader (A6).
+func (c *Core) accept(blocks []*Block, a *quorumcert.SignedAck) Drop {
+	blocks, drop := c.admit(blocks)
+	if drop == Accepted && len(blocks) > 0 {
+		drop = c.acceptBlocks(blocks)
 	}
-	return true
+	switch {
+	case drop == InvalidEntry:
+		c.faulty = c.faulty.With(a.Signer)
+		return drop
+	case drop != Accepted:
+		return drop
+	case a.Term != c.term || c.election == nil:
+		return Stale
+	}
+	return c.ackProposal(Position{a.Index, a.Hash})
 }
 
 // acceptBlocks replaces the suffix by blocks of the leader. What results must contain the base of

@@ -66,7 +66,7 @@ func (c *Core) keepCheckpoint(s *quorumcert.SignedCheckpoint) Drop {
 
 // countCheckpoints takes a checkpoint as stable once a quorum has said the same.
 func (c *Core) countCheckpoints(cp *quorumcert.Checkpoint) {
-	cfg := c.configs.For(cp.Index)
+	cfg := c.configs().For(cp.Index)
 	st := &quorumcert.Stable{Checkpoint: *cp}
 	for _, v := range cfg.Voters() {
 		for _, s := range c.peers[v.ID].checkpoints {

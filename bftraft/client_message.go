@@ -187,11 +187,13 @@ const (
 	RefusedExpired   RefusalCode = 4 // the session or the result is no longer remembered
 	RefusedWindow    RefusalCode = 5 // the sequence is too far ahead of what was executed
 	RefusedBusy      RefusalCode = 6 // too much of this client's is outstanding here: try again
+	RefusedRole      RefusalCode = 7 // the client may only ask for values
 )
 
 var refusalNames = [...]string{
 	RefusedMalformed: "malformed", RefusedTooLarge: "too_large", RefusedClient: "not_authorised",
 	RefusedExpired: "expired", RefusedWindow: "out_of_window", RefusedBusy: "busy",
+	RefusedRole: "may_only_read",
 }
 
 // String returns the word for messages and metrics.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"tangaroa/crypto"
-	"tangaroa/quorumcert"
 )
 
 // ErrConfig is returned when a Config cannot work; the text names the field.
@@ -13,9 +12,11 @@ var ErrConfig = errors.New("protocol configuration is not valid")
 
 // Config is what a Core is made with. Times are in ticks; the edge decides how long a tick is.
 type Config struct {
-	Cluster        Digest
-	Signer         crypto.Signer
-	Configurations *quorumcert.Configurations
+	Cluster Digest
+	Signer  crypto.Signer
+	// Verifier is the gate of the cluster's genesis. The core judges by it, and by what changes make
+	// of it, what was judged elsewhere before it knew of them.
+	Verifier *Verifier
 	// Seed makes the timeouts of this node differ from others'; it is not a secret.
 	Seed uint64
 
@@ -58,8 +59,8 @@ func (c *Config) Validate() error {
 		bad = "Cluster"
 	case c.Signer == nil:
 		bad = "Signer"
-	case c.Configurations == nil:
-		bad = "Configurations"
+	case c.Verifier == nil:
+		bad = "Verifier"
 	case c.HeartbeatTicks < 1:
 		bad = "HeartbeatTicks"
 	case c.ElectionTicks < 4*c.HeartbeatTicks:

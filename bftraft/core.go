@@ -18,7 +18,7 @@ type Core struct {
 	cfg     Config
 	id      NodeID
 	cluster Digest
-	configs *quorumcert.Configurations
+	gate    *Verifier // what changes up to the commit index have made of the genesis
 
 	// What HardState keeps, and the durable chain. Changed by enterTerm, giveVote, setLock and
 	// makeAck alone.
@@ -115,9 +115,14 @@ func NewCore(cfg Config, r Restored, reader Reader) (*Core, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	gate, err := cfg.Verifier.Following(r.Changes)
+	if err != nil {
+		return nil, err
+	}
 	hs := r.HardState
 	c := &Core{
-		cfg: cfg, id: cfg.Signer.ID(), cluster: cfg.Cluster, configs: cfg.Configurations,
+		gate: gate,
+		cfg:  cfg, id: cfg.Signer.ID(), cluster: cfg.Cluster,
 		term: hs.Term, vote: hs.Vote, lock: hs.Lock, lockQC: hs.LockQC, mark: hs.Mark,
 		proof: hs.Proof, commitCert: r.Commit,
 	}
@@ -167,8 +172,11 @@ func (c *Core) Step(v Verified) Drop {
 	if c.broken != nil {
 		return Stale
 	}
-	if !c.configs.Latest().Has(v.from) || v.from == c.id {
+	if !c.configs().Latest().Has(v.from) || v.from == c.id {
 		return UnknownSender
+	}
+	if v.by != c.gate.members && c.gate.verifyContent(v.msg) != Accepted {
+		return BadCertificate // judged before this node knew of a change
 	}
 	drop := c.dispatch(v.from, v.msg)
 	c.advance()
@@ -239,6 +247,7 @@ func (c *Core) Tick() {
 // Ready returns what is to be done, and whether there is anything. The caller does it in the order
 // of the fields and then calls Advance; no Step or Tick comes between.
 func (c *Core) Ready() (Ready, bool) {
+	c.proposeProof()
 	c.makeAcks()
 	c.advance()
 	c.announce()
@@ -255,8 +264,8 @@ func (c *Core) Ready() (Ready, bool) {
 	}
 	r := c.out
 	some := r.HardState != nil || r.Truncated || len(r.Blocks) > 0 || len(r.Commits) > 0 ||
-		len(r.Evidence) > 0 || r.Accused || r.Stable != nil || len(r.Messages) > 0 ||
-		len(r.Committed) > 0
+		len(r.Evidence) > 0 || len(r.Changes) > 0 || r.Accused || r.Stable != nil ||
+		len(r.Messages) > 0 || len(r.Committed) > 0
 	return r, some
 }
 
@@ -283,7 +292,7 @@ func (c *Core) halt() {
 }
 
 // others returns all voters but this node.
-func (c *Core) others() Set { return c.configs.Latest().Members().Without(c.id) }
+func (c *Core) others() Set { return c.configs().Latest().Members().Without(c.id) }
 
 func (c *Core) send(to Set, class Class, m Message) {
 	if e, ok := m.(envelope); ok && e.envelope().From == 0 {
@@ -303,7 +312,7 @@ func (c *Core) leading() bool { return c.election != nil && c.election.Leader ==
 
 // electionConfig is the configuration that suspicions and ranks go by (E3).
 func (c *Core) electionConfig() *quorumcert.Configuration {
-	return c.configs.Behind(c.commit.Index)
+	return c.configs().Behind(c.commit.Index)
 }
 
 // setLock takes a certificate whose entries are on the chain as the lock (N3, A2, E4).

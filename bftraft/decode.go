@@ -224,7 +224,7 @@ func (d *decoder) stateMessage(k messageKind) envelope {
 	if !d.want(d.s.ReadUint32(&m.Part) && d.s.ReadUint32(&size)) || size == 0 {
 		return m
 	}
-	if size > MaxChunkBytes {
+	if m.Part != ManifestPart && size > MaxChunkBytes || size > MaxManifestBytes {
 		d.fail(Oversize)
 		return m
 	}

@@ -151,7 +151,7 @@ func (c *Core) collectVote(v *quorumcert.SignedVote) Drop {
 
 // countVotes becomes leader once a quorum has voted for this node with the lock it last showed.
 func (c *Core) countVotes() {
-	cfg := c.configs.Behind(c.vote.Lock.Index)
+	cfg := c.configs().Behind(c.vote.Lock.Index)
 	ec := &quorumcert.EC{Term: c.term, Leader: c.id, Base: c.vote.Lock}
 	for _, voter := range cfg.Voters() {
 		v := &c.peers[voter.ID].vote

@@ -94,7 +94,7 @@ func (c *Core) hold(e quorumcert.Evidence) Drop {
 			return Duplicate
 		}
 	}
-	if e.Verify(c.cluster, c.configs.Latest()) != nil {
+	if e.Verify(c.cluster, c.configs().Latest()) != nil {
 		return NoProof
 	}
 	c.evidence = append(c.evidence, e)

@@ -1,6 +1,8 @@
 package bftraft
 
 import (
+	"slices"
+
 	"tangaroa/internal/mutant"
 	"tangaroa/quorumcert"
 )
@@ -130,7 +132,7 @@ func (c *Core) seekUnknown() {
 		return
 	}
 	id := c.soughtOf
-	for range c.configs.Latest().Voters() {
+	for range c.configs().Latest().Voters() {
 		id = c.nextPeer(id)
 		p := &c.peers[id]
 		if len(p.acks) == 0 {
@@ -214,13 +216,6 @@ func (c *Core) onChain(from NodeID, m *Chain) Drop {
 	if g == nil || len(m.Blocks) == 0 || m.Blocks[len(m.Blocks)-1].End() != g.next {
 		return Unasked
 	}
-	if !c.allValid(m.Blocks) {
-		if m.LeaderAck != nil && c.election != nil && m.LeaderAck.Signer == c.election.Leader {
-			c.faulty = c.faulty.With(m.LeaderAck.Signer)
-		}
-		c.gather = nil
-		return InvalidEntry
-	}
 	if g.ack == nil && m.LeaderAck != nil && c.election != nil && m.LeaderAck.Term == c.term &&
 		m.LeaderAck.Signer == c.election.Leader && m.LeaderAck.Hash == g.target.Hash {
 		g.ack = m.LeaderAck
@@ -236,7 +231,12 @@ func (c *Core) onChain(from NodeID, m *Chain) Drop {
 		return Duplicate
 	}
 	g.next, g.tries, g.asked = g.blocks[0].Before(), 0, from
-	return c.tryGathered()
+	drop := c.tryGathered()
+	invalid := func(b *Block) bool { return b.checked == entriesInvalid }
+	if drop == InvalidEntry && !slices.ContainsFunc(m.Blocks, invalid) {
+		return Accepted // the bad block came before, of somebody else
+	}
+	return drop
 }
 
 // tryGathered puts what was gathered on the chain once it is connected, else asks for more.
@@ -264,15 +264,18 @@ func (c *Core) tryGathered() Drop {
 func (c *Core) install(g *gather) Drop {
 	blocks := c.beyond(g.blocks)
 	if g.ack != nil && g.ack.Term == c.term && c.election != nil && !mutant.On(mutant.M92) {
-		if len(blocks) > 0 {
-			if drop := c.acceptBlocks(blocks); drop != Accepted {
-				return drop
-			}
-		}
-		return c.ackProposal(g.target)
+		return c.accept(blocks, g.ack)
 	}
 	if g.qc == nil || !c.wantsLock(g.qc) || !g.qc.Lock.Higher(c.lock) {
 		return Unasked
+	}
+	members := c.gate.members
+	blocks, drop := c.admit(blocks)
+	switch {
+	case drop != Accepted:
+		return drop
+	case c.gate.members != members:
+		return Stale // the certificate was judged before this node knew of the change
 	}
 	if len(blocks) > 0 {
 		if drop := c.replaceSuffix(blocks); drop != Accepted {
@@ -305,7 +308,7 @@ func (c *Core) askCommitted() {
 	stuck := c.commit.Index == c.lastAskedCommit
 	c.lastAskedCommit = c.commit.Index
 	id := c.catchUpPeer
-	for range c.configs.Latest().Voters() {
+	for range c.configs().Latest().Voters() {
 		id = c.nextPeer(id)
 		p := &c.peers[id]
 		if p.status.Base > c.commit.Index {
@@ -340,7 +343,9 @@ func (c *Core) onFetchCommitted(from NodeID, m *FetchCommitted) Drop {
 		}
 		size += len(b.raw)
 		answer.Blocks = append(answer.Blocks, b)
-		end = b.Last()
+		if end = b.Last(); b.EndsChange() {
+			break // what lies beyond is for those to judge who know of it
+		}
 	}
 	answer.Commit = c.commitAtOrAbove(end)
 	// Where a certificate stands at a block's end, the answer ends there: the receiver can then
@@ -354,6 +359,9 @@ func (c *Core) onFetchCommitted(from NodeID, m *FetchCommitted) Drop {
 	}
 	if answer.Commit == nil || len(answer.Blocks) == 0 {
 		return Unserved
+	}
+	if c.lock.Index > end && c.gate.members.At.Index >= end {
+		answer.LockQC = nil // it lies beyond a change
 	}
 	c.peers[from].servedBytes += size
 	answer.Bridge = headers(c.log.between(end, answer.Commit.Index))
@@ -384,6 +392,9 @@ func (c *Core) onCommitted(from NodeID, m *Committed) Drop {
 	if end.Index <= c.commit.Index {
 		return Duplicate
 	}
+	if drop := crossesChange(m); drop != Accepted {
+		return drop
+	}
 	if rest := c.beyond(m.Blocks); len(rest) > 0 {
 		at := rest[0].Before()
 		if at.Index < c.commit.Index && c.log.contains(at) {
@@ -395,13 +406,27 @@ func (c *Core) onCommitted(from NodeID, m *Committed) Drop {
 		}
 		c.recount()
 	}
-	c.commitTo(end, m.Commit)
+	if c.commitTo(end, m.Commit); c.broken != nil {
+		return Conflict
+	}
 	if qc := m.LockQC; qc != nil && qc.Lock.Higher(c.lock) && qc.Term <= c.term &&
 		c.log.contains(Position{qc.Index, qc.Hash}) && c.lockLacksEntries() {
 		c.setLock(qc.Lock, qc)
 	}
 	if c.peers[from].status.Commit.Index > c.commit.Index {
 		c.sendOne(from, ClassConsensus, &FetchCommitted{After: c.commit})
+	}
+	return Accepted
+}
+
+// crossesChange refuses blocks that go on beyond a change, and one that is not itself proven
+// committed: by which configuration the certificate is to be judged would not be known (J5).
+func crossesChange(m *Committed) Drop {
+	for k, b := range m.Blocks {
+		last := k == len(m.Blocks)-1
+		if b.EndsChange() && (!last || m.Commit.Index != b.Last()) {
+			return BadCertificate
+		}
 	}
 	return Accepted
 }

@@ -9,6 +9,7 @@ type disk struct {
 	blocks   []*Block
 	commits  []*quorumcert.Commit
 	evidence []quorumcert.Evidence
+	changes  []*ChangeProof
 }
 
 func (d *disk) clone() *disk {
@@ -16,6 +17,7 @@ func (d *disk) clone() *disk {
 	c.blocks = append([]*Block(nil), d.blocks...)
 	c.commits = append([]*quorumcert.Commit(nil), d.commits...)
 	c.evidence = append([]quorumcert.Evidence(nil), d.evidence...)
+	c.changes = append([]*ChangeProof(nil), d.changes...)
 	return &c
 }
 
@@ -32,6 +34,7 @@ func (d *disk) apply(r *Ready) {
 	d.blocks = append(d.blocks, r.Blocks...)
 	d.commits = append(d.commits, r.Commits...)
 	d.evidence = append(d.evidence, r.Evidence...)
+	d.changes = append(d.changes, r.Changes...)
 }
 
 func (d *disk) tip(genesis Position) Position {

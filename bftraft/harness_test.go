@@ -156,12 +156,12 @@ func fakeGenesis(n int) *Genesis {
 
 // newHarness starts n honest nodes.
 func newHarness(t testing.TB, n int, tune func(*Config)) *harness {
-	h := &harness{t: t, genesis: fakeGenesis(n)}
-	h.cluster = h.genesis.Hash()
-	gate, err := NewVerifier(fakeScheme{}, h.genesis)
-	require.NoError(t, err)
-	h.gate = gate
-	for id := NodeID(1); int(id) <= n; id++ {
+	return newHarnessOf(t, fakeGenesis(n), tune)
+}
+
+func newHarnessOf(t testing.TB, g *Genesis, tune func(*Config)) *harness {
+	h := foundHarness(t, g)
+	for id := NodeID(1); int(id) <= len(g.Voters); id++ {
 		h.members = append(h.members, h.newMember(id, tune))
 	}
 	for _, m := range h.members {
@@ -170,9 +170,16 @@ func newHarness(t testing.TB, n int, tune func(*Config)) *harness {
 	return h
 }
 
+// foundHarness returns a cluster without members.
+func foundHarness(t testing.TB, g *Genesis) *harness {
+	gate, err := NewVerifier(fakeScheme{}, g)
+	require.NoError(t, err)
+	return &harness{t: t, genesis: g, cluster: g.Hash(), gate: gate}
+}
+
 func (h *harness) newMember(id NodeID, tune func(*Config)) *member {
 	cfg := testConfig()
-	cfg.Cluster, cfg.Configurations = h.cluster, h.gate.Configurations()
+	cfg.Cluster, cfg.Verifier = h.cluster, h.gate
 	cfg.Signer, cfg.Seed = fakeSigner{id}, uint64(id)
 	if tune != nil {
 		tune(&cfg)
@@ -186,7 +193,8 @@ func (h *harness) core(id NodeID) *Core { return h.members[id-1].core }
 
 func (h *harness) start(m *member) {
 	r := Restored{HardState: m.disk.hard, Base: m.disk.base,
-		Tip: m.disk.tip(Position{0, h.cluster}), Evidence: m.disk.evidence}
+		Tip: m.disk.tip(Position{0, h.cluster}), Evidence: m.disk.evidence,
+		Changes: m.disk.changes}
 	if n := len(m.disk.commits); n > 0 {
 		r.Commit = m.disk.commits[n-1]
 	}
@@ -248,7 +256,7 @@ func (h *harness) work(m *member) {
 // persist does step 1 of a Ready.
 func (h *harness) persist(m *member, r *Ready) {
 	for _, cc := range r.Commits {
-		at := h.gate.Configurations().For(cc.Index)
+		at := m.core.configs().For(cc.Index)
 		require.NoError(h.t, cc.Verify(h.cluster, at), "what node %d gives others as proof", m.id)
 	}
 	m.disk.apply(r)
@@ -389,7 +397,7 @@ func (h *harness) hand(f frame) Drop {
 	if m.core == nil {
 		return Unserved
 	}
-	v, drop := h.gate.Verify(f.from, f.raw)
+	v, drop := m.core.Verifier().Verify(f.from, f.raw)
 	if drop == Accepted {
 		drop = m.core.Step(v)
 	}

@@ -33,7 +33,7 @@ func (c *Core) Held() Held {
 	if g := c.gather; g != nil {
 		h.Gathered, h.GatheredBytes = len(g.blocks), g.bytes
 	}
-	for _, v := range c.configs.Latest().Voters() {
+	for _, v := range c.configs().Latest().Voters() {
 		h.Acks = max(h.Acks, len(c.peers[v.ID].acks))
 	}
 	return h

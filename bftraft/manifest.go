@@ -15,10 +15,12 @@ const (
 	MaxChunkBytes = 1 << 20
 	// MaxChunks bounds their number: 16 GiB of the largest, so that a manifest stays below a MiB.
 	MaxChunks = 1 << 14
+	// MaxManifestBytes bounds a manifest with all the changes there can be.
+	MaxManifestBytes = MaxFrameBytes - 1<<10
 )
 
 // manifestVersion changes whenever the layout of a manifest does.
-const manifestVersion = 2
+const manifestVersion = 3
 
 var (
 	tagSessionsChunk = []byte("chunk of the sessions")
@@ -27,10 +29,11 @@ var (
 
 // Manifest names the chunks of a snapshot, so that each can be judged by itself, and proves them by
 // the certificate of the checkpoint (K1). The chunks of the sessions come first. Commit proves that
-// what led there is committed.
+// what led there is committed, and Changes, by which configuration all of that is to be judged.
 type Manifest struct {
 	Stable   quorumcert.Stable
 	Commit   quorumcert.Commit
+	Changes  []*ChangeProof // all since the genesis, oldest first
 	Sessions []Digest
 	State    []Digest
 }
@@ -75,7 +78,7 @@ func (m *Manifest) Encode() []byte {
 			b = append(b, d[:]...)
 		}
 	}
-	return m.Commit.AppendTo(m.Stable.AppendTo(b))
+	return AppendChangeProofs(m.Commit.AppendTo(m.Stable.AppendTo(b)), m.Changes)
 }
 
 // At returns the end of the last block that the state holds.
@@ -88,8 +91,11 @@ func DecodeManifest(raw []byte) (*Manifest, bool) {
 	var version uint8
 	ok := s.ReadUint8(&version) && version == manifestVersion &&
 		readDigests(&s, &m.Sessions) && readDigests(&s, &m.State) &&
-		quorumcert.ReadStable(&s, &m.Stable) && quorumcert.ReadCommit(&s, &m.Commit) && s.Empty()
-	if !ok || m.Chunks() > MaxChunks {
+		quorumcert.ReadStable(&s, &m.Stable) && quorumcert.ReadCommit(&s, &m.Commit)
+	if ok {
+		m.Changes, ok = ReadChangeProofs(&s)
+	}
+	if !ok || !s.Empty() || m.Chunks() > MaxChunks {
 		return nil, false
 	}
 	return m, true
@@ -111,14 +117,23 @@ func readDigests(s *cryptobyte.String, list *[]Digest) bool {
 	return true
 }
 
-// Verify says whether the certificates prove the chunks and what led to them, judged by the
-// configuration of their index.
-func (m *Manifest) Verify(cluster Digest, cs *quorumcert.Configurations) bool {
+// Verify says whether the certificates prove the chunks and what led to them, judged by what v
+// knows and the changes of the manifest make of it.
+func (m *Manifest) Verify(v *Verifier) bool {
+	v, err := v.Following(m.Changes)
+	if err != nil {
+		return false
+	}
+	for _, p := range m.Changes {
+		if p.Header.Last > m.Stable.Index {
+			return false
+		}
+	}
 	state, sessions := m.Roots()
-	by := cs.For(m.Stable.Index)
+	by := v.configs.For(m.Stable.Index)
 	return state == m.Stable.State && sessions == m.Stable.Sessions &&
 		m.At() == Position{m.Commit.Index, m.Commit.Hash} &&
-		m.Stable.Verify(cluster, by) == nil && m.Commit.Verify(cluster, by) == nil
+		m.Stable.Verify(v.cluster, by) == nil && m.Commit.Verify(v.cluster, by) == nil
 }
 
 // Origin returns the manifest of the state with which a new cluster begins: the chunks of the state

@@ -37,7 +37,7 @@ func TestManifestProvesEachChunkInItsPlace(t *testing.T) {
 	m := c.manifest()
 	all := slices.Concat(sessionChunks, stateChunks)
 	require.Equal(t, len(all), m.Chunks())
-	require.True(t, m.Verify(c.id, c.gate.Configurations()))
+	require.True(t, m.Verify(c.gate))
 	for i := range all {
 		for k := -1; k <= len(all); k++ {
 			require.Equal(t, i == k, m.Holds(k, all[i]), "chunk %d as %d", i, k)
@@ -70,7 +70,7 @@ func TestManifestThatIsNotCertifiedProvesNothing(t *testing.T) {
 		bad := slices.Clone(raw)
 		bad[at] ^= 1
 		m, ok := DecodeManifest(bad)
-		require.False(t, ok && m.Verify(c.id, c.gate.Configurations()), "byte %d", at)
+		require.False(t, ok && m.Verify(c.gate), "byte %d", at)
 	}
 	for name, spoil := range map[string]func(m *Manifest){
 		"chunk gone":        func(m *Manifest) { m.State = m.State[:2] },
@@ -91,9 +91,11 @@ func TestManifestThatIsNotCertifiedProvesNothing(t *testing.T) {
 	} {
 		m := c.manifest()
 		spoil(m)
-		require.False(t, m.Verify(c.id, c.gate.Configurations()), name)
+		require.False(t, m.Verify(c.gate), name)
 	}
-	require.False(t, c.manifest().Verify(Digest{}, c.gate.Configurations()), "another cluster")
+	other := *c.gate
+	other.cluster = Digest{}
+	require.False(t, c.manifest().Verify(&other), "another cluster")
 }
 
 func TestManifestOfTooManyChunksIsRefused(t *testing.T) {
@@ -123,7 +125,7 @@ func FuzzDecodeManifest(f *testing.F) {
 			return
 		}
 		require.True(t, bytes.Equal(raw, m.Encode()))
-		if m.Verify(c.id, c.gate.Configurations()) {
+		if m.Verify(c.gate) {
 			require.Equal(t, c.manifest().Stable.Checkpoint, m.Stable.Checkpoint)
 		}
 	})

@@ -61,7 +61,7 @@ func (c *Core) behind() bool {
 	if c.commit.Index < c.log.tip.Index || c.gather != nil {
 		return true
 	}
-	for _, v := range c.configs.Latest().Voters() {
+	for _, v := range c.configs().Latest().Voters() {
 		s := &c.peers[v.ID].status
 		if s.Term == c.term && (s.Lock.Higher(c.lock) || s.Acked > c.log.tip.Index) {
 			return true

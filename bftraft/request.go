@@ -17,6 +17,8 @@ var (
 	ErrRequestTooLarge = errors.New("request is too large")
 	// ErrUnknownClient is returned when the client's key is not enrolled.
 	ErrUnknownClient = errors.New("client is not enrolled in this cluster")
+	// ErrClientRole is returned when the client may only ask for values.
+	ErrClientRole = errors.New("client may only read")
 	// ErrRequestSignature is returned when the client's signature does not verify.
 	ErrRequestSignature = errors.New("request signature does not verify")
 )
@@ -105,7 +107,7 @@ func DecodeRequest(raw []byte) (*Request, error) {
 		if size > MaxOpBytes {
 			return nil, ErrRequestTooLarge
 		}
-		if !s.ReadBytes(&r.Ops[i], int(size)) {
+		if !s.ReadBytes(&r.Ops[i], int(size)) || IsChange(r.Ops[i]) && n > 1 {
 			return nil, ErrRequestMalformed
 		}
 	}

@@ -2,6 +2,7 @@ package bftraft
 
 import (
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -206,4 +207,17 @@ func TestRequestSignatureIsNoStatement(t *testing.T) {
 		require.Error(t, ring.Verify(1, st.Domain(), msg, ack.Sig))
 	}
 	require.Error(t, ring.Verify(1, crypto.DomainRequest, msg, ack.Sig))
+}
+
+func TestClientsAreFoundByKey(t *testing.T) {
+	g := wireGenesis()
+	for n := 30; n < 90; n++ {
+		g.Clients = append(g.Clients, Enrolled{fmt.Sprint("client ", n), wireKey(n).Public()})
+	}
+	gate, err := NewVerifier(crypto.ZIP215(), g)
+	require.NoError(t, err)
+	for n := range 120 {
+		enrolled := n == 11 || n == 12 || n >= 30 && n < 90
+		require.Equal(t, enrolled, gate.IsClient(wireKey(n).Public()), "key %d", n)
+	}
 }

@@ -127,7 +127,7 @@ func TestK1CommitOfAnEarlierBlockIsProvenByALaterOne(t *testing.T) {
 		cc := l.m.core.CommitOf(at)
 		require.NotNil(t, cc)
 		require.Equal(t, at, Position{cc.Index, cc.Hash})
-		require.NoError(t, cc.Verify(l.cluster, l.m.cfg.Configurations.For(cc.Index)))
+		require.NoError(t, cc.Verify(l.cluster, l.m.cfg.Verifier.Configurations().For(cc.Index)))
 	}
 	require.Nil(t, l.m.core.CommitOf(Position{b.Last(), Digest{1}}))
 }

@@ -42,7 +42,7 @@ func newChaos(t testing.TB, seed uint64) *chaos {
 	if c.rng.IntN(6) == 0 {
 		n = 7
 	}
-	c.harness = newHarness(t, n, func(cfg *Config) {
+	c.harness = newHarnessOf(t, changing(n), func(cfg *Config) {
 		cfg.Seed += seed * 100
 		cfg.MaxInflight = 1 + c.rng.IntN(3)
 		cfg.MaxUncommitted = 8 + c.rng.IntN(16)
@@ -171,7 +171,7 @@ func (c *chaos) step() {
 			c.start(m)
 		}
 		if m.core != nil && c.rng.IntN(3) == 0 && m.core.Room() {
-			m.core.Propose(c.someEntries())
+			m.core.Propose(c.someEntries(m.core.Verifier()))
 			c.work(m)
 		}
 	}
@@ -180,12 +180,41 @@ func (c *chaos) step() {
 	}
 }
 
-func (c *chaos) someEntries() []Entry {
+// someEntries returns requests of clients that may write by what the gate of a node knows, and
+// sometimes a change behind them.
+func (c *chaos) someEntries(v *Verifier) []Entry {
 	var entries []Entry
 	for range 1 + c.rng.IntN(3) {
-		entries = append(entries, c.entry("op"))
+		client := pick(c.rng, v.Members().Clients)
+		if client.Role < RoleWrite {
+			continue
+		}
+		c.seq++
+		entries = append(entries, SignRequest(c.cluster, fakeHolder(client.Key[0]), 1, c.seq,
+			[][]byte{[]byte("op")}).Entry())
+	}
+	if len(entries) == 0 || c.rng.IntN(8) == 0 {
+		entries = append(entries, c.change(v, c.someStep(v.Members())))
 	}
 	return entries
+}
+
+// someStep returns a step that can be taken: the client that carries changes stays.
+func (c *chaos) someStep(m *Membership) ChangeStep {
+	for {
+		client := pick(c.rng, m.Clients)
+		switch n := byte(1 + c.rng.IntN(190)); {
+		case c.rng.IntN(2) == 0 || len(m.Clients) == 1:
+			if _, there := m.Client(fakePublic(n)); !there && !m.retired(fakePublic(n)) {
+				return enrols(n, Role(1+c.rng.IntN(3)))
+			}
+		case client.Key[0] == fakeClient:
+		case c.rng.IntN(2) == 0:
+			return removes(client.Key[0])
+		default:
+			return ChangeStep{Kind: SetRole, Key: client.Key, Role: Role(1 + c.rng.IntN(3))}
+		}
+	}
 }
 
 // handSafely delivers a frame. A core of the dishonest voter shares its key with another one, and

@@ -307,7 +307,7 @@ func TestFetchedBlockWithABadEntryIsRefusedByACandidate(t *testing.T) {
 	l, a := led(t, "a")
 	l.say(3, &Proof{TermProof: TermProof{TC: l.tc(1)}})
 	l.stand()
-	bad := NewBlock(a.End(), []Entry{{Kind: EntryCommit, Data: []byte("no")}})
+	bad := NewBlock(a.End(), []Entry{{Kind: EntryEvidence, Data: []byte("no")}})
 	l.say(4, &Proof{TermProof: TermProof{QC: l.qc(1, bad.End())}})
 	require.NotNil(t, l.m.core.gather)
 	by := l.ack(3, 2, bad.End(), 0)

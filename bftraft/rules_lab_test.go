@@ -21,11 +21,11 @@ type lab struct {
 func newLab(t testing.TB, id NodeID) *lab { return newLabWith(t, id, nil) }
 
 func newLabWith(t testing.TB, id NodeID, tune func(*lab, *Config)) *lab {
-	h := &harness{t: t, genesis: fakeGenesis(4)}
-	h.cluster = h.genesis.Hash()
-	gate, err := NewVerifier(fakeScheme{}, h.genesis)
-	require.NoError(t, err)
-	h.gate = gate
+	return newLabOf(t, id, fakeGenesis(4), tune)
+}
+
+func newLabOf(t testing.TB, id NodeID, g *Genesis, tune func(*lab, *Config)) *lab {
+	h := foundHarness(t, g)
 	l := &lab{harness: h}
 	for k := NodeID(1); k <= 4; k++ {
 		h.members = append(h.members, h.newMember(k, func(c *Config) {

@@ -234,7 +234,15 @@ func (l *liar) forge() Message {
 // forgeProposal equivocates: a new block behind any place, or an old one again.
 func (l *liar) forgeProposal(term Term) Message {
 	rng := l.c.rng
-	b := NewBlock(pick(rng, l.places), l.c.someEntries())
+	gate := l.c.gate
+	if m := pick(rng, l.c.members); m.core != nil {
+		gate = m.core.Verifier()
+	}
+	entries := l.c.someEntries(gate)
+	if len(l.commits) > 0 && rng.IntN(3) == 0 {
+		entries = append([]Entry{commitEntry(pick(rng, l.commits))}, entries...)
+	}
+	b := NewBlock(pick(rng, l.places), entries)
 	if len(l.blocks) > 0 && rng.IntN(3) == 0 {
 		b = pick(rng, l.blocks)
 	}

@@ -289,9 +289,11 @@ func TestN5IndexGoesByTheConfigurationStrictlyBeforeIt(t *testing.T) {
 		require.NoError(t, err)
 		chain, err := quorumcert.NewConfigurations(l.gate.configs.Latest()).With(seven)
 		require.NoError(t, err)
-		c.Configurations = chain
+		gate := *l.gate
+		gate.configs = chain
+		c.Verifier = &gate
 	})
-	l.gate.configs = l.m.cfg.Configurations
+	l.gate = l.m.cfg.Verifier
 	require.Equal(t, Accepted, l.elect(2, 1, l.genesisLock(), nil))
 	a := l.block(l.origin(), "x", "y") // ends at the configuration's entry
 	b := l.block(a.End(), "z")

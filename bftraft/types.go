@@ -52,8 +52,8 @@ type EntryKind uint8
 // The kinds of entries. Values are part of the block hash and never change.
 const (
 	EntryRequest       EntryKind = 1 // a client's signed Request
-	EntryConfiguration EntryKind = 2 // a change of members; refused until membership changes exist
-	EntryCommit        EntryKind = 3 // the commit certificate of a configuration entry; likewise
+	EntryConfiguration EntryKind = 2 // a Request whose change comes into force (J1)
+	EntryCommit        EntryKind = 3 // the commit certificate of a configuration entry (J1)
 	EntryEvidence      EntryKind = 4 // a proof against a voter: see EvidenceEntry
 )
 
@@ -71,11 +71,12 @@ func (e Entry) Digest() Digest {
 // Block is a run of entries that are proposed, hashed, acked and committed together and keep
 // their ends for ever (B1). It is immutable; NewBlock and DecodeBlock are the ways to make one.
 type Block struct {
-	header  quorumcert.Header
-	hash    Digest
-	entries []Entry
-	raw     []byte
-	checked checkState
+	header   quorumcert.Header
+	hash     Digest
+	entries  []Entry
+	raw      []byte
+	checked  checkState
+	judgedBy *Membership // by what that was found; nil if the block was made here
 }
 
 type checkState uint8
@@ -84,6 +85,7 @@ const (
 	unchecked checkState = iota
 	entriesValid
 	entriesInvalid
+	entriesElsewhere // the block belongs before or behind a change that is not known
 )
 
 // NewBlock returns the block of entries (at least one) that follows position prev.
@@ -98,6 +100,9 @@ func NewBlock(prev Position, entries []Entry) *Block {
 	b.checked = entriesValid
 	return b
 }
+
+// EndsChange says whether the last entry is a change of the configuration.
+func (b *Block) EndsChange() bool { return b.entries[len(b.entries)-1].Kind == EntryConfiguration }
 
 // seal fills in what follows from the entries and the place.
 func (b *Block) seal() {
@@ -194,14 +199,15 @@ type TermProof struct {
 // Ready is what a Core wants done. The order of the fields is the order of the work.
 type Ready struct {
 	// 1. Make durable, in one atomic step. HardState is nil when it has not changed. Blocks
-	// beyond Truncate, where Truncated is set, go before Blocks are appended. Commits and
-	// Evidence ride along. MustSync says whether anything in Messages depends on this step.
+	// beyond Truncate, where Truncated is set, go before Blocks are appended. Commits, Evidence
+	// and Changes ride along. MustSync says whether anything in Messages depends on this step.
 	HardState *HardState
 	Truncated bool
 	Truncate  Index
 	Blocks    []*Block
 	Commits   []*quorumcert.Commit
 	Evidence  []quorumcert.Evidence
+	Changes   []*ChangeProof
 	MustSync  bool
 
 	// Accused says that Evidence, now or in what was restored, proves this node itself faulty: it
@@ -228,8 +234,9 @@ type Restored struct {
 	Tip Position
 	// Commit is the newest commit certificate, nil for none.
 	Commit *quorumcert.Commit
-	// Evidence is all that was stored.
+	// Evidence is all that was stored, and Changes all of these, oldest first.
 	Evidence []quorumcert.Evidence
+	Changes  []*ChangeProof
 }
 
 // Reader gives a Core the part of its durable chain that it does not keep in memory. It must

@@ -14,6 +14,7 @@ import (
 type Verified struct {
 	from NodeID
 	msg  Message
+	by   *Membership // what the gate knew
 }
 
 // From returns the voter that sent the message.
@@ -27,14 +28,18 @@ func (v Verified) Message() Message { return v.msg }
 // configurations alone.
 type Verifier struct {
 	cluster Digest
+	scheme  crypto.Scheme
 	configs *quorumcert.Configurations
-	clients []clientKey // ascending by key
-	memory  Memory      // nil: nothing is remembered
+	members *Membership    // what the newest change led to
+	changes []*ChangeProof // all changes since the genesis
+	clients []clientKey    // ascending by key
+	memory  Memory         // nil: nothing is remembered
 }
 
 type clientKey struct {
 	key      crypto.PublicKey
 	verifier crypto.Verifier
+	role     Role
 }
 
 // NewVerifier returns the gate of the cluster with genesis g under scheme s.
@@ -43,13 +48,16 @@ func NewVerifier(s crypto.Scheme, g *Genesis) (*Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &Verifier{cluster: g.Hash(), configs: quorumcert.NewConfigurations(c)}
+	v := &Verifier{
+		cluster: g.Hash(), scheme: s, configs: quorumcert.NewConfigurations(c),
+		members: g.membership(),
+	}
 	for _, e := range g.Clients {
 		key, err := s.Expand(e.Key)
 		if err != nil {
 			return nil, err
 		}
-		v.clients = append(v.clients, clientKey{e.Key, key})
+		v.clients = append(v.clients, clientKey{e.Key, key, RoleAdmin})
 	}
 	sortClients(v.clients)
 	return v, nil
@@ -89,7 +97,7 @@ func (v *Verifier) Verify(from NodeID, frame []byte) (Verified, Drop) {
 	if drop != Accepted {
 		return Verified{}, drop
 	}
-	return Verified{from: from, msg: m}, Accepted
+	return Verified{from: from, msg: m, by: v.members}, Accepted
 }
 
 func (v *Verifier) verifyWhole(from NodeID, e envelope, frame []byte) Drop {
@@ -326,27 +334,46 @@ func (v *Verifier) verifyCommitted(m *Committed) Drop {
 
 // CheckBlocks judges the entries of blocks that were not judged before and notes the verdict in
 // them: whether an entry may stand in a block is a function of the chain before it (B2), so all
-// nodes come to the same one. With the genesis as the only configuration it depends on nothing
-// else.
+// nodes come to the same one. It depends on what the newest change before the block led to, so a
+// block is judged only where that is what this gate knows.
 func (v *Verifier) CheckBlocks(blocks []*Block) {
 	for _, b := range blocks {
-		if b.checked == unchecked {
-			b.checked = v.checkEntries(b.entries)
+		if b.checked == unchecked || b.judgedBy != nil && b.judgedBy != v.members {
+			b.checked, b.judgedBy = v.checkBlock(b), v.members
 		}
 	}
 }
 
-func (v *Verifier) checkEntries(entries []Entry) checkState {
+// checkBlock judges a block, supposing that no change lies between the newest that is known and it.
+// It says so where the block itself shows that it belongs elsewhere.
+func (v *Verifier) checkBlock(b *Block) checkState {
+	entries, at := b.entries, v.members.At
+	switch {
+	case b.First() <= at.Index:
+		return entriesElsewhere // of before the newest change
+	case b.Before() == at && at.Index > 0:
+		if entries[0].Kind != EntryCommit || v.changeCommit(at, entries[0].Data) == nil {
+			return entriesInvalid // the certificate comes first (J1)
+		}
+		entries = entries[1:]
+	case entries[0].Kind == EntryCommit && b.First() > at.Index+1:
+		return entriesElsewhere // of behind a change that is not known here
+	}
+	if len(entries) == 0 {
+		return entriesValid
+	}
+	return v.checkEntries(entries, b.EndsChange())
+}
+
+func (v *Verifier) checkEntries(entries []Entry, change bool) checkState {
 	fresh := make([]signedRequest, 0, len(entries))
-	for _, e := range entries {
+	for i, e := range entries {
 		if e.Kind == EntryEvidence && v.provesFault(e.Data) {
 			continue
 		}
-		if e.Kind != EntryRequest {
-			return entriesInvalid
-		}
 		r, err := v.decodeRequest(e.Data)
-		if err != nil {
+		if err != nil || v.entryKind(r.request) != e.Kind ||
+			e.Kind == EntryConfiguration && !(change && i == len(entries)-1) {
 			return entriesInvalid
 		}
 		if !v.knows(&r) {
@@ -377,11 +404,14 @@ func (v *Verifier) decodeRequest(raw []byte) (signedRequest, error) {
 	if err != nil {
 		return signedRequest{}, err
 	}
-	key, ok := v.client(r.Client)
-	if !ok {
+	i, ok := findClientKey(v.clients, r.Client)
+	switch {
+	case !ok:
 		return signedRequest{}, ErrUnknownClient
+	case v.clients[i].role < RoleWrite:
+		return signedRequest{}, ErrClientRole
 	}
-	return signedRequest{r, key, SignedDigest{r.Digest(v.cluster), r.Sig}}, nil
+	return signedRequest{r, v.clients[i].verifier, SignedDigest{r.Digest(v.cluster), r.Sig}}, nil
 }
 
 func (v *Verifier) knows(r *signedRequest) bool {
@@ -456,27 +486,22 @@ func (v *Verifier) VerifyReply(from NodeID, frame []byte) (*BlockReply, Drop) {
 	return r, Accepted
 }
 
-// client finds an enrolled key by binary search.
-func (v *Verifier) client(k crypto.PublicKey) (crypto.Verifier, bool) {
-	lo, hi := 0, len(v.clients)
-	for lo < hi {
-		mid := (lo + hi) / 2
-		switch compareKeys(v.clients[mid].key, k) {
-		case 0:
-			return v.clients[mid].verifier, true
-		case -1:
-			lo = mid + 1
-		default:
-			hi = mid
-		}
-	}
-	return nil, false
+// findClientKey finds an enrolled key by binary search.
+func findClientKey(list []clientKey, k crypto.PublicKey) (int, bool) {
+	return slices.BinarySearchFunc(list, k,
+		func(c clientKey, k crypto.PublicKey) int { return compareKeys(c.key, k) })
 }
 
 // IsClient says whether k is enrolled.
 func (v *Verifier) IsClient(k crypto.PublicKey) bool {
-	_, ok := v.client(k)
+	_, ok := findClientKey(v.clients, k)
 	return ok
+}
+
+// MayWrite says whether k is enrolled and may have operations executed.
+func (v *Verifier) MayWrite(k crypto.PublicKey) bool {
+	i, ok := findClientKey(v.clients, k)
+	return ok && v.clients[i].role >= RoleWrite
 }
 
 func compareKeys(a, b crypto.PublicKey) int { return bytes.Compare(a[:], b[:]) }

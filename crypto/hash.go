@@ -32,6 +32,8 @@ const (
 	DomainMessage Domain = "tangaroa/message/v1"
 	// DomainRequest is for a client's request (C1).
 	DomainRequest Domain = "tangaroa/request/v1"
+	// DomainChange is for a change that administrators sign (J5).
+	DomainChange Domain = "tangaroa/change/v1"
 	// DomainReply is for a node's reply to the requests of a block (C2).
 	DomainReply Domain = "tangaroa/reply/v1"
 	// DomainResult is for one result, a leaf of the reply's Merkle tree (C2).

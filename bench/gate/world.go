@@ -93,7 +93,7 @@ func (w *World) join(id crypto.NodeID) (*member, error) {
 	}
 	m.verifier = gate.Remembering(bftraft.NewRecent(rememberedRequests))
 	core := bftraft.DefaultConfig()
-	core.Cluster, core.Configurations = m.verifier.Cluster(), m.verifier.Configurations()
+	core.Cluster, core.Verifier = m.verifier.Cluster(), m.verifier
 	core.Signer, core.Seed = signer{crypto.NewSigner(id, seeded(byte(id))), &w.Counts}, uint64(id)
 	disk := store.NewMemory(store.Identity{
 		Cluster: core.Cluster, Node: id, Key: core.Signer.Public(),

@@ -325,6 +325,8 @@ func codeOf(err error) bftraft.RefusalCode {
 		return bftraft.RefusedTooLarge
 	case errors.Is(err, bftraft.ErrUnknownClient), errors.Is(err, bftraft.ErrRequestSignature):
 		return bftraft.RefusedClient
+	case errors.Is(err, bftraft.ErrClientRole):
+		return bftraft.RefusedRole
 	}
 	return bftraft.RefusedMalformed
 }

@@ -82,7 +82,7 @@ func (n *Node) fillIn() {
 	signer := crypto.NewSigner(n.cfg.ID, n.cfg.Key)
 	p, w := &n.cfg.Protocol, &n.cfg.Network
 	p.Cluster, p.Signer = n.verifier.Cluster(), signer
-	p.Configurations = n.verifier.Configurations()
+	p.Verifier = n.verifier
 	if p.Seed == 0 {
 		p.Seed = binary.BigEndian.Uint64(key[:])
 	}

@@ -38,12 +38,16 @@ func (r *Replica) execute(b *bftraft.Block) []executedRequest {
 	leaves := make([]bftraft.Digest, len(b.Entries()))
 	done := make([]executedRequest, 0, len(leaves))
 	for i, e := range b.Entries() {
-		if e.Kind == bftraft.EntryEvidence {
+		switch e.Kind {
+		case bftraft.EntryEvidence:
 			leaves[i] = r.evidence.execute(b.First()+bftraft.Index(i), e)
+			continue
+		case bftraft.EntryCommit:
+			leaves[i] = bftraft.ResultLeaf(e.Digest(), bftraft.Executed, nil)
 			continue
 		}
 		req, err := bftraft.DecodeRequest(e.Data)
-		if err != nil || e.Kind != bftraft.EntryRequest {
+		if err != nil {
 			panic("replica: an entry that may not stand in a block was committed")
 		}
 		digest := req.Digest(r.cluster)
@@ -53,7 +57,7 @@ func (r *Replica) execute(b *bftraft.Block) []executedRequest {
 		}
 		var results [][]byte
 		if outcome == bftraft.Executed {
-			results = r.executeOps(b.First()+bftraft.Index(i), req)
+			results = r.executeOps(b.First()+bftraft.Index(i), req, e.Kind)
 			done = append(done, executedRequest{req, result{
 				sequence: req.Sequence, request: digest, results: results, place: uint32(i),
 			}})
@@ -62,7 +66,7 @@ func (r *Replica) execute(b *bftraft.Block) []executedRequest {
 	}
 	tree := crypto.NewMerkleTree(leaves)
 	reply := quorumcert.Reply{
-		Cluster: r.cluster, Configuration: r.configs.For(b.Last()).Entry(),
+		Cluster: r.cluster, Configuration: r.configs().For(b.Last()).Entry(),
 		Index: b.Last(), Hash: b.Hash(), Results: tree.Root(),
 	}
 	for i := range done {
@@ -73,6 +77,9 @@ func (r *Replica) execute(b *bftraft.Block) []executedRequest {
 	}
 	r.executed = b.End()
 	r.stats.Blocks++
+	if b.EndsChange() {
+		r.changed()
+	}
 	return done
 }
 
@@ -84,8 +91,14 @@ const MaxRequestWork = 1 << 20
 // limit that every node applies alike; what would exceed it is left out, which clients see. So it
 // is with their work: who enrolls as a client must not be able to keep all nodes busy for minutes
 // with a request. An operation that is not begun for that says so in its result.
-func (r *Replica) executeOps(index bftraft.Index, req *bftraft.Request) [][]byte {
+func (r *Replica) executeOps(
+	index bftraft.Index, req *bftraft.Request, kind bftraft.EntryKind,
+) [][]byte {
 	results := make([][]byte, len(req.Ops))
+	if bftraft.IsChange(req.Ops[0]) {
+		results[0] = r.gate.ChangeResult(req, kind)
+		return results
+	}
 	size, before := 0, r.work()
 	for i, op := range req.Ops {
 		if r.work()-before >= MaxRequestWork {

@@ -13,17 +13,10 @@ import (
 // TestE5RepliesOfOthersEndTheTimer has a node that is behind: it holds a request for executed once
 // f+1 others say so, each counted once, and only if they say the same.
 func TestE5RepliesOfOthersEndTheTimer(t *testing.T) {
-	var voters []quorumcert.Voter
-	for id := bftraft.NodeID(1); id <= 4; id++ {
-		key := crypto.KeyFromSeed([32]byte{byte(id)})
-		voters = append(voters, quorumcert.Voter{ID: id, Key: key.Public()})
-	}
-	cfg, err := quorumcert.NewConfiguration(crypto.ZIP215(), 0, voters)
-	require.NoError(t, err)
 	core := &stuckCore{}
 	r := &Replica{
 		id: 1, core: core, sessions: newSessions(MaxResults), pool: newPool(Limits{}.orDefault()),
-		configs: quorumcert.NewConfigurations(cfg), leader: 2, term: 1,
+		gate: fourNodes(), leader: 2, term: 1,
 		// With such a heartbeat the wait is starvation before it is slack.
 		cfg: Config{Transport: &outbox{}, Core: bftraft.Config{HeartbeatTicks: 10}},
 	}

@@ -40,7 +40,7 @@ func TestResultThatDoesNotFitIsLeftOutAndTheNextIsNot(t *testing.T) {
 			ops = append(ops, size(n))
 		}
 		before := r.stats
-		for i, res := range r.executeOps(1, &bftraft.Request{Ops: ops}) {
+		for i, res := range r.executeOps(1, &bftraft.Request{Ops: ops}, bftraft.EntryRequest) {
 			require.Len(t, res, c[1][i], "%v, result %d", c[0], i)
 		}
 		require.Equal(t, before.Ops+uint64(len(ops)), r.stats.Ops)

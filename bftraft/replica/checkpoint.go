@@ -158,7 +158,7 @@ func (r *Replica) tickCheckpoint() {
 	if t.written {
 		state, sessions := t.manifest.Roots()
 		t.checkpoint = quorumcert.Checkpoint{
-			Cluster: r.cluster, Configuration: r.configs.For(t.at.Index).Entry(),
+			Cluster: r.cluster, Configuration: r.configs().For(t.at.Index).Entry(),
 			Index: t.at.Index, Hash: t.at.Hash, State: state, Sessions: sessions,
 		}
 		r.core.Certify(t.checkpoint)
@@ -225,6 +225,7 @@ func (r *Replica) keep(t *taking, st *quorumcert.Stable) {
 		return
 	}
 	t.manifest.Stable, t.manifest.Commit = *st, *commit
+	t.manifest.Changes = r.Verifier().ChangesUpTo(t.at.Index)
 	if err := r.cfg.Storage.Save(&bftraft.Ready{MustSync: true}); err != nil {
 		r.stop(fmt.Errorf("save: %w", err))
 		return

@@ -222,7 +222,7 @@ func TestK1CheckpointIsOfTheMomentItWasDueAndIsKept(t *testing.T) {
 	require.Equal(t, at, s.finished.at)
 	m, ok := bftraft.DecodeManifest(s.finished.proof)
 	require.True(t, ok)
-	require.True(t, m.Verify(a.verifier.Cluster(), a.verifier.Configurations()))
+	require.True(t, m.Verify(a.verifier))
 	require.Equal(t, at, bftraft.Position{Index: m.Stable.Index, Hash: m.Stable.Hash})
 	require.Equal(t, m.Chunks(), len(s.finished.chunks))
 	for k, chunk := range s.finished.chunks {

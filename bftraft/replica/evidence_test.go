@@ -23,7 +23,7 @@ func twoVotes(cluster crypto.Digest, id bftraft.NodeID, term bftraft.Term) quoru
 }
 
 func TestLeaderProposesEachProofOnce(t *testing.T) {
-	r, core := leadingReplica(t, 5)
+	r, core := leadingReplica(5)
 	r.evidence.known = []quorumcert.Evidence{
 		twoVotes(crypto.Digest{1}, 3, 1), twoVotes(crypto.Digest{1}, 4, 1),
 	}
@@ -77,7 +77,7 @@ func TestNewLeaderDoesNotProposeWhatStandsInItsLog(t *testing.T) {
 func TestNewTermBringsProofsBackUnlessTheyStandInTheLog(t *testing.T) {
 	proof := twoVotes(crypto.Digest{1}, 3, 1)
 	enter := func(left ...*bftraft.Block) *Replica {
-		r, _ := leadingReplica(t, 1)
+		r, _ := leadingReplica(1)
 		r.core = &leftover{fullCore: fullCore{room: 1}, blocksLeft: left}
 		r.evidence.known = []quorumcert.Evidence{proof}
 		r.term, r.evidence.offered = 0, quorumcert.SetOf(3) // in a block of the term before

@@ -8,7 +8,6 @@ import (
 
 	"tangaroa/bftraft"
 	"tangaroa/crypto"
-	"tangaroa/quorumcert"
 )
 
 // fullCore leads and takes any number of blocks, which it keeps.
@@ -37,16 +36,11 @@ func (c *fullCore) sessions(t *testing.T) []uint64 {
 	return list
 }
 
-func leadingReplica(t *testing.T, room int) (*Replica, *fullCore) {
-	config, err := quorumcert.NewConfiguration(crypto.ZIP215(), 0, []quorumcert.Voter{
-		{ID: 1, Key: crypto.KeyFromSeed([32]byte{1}).Public()},
-		{ID: 2, Key: crypto.KeyFromSeed([32]byte{2}).Public()},
-	})
-	require.NoError(t, err)
+func leadingReplica(room int) (*Replica, *fullCore) {
 	core := &fullCore{room: room}
 	return &Replica{
 		cfg: Config{Transport: sentFrames{}, BlockBytes: DefaultBlockBytes}, id: 1,
-		configs: quorumcert.NewConfigurations(config), core: core, sessions: newSessions(MaxResults),
+		gate: fourNodes(), core: core, sessions: newSessions(MaxResults),
 		pool: newPool(Limits{}.orDefault()), term: 1, leader: 1,
 	}, core
 }
@@ -59,7 +53,7 @@ func ask(session, sequence uint64, size int) *bftraft.Request {
 // A client that fills the leader with requests that wait for others, and shows the others one that
 // does not, must not have an honest leader deposed (E5).
 func TestForwardedRequestHasAPlaceWhateverItsClientSends(t *testing.T) {
-	r, core := leadingReplica(t, 1)
+	r, core := leadingReplica(1)
 	for session := uint64(1); session <= 2*MaxOutstanding; session++ {
 		r.Request(ClientID{}, 0, ask(session, 2, 1))
 	}
@@ -78,7 +72,7 @@ func TestForwardedRequestHasAPlaceWhateverItsClientSends(t *testing.T) {
 
 // Nodes forget what cannot be executed at different times. What can be must not wait for that.
 func TestRequestThatCanBeExecutedMakesRoomForItself(t *testing.T) {
-	r, core := leadingReplica(t, 1)
+	r, core := leadingReplica(1)
 	for session := uint64(1); session <= MaxOutstanding; session++ {
 		r.Request(ClientID{}, 2, ask(session, 2, 1))
 	}
@@ -107,7 +101,7 @@ func TestRequestThatCanBeExecutedMakesRoomForItself(t *testing.T) {
 
 // Sessions with low numbers that go on and on must not keep one with a high number waiting.
 func TestSessionsOfAClientAreServedAsTheyCome(t *testing.T) {
-	r, core := leadingReplica(t, 1)
+	r, core := leadingReplica(1)
 	r.Request(ClientID{}, 0, ask(7, 1, DefaultBlockBytes/2))
 	for range 10 {
 		r.Tick()
@@ -127,7 +121,7 @@ func TestRequestsThatWaitForOthersCostALookEach(t *testing.T) {
 		requests[i] = ask(1, uint64(i+1), 1)
 	}
 	spent := func(waiting int) time.Duration {
-		r, _ := leadingReplica(t, blocks)
+		r, _ := leadingReplica(blocks)
 		for k := range waiting {
 			key := crypto.KeyFromSeed([32]byte{7, byte(k)})
 			for session := range uint64(MaxOutstanding) {

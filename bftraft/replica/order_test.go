@@ -18,7 +18,7 @@ func (c *leftover) Uncommitted() []*bftraft.Block { return c.blocksLeft }
 
 // Otherwise the request would wait for the next leader, and this one be deposed for it (E5).
 func TestRequestOrderedTooEarlyIsProposedAgain(t *testing.T) {
-	r, _ := leadingReplica(t, 1)
+	r, _ := leadingReplica(1)
 	early, late := ask(1, 2, 1), ask(1, 1, 1)
 	b := bftraft.NewBlock(r.executed, []bftraft.Entry{early.Entry()})
 	core := &leftover{fullCore: fullCore{room: 1}, blocksLeft: []*bftraft.Block{b}}

@@ -27,6 +27,7 @@ const (
 type pool struct {
 	clients []*outstanding // ascending by key; only those with something in it
 	turn    crypto.PublicKey
+	gate    *bftraft.Verifier // whose clients they are
 	limits  Limits
 }
 
@@ -169,6 +170,9 @@ func (r *Replica) Request(client ClientID, from bftraft.NodeID, req *bftraft.Req
 	}
 	last, ok := r.sessions.last(req.Client, req.Session)
 	switch {
+	case !r.Verifier().MayWrite(req.Client): // not any more
+		r.refuse(client, from, req, bftraft.RefusedClient, last)
+		return
 	case !ok:
 		r.refuse(client, from, req, bftraft.RefusedExpired, last)
 		return
@@ -223,7 +227,7 @@ func (r *Replica) makeRoom(req *bftraft.Request, from bftraft.NodeID) bool {
 }
 
 func (r *Replica) worthOrdering(req *bftraft.Request) bool {
-	if r.cfg.CheckOp == nil {
+	if r.cfg.CheckOp == nil || bftraft.IsChange(req.Ops[0]) {
 		return true
 	}
 	for _, op := range req.Ops {
@@ -323,7 +327,7 @@ func (r *Replica) StepReply(from bftraft.NodeID, reply *bftraft.BlockReply) bftr
 			equal++
 		}
 	}
-	if equal > r.configs.For(reply.Reply.Index).Size().F && !mutant.On(mutant.M105) {
+	if equal > r.configs().For(reply.Reply.Index).Size().F && !mutant.On(mutant.M105) {
 		r.pool.executed(p.Request, r.clock)
 	}
 	return bftraft.Accepted
@@ -404,7 +408,7 @@ func (r *Replica) tickPool() {
 			// lost like anything else, so it is said again: a leader that was away for a while
 			// would otherwise be suspected for ever of what it never heard of.
 			o.asked = r.now
-			r.forward(p.Request, r.configs.Latest().Members())
+			r.forward(p.Request, r.configs().Latest().Members())
 		}
 		starving = starving || r.now-o.since >= r.patience() && !mutant.On(mutant.M41)
 	}
@@ -488,6 +492,9 @@ func (o *outstanding) endOf(i int) int {
 // proposeNext makes the next block, if this node leads, there is room, and something to order.
 func (r *Replica) proposeNext() {
 	r.watchLeader()
+	if gate := r.Verifier(); gate != r.pool.gate {
+		r.pool.keep(gate)
+	}
 	if r.leader != r.id || len(r.pool.clients) == 0 && !r.evidence.waits() {
 		return
 	}
@@ -523,14 +530,19 @@ func (r *Replica) nextEntries() []bftraft.Entry {
 			p := o.line[o.taken].pending
 			cost := len(p.Raw()) + 5
 			if len(entries) > 0 && size+cost > r.cfg.BlockBytes ||
-				len(entries) == bftraft.MaxBlockEntries {
+				len(entries) == bftraft.MaxBlockEntries-1 { // one is left for what proves a change
 				r.pool.turn = o.key
 				return entries
 			}
 			p.proposed = r.term
-			entries = append(entries, p.Entry())
+			entry := r.Verifier().Entry(p.Request)
+			entries = append(entries, entry)
 			size += cost
 			o.taken++
+			if entry.Kind == bftraft.EntryConfiguration {
+				r.pool.turn = o.key
+				return entries // a change ends its block (J1)
+			}
 			left = append(left, o)
 		}
 		waiting = left

@@ -72,7 +72,7 @@ func (r *Replica) answerRead(client ClientID, req *bftraft.ReadRequest) {
 		executed = max(executed, req.MinIndex)
 	}
 	reply := &bftraft.ReadReply{
-		Nonce: req.Nonce, Lock: lock, LockQC: qc, Configuration: r.configs.Latest().Entry(),
+		Nonce: req.Nonce, Lock: lock, LockQC: qc, Configuration: r.configs().Latest().Entry(),
 		Executed: executed, Results: r.results(req.Queries),
 	}
 	reply.Sign(r.cfg.Core.Signer, r.cluster, req.Queries)

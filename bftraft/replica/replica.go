@@ -34,11 +34,13 @@ type Protocol interface {
 	LacksLog() bool
 	MayInstall(*quorumcert.Commit) bool
 	Install(*quorumcert.Commit) bftraft.HardState
+	Learn([]*bftraft.ChangeProof) bool
 	Convict([]quorumcert.Evidence)
 	Ready() (bftraft.Ready, bool)
 	Advance(bftraft.Ready)
 	Err() error
 
+	Verifier() *bftraft.Verifier
 	Term() bftraft.Term
 	Leader() bftraft.NodeID
 	Commit() bftraft.Position
@@ -134,7 +136,6 @@ type Replica struct {
 	cfg      Config
 	id       bftraft.NodeID
 	cluster  bftraft.Digest
-	configs  *quorumcert.Configurations
 	core     Protocol
 	sessions *sessions
 	pool     *pool
@@ -143,6 +144,7 @@ type Replica struct {
 	repeats  [crypto.MaxNodeID + 1]int // answers given again to each node, in these few ticks
 	signed   signedReplies
 	executed bftraft.Position
+	gate     *bftraft.Verifier // by which the next block is executed
 	evidence evidence
 	taking   *taking                   // the checkpoint on its way, nil for none
 	stable   *quorumcert.Stable        // the newest certified checkpoint that is known
@@ -205,9 +207,9 @@ func New(cfg Config) (*Replica, error) {
 	}
 	r := &Replica{
 		cfg: cfg, id: cfg.Core.Signer.ID(), cluster: cfg.Core.Cluster,
-		configs: cfg.Core.Configurations, core: core,
+		core:     core,
 		sessions: newSessions(cfg.Limits.Results), pool: newPool(cfg.Limits),
-		executed: bftraft.Position{Hash: cfg.Core.Cluster},
+		executed: bftraft.Position{Hash: cfg.Core.Cluster}, gate: cfg.Core.Verifier,
 	}
 	r.evidence.known = restored.Evidence
 	if cfg.Wrap != nil {
@@ -368,7 +370,7 @@ func (r *Replica) checkStorage() {
 
 func needsSave(r *bftraft.Ready) bool {
 	return r.HardState != nil || r.Truncated || len(r.Blocks) > 0 || len(r.Commits) > 0 ||
-		len(r.Evidence) > 0
+		len(r.Evidence) > 0 || len(r.Changes) > 0
 }
 
 func (r *Replica) send(out *bftraft.Outbound) {

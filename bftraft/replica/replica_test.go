@@ -143,7 +143,7 @@ func newAlone(t *testing.T) *alone {
 func (a *alone) core() bftraft.Config {
 	core := bftraft.DefaultConfig()
 	core.Cluster, core.Signer = a.verifier.Cluster(), crypto.NewSigner(1, a.key)
-	core.Configurations = a.verifier.Configurations()
+	core.Verifier = a.verifier
 	return core
 }
 

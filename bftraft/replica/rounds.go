@@ -107,7 +107,7 @@ const never = math.MaxUint64
 // leader lies fewer than F of them do, so an honest one took no less; if it does not at most F do,
 // so an honest one took no more. It is false where too few acks came here to tell.
 func (r *Replica) phase(i bftraft.Index, came uint64) (uint64, bool) {
-	cfg := r.configs.For(i)
+	cfg := r.configs().For(i)
 	need, n := 2*cfg.Size().F, 0
 	var said [quorumcert.MaxVoters]struct{ acked, certified uint64 }
 	all := []uint64{came, came} // this node, and the leader

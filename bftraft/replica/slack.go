@@ -341,7 +341,7 @@ func (r *Replica) placed(b *bftraft.Block, full bool) {
 		return
 	}
 	most := r.placeAll(b)
-	if full && most < 2 {
+	if full && most < 2 || b.EndsChange() {
 		return
 	}
 	for _, o := range r.pool.clients {

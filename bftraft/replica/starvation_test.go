@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,11 +22,12 @@ type stuckCore struct {
 	term     bftraft.Term
 }
 
-func (*stuckCore) Tick()                     {}
-func (c *stuckCore) Term() bftraft.Term      { return max(c.term, 1) }
-func (*stuckCore) Leader() bftraft.NodeID    { return 2 }
-func (*stuckCore) Commit() bftraft.Position  { return bftraft.Position{} }
-func (c *stuckCore) SetStarving(starve bool) { c.starving = starve }
+func (*stuckCore) Tick()                       {}
+func (*stuckCore) Verifier() *bftraft.Verifier { return fourNodes() }
+func (c *stuckCore) Term() bftraft.Term        { return max(c.term, 1) }
+func (*stuckCore) Leader() bftraft.NodeID      { return 2 }
+func (*stuckCore) Commit() bftraft.Position    { return bftraft.Position{} }
+func (c *stuckCore) SetStarving(starve bool)   { c.starving = starve }
 
 func (c *stuckCore) Timeout() uint64 {
 	if c.timeout == 0 {
@@ -46,19 +49,30 @@ type sentFrames map[bftraft.NodeID]int
 func (s sentFrames) Send(to bftraft.NodeID, _ bftraft.Class, _ []byte) { s[to]++ }
 func (s sentFrames) Reply(ClientID, []byte)                            {}
 
-// follower returns node 1 of four, led by node 2.
-func follower(t *testing.T, core *stuckCore, sent Transport) *Replica {
-	var voters []quorumcert.Voter
+// fourNodes is the gate of four nodes whose keys have the seeds 1 to 4; the clients' have many.
+var fourNodes = sync.OnceValue(func() *bftraft.Verifier {
+	g := &bftraft.Genesis{Name: "four", Nonce: crypto.Digest{1}, Testnet: true}
 	for id := byte(1); id <= 4; id++ {
-		voters = append(voters, quorumcert.Voter{
+		g.Voters = append(g.Voters, quorumcert.Voter{
 			ID: bftraft.NodeID(id), Key: crypto.KeyFromSeed([32]byte{id}).Public(),
 		})
 	}
-	config, err := quorumcert.NewConfiguration(crypto.ZIP215(), 0, voters)
-	require.NoError(t, err)
+	for n := range 1 << 10 {
+		key := crypto.KeyFromSeed([32]byte{byte(n), byte(n >> 8)})
+		g.Clients = append(g.Clients, bftraft.Enrolled{Name: strconv.Itoa(n), Key: key.Public()})
+	}
+	gate, err := bftraft.NewVerifier(crypto.ZIP215(), g)
+	if err != nil {
+		panic(err)
+	}
+	return gate
+})
+
+// follower returns node 1 of four, led by node 2.
+func follower(t *testing.T, core *stuckCore, sent Transport) *Replica {
 	return &Replica{
 		cfg: Config{Transport: sent, Storage: &brittle{}, BlockBytes: DefaultBlockBytes},
-		id:  1, core: core, configs: quorumcert.NewConfigurations(config),
+		id:  1, core: core, gate: fourNodes(),
 		sessions: newSessions(MaxResults), pool: newPool(Limits{}.orDefault()), term: 1, leader: 2,
 	}
 }

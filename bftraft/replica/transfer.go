@@ -93,7 +93,7 @@ func (r *Replica) tell(to bftraft.Set, class bftraft.Class, m bftraft.Message) {
 }
 
 // others returns all voters but this node.
-func (r *Replica) others() bftraft.Set { return r.configs.Latest().Members().Without(r.id) }
+func (r *Replica) others() bftraft.Set { return r.configs().Latest().Members().Without(r.id) }
 
 // tickTransfer begins a transfer when the log cannot be continued, and gets one on that is held up.
 func (r *Replica) tickTransfer() {
@@ -217,7 +217,7 @@ func (r *Replica) takeManifest(from bftraft.NodeID, m *bftraft.StatePart) bftraf
 func (r *Replica) judgeManifest(from bftraft.NodeID, m *bftraft.StatePart) bftraft.Drop {
 	t := r.transfer
 	manifest, ok := bftraft.DecodeManifest(m.Data)
-	if !ok || !manifest.Verify(r.cluster, r.configs) {
+	if !ok || !manifest.Verify(r.Verifier()) {
 		r.poisons(from)
 		return bftraft.PoisonedState
 	}
@@ -343,7 +343,7 @@ func (r *Replica) hurry() {
 	if t.manifest == nil || r.now-t.judgedAt < max(drySpan, t.pace) {
 		return
 	}
-	few := t.from.Len() <= r.configs.For(t.begun.Index).Size().F
+	few := t.from.Len() <= r.configs().For(t.begun.Index).Size().F
 	if few && uint64(t.next-t.judged)*t.pace < r.now-t.judgedAt {
 		t.tried = append(t.tried, t.begun.Index)
 		t.pace = min(2*t.pace, slowestPace)
@@ -376,13 +376,14 @@ func (r *Replica) fetched() bool {
 // install puts the state that was fetched in the place of the log.
 func (r *Replica) install() {
 	c, m := &r.cfg.Checkpoints, r.transfer.manifest
-	if !r.core.MayInstall(&m.Commit) {
+	if !r.core.MayInstall(&m.Commit) || !r.core.Learn(m.Changes) {
 		r.endTransfer()
 		if err := r.core.Err(); err != nil {
 			r.stop(err)
 		}
 		return
 	}
+	m.Changes = r.Verifier().ChangesUpTo(m.Stable.Index)
 	if err := c.Store.FinishSnapshot(m.Encode()); err != nil {
 		r.endTransfer()
 		return
@@ -417,6 +418,9 @@ func (r *Replica) adopt(m *bftraft.Manifest) error {
 	if err != nil {
 		return fmt.Errorf("restore state: %w", err)
 	}
+	if r.gate, err = r.cfg.Core.Verifier.Following(m.Changes); err != nil {
+		return fmt.Errorf("restore members: %w", err)
+	}
 	if !mutant.On(mutant.M130) {
 		r.sessions, r.evidence.convicted = read, convicted
 	}
@@ -442,12 +446,16 @@ func resume(cfg *Config, r bftraft.Restored) (bftraft.Restored, error) {
 		return r, nil
 	}
 	info, ok := c.Store.Snapshot()
-	if !ok || info.At.Index == 0 || r.Commit != nil && info.At.Index <= r.Commit.Index {
+	if !ok || info.At.Index == 0 {
 		return r, nil
 	}
 	m, err := manifestOf(cfg, info)
 	if err != nil {
 		return r, err
+	}
+	r.Changes = slices.Concat(m.Changes, r.Changes) // perhaps it brought some that were not saved
+	if r.Commit != nil && info.At.Index <= r.Commit.Index {
+		return r, nil
 	}
 	hard := r.HardState.After(&m.Commit)
 	if b, ok := cfg.Storage.Block(info.At.Index); ok && b.End() == info.At {
@@ -465,13 +473,14 @@ func resume(cfg *Config, r bftraft.Restored) (bftraft.Restored, error) {
 	}
 	return bftraft.Restored{
 		HardState: hard, Base: info.At, Tip: info.At, Commit: &m.Commit, Evidence: r.Evidence,
+		Changes: r.Changes,
 	}, nil
 }
 
 // manifestOf returns the manifest of a snapshot, if it proves it.
 func manifestOf(cfg *Config, info bftraft.SnapshotInfo) (*bftraft.Manifest, error) {
 	m, ok := bftraft.DecodeManifest(info.Proof)
-	if !ok || !m.Verify(cfg.Core.Cluster, cfg.Core.Configurations) || m.Chunks() != info.Chunks ||
+	if !ok || !m.Verify(cfg.Core.Verifier) || m.Chunks() != info.Chunks ||
 		info.At != m.At() {
 		return nil, ErrSnapshot
 	}

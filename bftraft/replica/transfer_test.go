@@ -81,7 +81,7 @@ func (m *mate) start() {
 	m.tape = &tape{}
 	core := bftraft.DefaultConfig()
 	core.Cluster, core.Signer = m.verifier.Cluster(), m.signer()
-	core.Configurations, core.Seed = m.verifier.Configurations(), uint64(m.id)
+	core.Verifier, core.Seed = m.verifier, uint64(m.id)
 	var err error
 	m.proc, err = New(Config{Core: core, Storage: m.storage, Transport: m, Machine: m.tape,
 		Checkpoints: Checkpoints{Every: 10, ChunkBytes: 256, Store: m.storage.(Snapshots)}})

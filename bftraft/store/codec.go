@@ -139,6 +139,7 @@ const (
 	keyPart     = 'd' // batch, last index, part: a piece of a block that is too large for one value
 	keyCommit   = 'c' // index, batch: commit certificate
 	keyEvidence = 'e' // batch, number: evidence
+	keyChange   = 'g' // batch, last index of its block: proof of a change
 	keyTerm     = 'p' // term, batch: proof of the term
 	keyRecord   = 'j' // batch, number: a record, which stands in the journal and not in Badger
 )

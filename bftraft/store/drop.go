@@ -90,7 +90,7 @@ func (s *Badger) installing(hard *bftraft.HardState, commit *quorumcert.Commit) 
 	s.base, s.tip, s.committed = at, at, at.Index
 	s.pending = pending{
 		hard: hard, truncated: true, base: at.Index, commits: []*quorumcert.Commit{commit},
-		evidence: s.pending.evidence, terms: s.pending.terms,
+		evidence: s.pending.evidence, changes: s.pending.changes, terms: s.pending.terms,
 	}
 	return nil
 }

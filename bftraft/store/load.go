@@ -57,7 +57,7 @@ func (s *Badger) load() (bftraft.Restored, error) {
 		}
 		s.committed = r.Commit.Index
 	}
-	if r.Evidence, err = s.allEvidence(); err != nil {
+	if err := errors.Join(s.allEvidence(&r), s.allChanges(&r)); err != nil {
 		return r, err
 	}
 	if s.options.ReadOnly {
@@ -149,7 +149,7 @@ func (s *Badger) tidy() error {
 // unfinished appends the deletion of all records of batches beyond the written state.
 func (s *Badger) unfinished(ops []op) ([]op, error) {
 	err := s.view(func(txn *badger.Txn) error {
-		for _, kind := range []byte{keyBlock, keyPart, keyCommit, keyEvidence, keyTerm} {
+		for _, kind := range []byte{keyBlock, keyPart, keyCommit, keyEvidence, keyChange, keyTerm} {
 			place := 0
 			if kind == keyBlock || kind == keyCommit || kind == keyTerm {
 				place = 1
@@ -225,24 +225,42 @@ func (s *Badger) newestCommit() (*quorumcert.Commit, error) {
 	return newest, err
 }
 
-func (s *Badger) allEvidence() ([]quorumcert.Evidence, error) {
-	var all []quorumcert.Evidence
-	err := s.view(func(txn *badger.Txn) error {
-		return s.eachKey(txn, keyEvidence, 0, func(item *badger.Item) error {
-			var e quorumcert.Evidence
-			k := item.Key()
+func (s *Badger) allEvidence(r *bftraft.Restored) error {
+	err := s.readAll(keyEvidence, "a piece of evidence", func(in *cryptobyte.String) bool {
+		var e quorumcert.Evidence
+		ok := quorumcert.ReadEvidence(in, &e)
+		r.Evidence = append(r.Evidence, e)
+		return ok
+	})
+	r.Evidence = append(r.Evidence, s.pending.evidence...)
+	return err
+}
+
+func (s *Badger) allChanges(r *bftraft.Restored) error {
+	err := s.readAll(keyChange, "a change", func(in *cryptobyte.String) bool {
+		p := &bftraft.ChangeProof{}
+		r.Changes = append(r.Changes, p)
+		return bftraft.ReadChangeProof(in, p)
+	})
+	r.Changes = append(r.Changes, s.pending.changes...)
+	return err
+}
+
+// readAll reads all records of a kind in the order in which they were written, each with read,
+// which says whether it could.
+func (s *Badger) readAll(kind byte, what string, read func(in *cryptobyte.String) bool) error {
+	return s.view(func(txn *badger.Txn) error {
+		return s.eachKey(txn, kind, 0, func(item *badger.Item) error {
 			sealed, err := item.ValueCopy(nil)
 			if err != nil {
 				return err
 			}
-			raw, ok := s.seals.unseal(k, sealed)
+			raw, ok := s.seals.unseal(item.Key(), sealed)
 			in := cryptobyte.String(raw)
-			if !ok || !quorumcert.ReadEvidence(&in, &e) || !in.Empty() {
-				return fmt.Errorf("%w: a piece of evidence cannot be read", ErrDamaged)
+			if !ok || !read(&in) || !in.Empty() {
+				return fmt.Errorf("%w: %s cannot be read", ErrDamaged, what)
 			}
-			all = append(all, e)
 			return nil
 		})
 	})
-	return append(all, s.pending.evidence...), err
 }

@@ -39,6 +39,7 @@ type image struct {
 	blocks   []*bftraft.Block
 	commits  []*quorumcert.Commit // ascending by index
 	evidence []quorumcert.Evidence
+	changes  []*bftraft.ChangeProof
 	snapshot *memorySnapshot // the finished one, never changed; nil for none
 }
 
@@ -84,6 +85,7 @@ func (m *Memory) Load() (bftraft.Restored, error) {
 	r := bftraft.Restored{
 		HardState: m.now.hard, Base: m.now.base, Tip: m.now.tip,
 		Evidence: append([]quorumcert.Evidence(nil), m.now.evidence...),
+		Changes:  append([]*bftraft.ChangeProof(nil), m.now.changes...),
 	}
 	if n := len(m.now.commits); n > 0 {
 		r.Commit = m.now.commits[n-1]
@@ -177,7 +179,7 @@ func (m *Memory) sync() {
 func stored(r *bftraft.Ready) bftraft.Ready {
 	return bftraft.Ready{
 		HardState: r.HardState, Truncated: r.Truncated, Truncate: r.Truncate, Blocks: r.Blocks,
-		Commits: r.Commits, Evidence: r.Evidence,
+		Commits: r.Commits, Evidence: r.Evidence, Changes: r.Changes,
 	}
 }
 
@@ -211,6 +213,7 @@ func (g *image) apply(r *bftraft.Ready, tip bftraft.Position) {
 		g.commits = append(append(g.commits[:k:k], c), rest...)
 	}
 	g.evidence = append(g.evidence, r.Evidence...)
+	g.changes = append(g.changes, r.Changes...)
 }
 
 func (g *image) commitAt(i bftraft.Index) int {
@@ -252,6 +255,7 @@ func (g image) clip() image {
 	g.blocks = g.blocks[:len(g.blocks):len(g.blocks)]
 	g.commits = g.commits[:len(g.commits):len(g.commits)]
 	g.evidence = g.evidence[:len(g.evidence):len(g.evidence)]
+	g.changes = g.changes[:len(g.changes):len(g.changes)]
 	return g
 }
 

@@ -18,6 +18,7 @@ type pending struct {
 	blocks    []*bftraft.Block
 	commits   []*quorumcert.Commit // ascending by index
 	evidence  []quorumcert.Evidence
+	changes   []*bftraft.ChangeProof
 	terms     []TermRecord
 	bytes     int // of blocks
 }
@@ -30,12 +31,12 @@ const (
 
 func (p *pending) empty() bool {
 	return p.hard == nil && !p.truncated && len(p.blocks) == 0 && len(p.commits) == 0 &&
-		len(p.evidence) == 0
+		len(p.evidence) == 0 && len(p.changes) == 0
 }
 
 func (p *pending) full() bool {
 	return p.bytes >= maxPendingBytes ||
-		len(p.blocks)+len(p.commits)+len(p.evidence)+len(p.terms) >= maxPendingItems
+		len(p.blocks)+len(p.commits)+len(p.evidence)+len(p.changes)+len(p.terms) >= maxPendingItems
 }
 
 // add takes in a Ready whose blocks were seen to follow from what is there.
@@ -62,6 +63,7 @@ func (p *pending) add(r *bftraft.Ready) {
 		p.commits[at] = c
 	}
 	p.evidence = append(p.evidence, r.Evidence...)
+	p.changes = append(p.changes, r.Changes...)
 }
 
 func (p *pending) truncate(at bftraft.Index) {

@@ -153,7 +153,8 @@ func (s *Badger) now() state {
 const (
 	savedHard byte = 1 << iota
 	savedTruncation
-	savedAll = savedHard | savedTruncation
+	savedChanges
+	savedAll = savedHard | savedTruncation | savedChanges
 )
 
 // appendSaved appends what Save stores of r.
@@ -164,6 +165,9 @@ func appendSaved(b []byte, r *bftraft.Ready) []byte {
 	}
 	if r.Truncated {
 		holds |= savedTruncation
+	}
+	if len(r.Changes) > 0 {
+		holds |= savedChanges
 	}
 	b = append(b, holds)
 	if r.HardState != nil {
@@ -185,6 +189,9 @@ func appendSaved(b []byte, r *bftraft.Ready) []byte {
 	for i := range r.Evidence {
 		b = r.Evidence[i].AppendTo(b)
 	}
+	if len(r.Changes) > 0 {
+		b = bftraft.AppendChangeProofs(b, r.Changes)
+	}
 	return b
 }
 
@@ -205,7 +212,7 @@ func readSaved(s *cryptobyte.String) (*bftraft.Ready, bool) {
 	if r.Truncated && !s.ReadUint64((*uint64)(&r.Truncate)) {
 		return nil, false
 	}
-	return r, eachSaved(s, func() bool {
+	ok := eachSaved(s, func() bool {
 		var n uint32
 		var raw []byte
 		if !s.ReadUint32(&n) || !s.ReadBytes(&raw, int(n)) {
@@ -224,6 +231,10 @@ func readSaved(s *cryptobyte.String) (*bftraft.Ready, bool) {
 		r.Evidence = append(r.Evidence, e)
 		return ok
 	})
+	if ok && holds&savedChanges != 0 {
+		r.Changes, ok = bftraft.ReadChangeProofs(s)
+	}
+	return r, ok && (holds&savedChanges == 0) == (len(r.Changes) == 0)
 }
 
 // eachSaved reads a number, and calls read so many times as long as it can.

@@ -173,6 +173,10 @@ func (s *Badger) batch(seq uint64) []op {
 		k := key(keyEvidence, seq, uint64(i))
 		ops = append(ops, op{k, s.seals.seal(k, s.pending.evidence[i].AppendTo(nil))})
 	}
+	for _, p := range s.pending.changes {
+		k := key(keyChange, seq, uint64(p.Header.Last))
+		ops = append(ops, op{k, s.seals.seal(k, p.AppendTo(nil))})
+	}
 	return ops
 }
 

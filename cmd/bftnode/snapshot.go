@@ -36,7 +36,7 @@ var errNotCertified = errors.New("the snapshot is not the one that is certified"
 // certifiedManifest returns the manifest of a snapshot, if the cluster has certified it.
 func certifiedManifest(v *bftraft.Verifier, proof []byte) (*bftraft.Manifest, error) {
 	m, ok := bftraft.DecodeManifest(proof)
-	if !ok || !m.Verify(v.Cluster(), v.Configurations()) {
+	if !ok || !m.Verify(v) {
 		return nil, errNotCertified
 	}
 	return m, nil

@@ -109,7 +109,7 @@ func (w *World) boot(m *member) {
 	m.ticks, m.answered = 0, [65]int{}
 	core := bftraft.DefaultConfig()
 	core.Cluster, core.Signer = w.cluster, m.signer
-	core.Configurations = w.verifier.Configurations()
+	core.Verifier = m.gate
 	core.Seed = w.opt.Seed
 	cfg := replica.Config{
 		Core: core, Storage: w.diskOf(m), Transport: &port{w, m}, Machine: &driven{m.machine, m},

@@ -118,7 +118,7 @@ func (s *stage) open() *scene {
 	for i, id := range s.ids {
 		key := s.keys[id-1]
 		cfg := bftraft.DefaultConfig()
-		cfg.Cluster, cfg.Configurations = s.verifier.Cluster(), s.verifier.Configurations()
+		cfg.Cluster, cfg.Verifier = s.verifier.Cluster(), s.verifier
 		cfg.Signer, cfg.Seed = signer{key, id}, uint64(i)
 		disk := store.NewMemory(store.Identity{Cluster: cfg.Cluster, Node: id, Key: key.Public()})
 		restored, err := disk.Load()

@@ -1,9 +1,11 @@
 package storetest
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 
 	"github.com/stretchr/testify/require"
 
@@ -18,6 +20,7 @@ type Model struct {
 	Blocks   []*bftraft.Block
 	Commits  []*quorumcert.Commit
 	Evidence []quorumcert.Evidence
+	Changes  []*bftraft.ChangeProof
 	// Base is where the blocks begin, the zero value for the genesis.
 	Base bftraft.Position
 	// Snapshot is the finished one, nil for none. It is never changed.
@@ -79,6 +82,7 @@ func (m Model) After(r *bftraft.Ready) Model {
 	n.Blocks = append(n.Blocks, r.Blocks...)
 	n.Commits = append(append(n.Commits, m.Commits...), r.Commits...)
 	n.Evidence = append(append(n.Evidence, m.Evidence...), r.Evidence...)
+	n.Changes = append(append(n.Changes, m.Changes...), r.Changes...)
 	return n
 }
 
@@ -119,7 +123,12 @@ func (m Model) Equal(r bftraft.Restored) bool {
 		return false
 	}
 	return reflect.DeepEqual(r.HardState, m.Hard) && reflect.DeepEqual(r.Evidence, m.Evidence) &&
+		slices.EqualFunc(r.Changes, m.Changes, sameChange) &&
 		(r.Commit == nil || reflect.DeepEqual(r.Commit, m.Commits[len(m.Commits)-1]))
+}
+
+func sameChange(a, b *bftraft.ChangeProof) bool {
+	return bytes.Equal(a.AppendTo(nil), b.AppendTo(nil))
 }
 
 // Check compares a store that was loaded with the model, to the last byte.
@@ -128,6 +137,10 @@ func (m Model) Check(t require.TestingT, s Store, r bftraft.Restored) {
 	require.Equal(t, m.Base, r.Base)
 	require.Equal(t, m.Tip(), r.Tip)
 	require.Equal(t, m.Evidence, r.Evidence)
+	require.Equal(t, len(m.Changes), len(r.Changes))
+	for k, p := range m.Changes {
+		require.Equal(t, p.AppendTo(nil), r.Changes[k].AppendTo(nil))
+	}
 	if len(m.Commits) == 0 {
 		require.Nil(t, r.Commit)
 	} else {
@@ -198,6 +211,8 @@ type Generator struct {
 	rng *rand.Rand
 	// Large lets blocks be larger than one value of a store.
 	Large bool
+
+	changed bftraft.Index // of the newest change
 }
 
 // NewGenerator returns the generator of a seed.
@@ -235,6 +250,9 @@ func (g *Generator) Next(m Model) *bftraft.Ready {
 	}
 	if g.chance(10) {
 		r.Evidence = append(r.Evidence, g.evidence())
+	}
+	if g.chance(10) {
+		r.Changes = append(r.Changes, g.change())
 	}
 	return r
 }
@@ -313,6 +331,19 @@ func (g *Generator) commit(at bftraft.Position) *quorumcert.Commit {
 		c.Acks = append(c.Acks, quorumcert.AckedAt{Index: at.Index, Certified: at.Index})
 	}
 	return c
+}
+
+// change returns the proof of a change of a higher index than those before it.
+func (g *Generator) change() *bftraft.ChangeProof {
+	g.changed += bftraft.Index(1 + g.rng.IntN(300))
+	p := &bftraft.ChangeProof{Entry: g.bytes(g.rng.IntN(500))}
+	p.Header = quorumcert.Header{First: g.changed, Last: g.changed}
+	copy(p.Header.Root[:], g.bytes(32))
+	for range g.rng.IntN(4) {
+		p.Branch = append(p.Branch, crypto.Digest(g.bytes(32)))
+	}
+	p.Commit = *g.commit(p.At())
+	return p
 }
 
 func (g *Generator) evidence() quorumcert.Evidence {

@@ -22,7 +22,7 @@ import (
 const magic = "tangaroa state 1\n"
 
 // maxManifestBytes bounds a manifest: of the most chunks, with certificates.
-const maxManifestBytes = 1 << 20
+const maxManifestBytes = bftraft.MaxManifestBytes
 
 // ErrNotCertified is returned when a file is not a state that the cluster of the genesis has
 // certified: damaged, altered, cut short, of another cluster, or something else altogether.
@@ -105,7 +105,7 @@ func (f *File) manifest(v *bftraft.Verifier) (*bftraft.Manifest, error) {
 		return nil, err
 	}
 	m, ok := bftraft.DecodeManifest(raw)
-	if !ok || !m.Verify(v.Cluster(), v.Configurations()) {
+	if !ok || !m.Verify(v) {
 		return nil, ErrNotCertified
 	}
 	return m, nil

@@ -42,7 +42,7 @@ func certified(t *testing.T) (*bftraft.Verifier, *bftraft.Manifest, [][]byte) {
 	m.Commit.Signatures = quorumcert.Signatures{
 		Signers: quorumcert.SetOf(1), Sigs: []crypto.Signature{quorumcert.Sign(signer, ack)},
 	}
-	require.True(t, m.Verify(g.Hash(), v.Configurations()))
+	require.True(t, m.Verify(v))
 	return v, m, chunks
 }
 

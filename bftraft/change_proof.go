@@ -1,0 +1,111 @@
+package bftraft
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"golang.org/x/crypto/cryptobyte"
+
+	"tangaroa/crypto"
+	"tangaroa/quorumcert"
+)
+
+// ErrChangeProof is returned when a list of changes does not lead on from the configuration one
+// knows.
+var ErrChangeProof = errors.New("changes do not prove themselves")
+
+// ChangeProof shows that a change is committed to whoever knows the configuration before it (J5).
+type ChangeProof struct {
+	Header quorumcert.Header // of the block that ends with its entry
+	Entry  []byte            // the data of the entry
+	Branch []Digest          // from the entry to the root of the block's entries
+	Commit quorumcert.Commit // of the end of that block
+}
+
+// maxChangeBranch bounds a branch: no block has more entries than MaxBlockEntries.
+const maxChangeBranch = 16
+
+// At returns the end of the change's block.
+func (p *ChangeProof) At() Position { return Position{p.Header.Last, p.Header.Hash()} }
+
+// newChangeProof returns the proof for a block that ends with a configuration entry.
+func newChangeProof(b *Block, cc *quorumcert.Commit) *ChangeProof {
+	leaves := make([]Digest, len(b.entries))
+	for i, e := range b.entries {
+		leaves[i] = e.Digest()
+	}
+	last := len(leaves) - 1
+	return &ChangeProof{
+		Header: b.header, Entry: b.entries[last].Data,
+		Branch: crypto.NewMerkleTree(leaves).Branch(last), Commit: *cc,
+	}
+}
+
+// holds says whether entry, block and certificate belong together, judged by configuration by.
+func (p *ChangeProof) holds(cluster Digest, by *quorumcert.Configuration) bool {
+	at, h := p.At(), &p.Header
+	if h.First == 0 || h.Last < h.First || h.Last-h.First >= MaxBlockEntries ||
+		at != (Position{p.Commit.Index, p.Commit.Hash}) {
+		return false
+	}
+	n := int(h.Last-h.First) + 1
+	leaf := Entry{EntryConfiguration, p.Entry}.Digest()
+	return crypto.VerifyBranch(h.Root, leaf, n-1, n, p.Branch) &&
+		p.Commit.Verify(cluster, by) == nil
+}
+
+// AppendTo appends the wire form.
+func (p *ChangeProof) AppendTo(b []byte) []byte {
+	b = p.Header.AppendTo(b)
+	b = append(binary.BigEndian.AppendUint32(b, uint32(len(p.Entry))), p.Entry...)
+	b = append(b, byte(len(p.Branch)))
+	for _, d := range p.Branch {
+		b = append(b, d[:]...)
+	}
+	return p.Commit.AppendTo(b)
+}
+
+// ReadChangeProof reads what AppendTo wrote. It verifies nothing.
+func ReadChangeProof(s *cryptobyte.String, p *ChangeProof) bool {
+	var size uint32
+	var n uint8
+	if !quorumcert.ReadHeader(s, &p.Header) || !s.ReadUint32(&size) || size > MaxRequestBytes ||
+		!s.ReadBytes(&p.Entry, int(size)) || !s.ReadUint8(&n) || n > maxChangeBranch {
+		return false
+	}
+	if n > 0 {
+		p.Branch = make([]Digest, n)
+	}
+	for i := range p.Branch {
+		if !s.CopyBytes(p.Branch[i][:]) {
+			return false
+		}
+	}
+	return quorumcert.ReadCommit(s, &p.Commit)
+}
+
+// AppendChangeProofs appends a list of proofs behind its length.
+func AppendChangeProofs(b []byte, list []*ChangeProof) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(list)))
+	for _, p := range list {
+		b = p.AppendTo(b)
+	}
+	return b
+}
+
+// ReadChangeProofs reads what AppendChangeProofs wrote. It verifies nothing.
+func ReadChangeProofs(s *cryptobyte.String) ([]*ChangeProof, bool) {
+	var n uint32
+	if !s.ReadUint32(&n) || n > MaxChanges {
+		return nil, false
+	}
+	var list []*ChangeProof
+	for range n {
+		p := &ChangeProof{}
+		if !ReadChangeProof(s, p) {
+			return nil, false
+		}
+		list = append(list, p)
+	}
+	return list, true
+}
