@@ -109,3 +109,47 @@ func ReadChangeProofs(s *cryptobyte.String) ([]*ChangeProof, bool) {
 	}
 	return list, true
 }
+
+// maxChangesAnswer bounds the proofs in one answer; the first one always fits.
+const maxChangesAnswer = 1 << 20
+
+// ChangesRequest returns the frame that asks a node for the changes behind a number.
+func ChangesRequest(number uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{FrameChanges}, number)
+}
+
+// DecodeChangesRequest reads what ChangesRequest wrote.
+func DecodeChangesRequest(frame []byte) (number uint64, err error) {
+	s, ok := body(frame, FrameChanges)
+	if !ok || !s.ReadUint64(&number) || !s.Empty() {
+		return 0, ErrClientMessage
+	}
+	return number, nil
+}
+
+// EncodeChanges returns the frame that answers a request for the changes behind a number: the first
+// of them that the gate knows, as many as fit. They prove themselves, so it is not signed.
+func (v *Verifier) EncodeChanges(number uint64) []byte {
+	list := v.changes[min(number, uint64(len(v.changes))):]
+	size := 0
+	for k, p := range list {
+		if size += len(p.AppendTo(nil)); k > 0 && size > maxChangesAnswer {
+			list = list[:k]
+			break
+		}
+	}
+	return AppendChangeProofs([]byte{FrameChangesReply}, list)
+}
+
+// DecodeChanges reads what EncodeChanges wrote. It verifies nothing: see Verifier.Following.
+func DecodeChanges(frame []byte) ([]*ChangeProof, error) {
+	s, ok := body(frame, FrameChangesReply)
+	if !ok {
+		return nil, ErrClientMessage
+	}
+	list, ok := ReadChangeProofs(&s)
+	if !ok || !s.Empty() {
+		return nil, ErrClientMessage
+	}
+	return list, nil
+}

@@ -28,6 +28,9 @@ const (
 
 	FrameEvidence      byte = 39 // asks for all proofs that a voter is faulty: no body
 	FrameEvidenceReply byte = 40 // a list of Conviction
+
+	FrameChanges      byte = 41 // asks for the changes behind a number
+	FrameChangesReply byte = 42 // a list of ChangeProof
 )
 
 // MaxResultBytes bounds the results of one request, and those under one answer to reads.

@@ -34,6 +34,7 @@ const (
 	BadBase                    // a proposal whose chain lacks the base of its election (A2)
 	NoProof                    // evidence that proves nothing
 	PoisonedState              // a part of a state that is not the certified one (K1)
+	UnknownChange              // honest: names a change that is not known here yet (J5)
 	numDrops
 )
 
@@ -46,7 +47,7 @@ var dropNames = [numDrops]string{
 	WrongSender: "wrong_sender", UnknownSender: "unknown_sender", BadSignature: "bad_signature",
 	BadCertificate: "bad_certificate", VoidAck: "void_ack", BrokenChain: "broken_chain",
 	Conflict: "conflict", InvalidEntry: "invalid_entry", BadBase: "bad_base", NoProof: "no_proof",
-	PoisonedState: "poisoned_state",
+	PoisonedState: "poisoned_state", UnknownChange: "unknown_change",
 }
 
 // String returns the word for metrics and logs.

@@ -201,6 +201,12 @@ func (v *Verifier) changeCommit(at Position, data []byte) *quorumcert.Commit {
 	return cc
 }
 
+// ProvesChange says whether an entry is what must stand first behind the newest change (J1).
+func (v *Verifier) ProvesChange(e Entry) bool {
+	return e.Kind == EntryCommit && v.members.At.Index > 0 &&
+		v.changeCommit(v.members.At, e.Data) != nil
+}
+
 // commitEntry returns the entry that stands first behind a change (J1).
 func commitEntry(cc *quorumcert.Commit) Entry {
 	return Entry{Kind: EntryCommit, Data: cc.AppendTo(nil)}

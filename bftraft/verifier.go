@@ -160,6 +160,8 @@ func (v *Verifier) verifyCheckpoint(from NodeID, s *quorumcert.SignedCheckpoint)
 		return WrongSender
 	case s.Cluster != v.cluster:
 		return BadSignature
+	case s.Configuration > v.members.At.Index:
+		return UnknownChange
 	case s.Index == 0 || s.Configuration != v.configs.For(s.Index).Entry():
 		return BadCertificate
 	}
@@ -197,6 +199,9 @@ func (v *Verifier) verifyContent(m Message) Drop {
 			return NoProof
 		}
 	case *StableCheckpoint:
+		if m.Stable.Configuration > v.members.At.Index {
+			return UnknownChange
+		}
 		if m.Stable.Verify(v.cluster, v.configs.For(m.Stable.Index)) != nil {
 			return BadCertificate
 		}
@@ -480,6 +485,8 @@ func (v *Verifier) VerifyReply(from NodeID, frame []byte) (*BlockReply, Drop) {
 		return nil, Malformed
 	case r.Signer != from:
 		return nil, WrongSender
+	case r.Reply.Configuration > v.members.At.Index:
+		return nil, UnknownChange
 	case r.Verify(v.cluster, v.configs) != nil:
 		return nil, BadSignature
 	}

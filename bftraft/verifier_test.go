@@ -31,7 +31,7 @@ func TestNoByteOfAFrameCanBeChanged(t *testing.T) {
 		frame := Encode(i.msg)
 		allowed := []Drop{Malformed, BadSignature, WrongSender, Oversize}
 		if _, whole := i.msg.(envelope); !whole {
-			allowed = append(allowed, VoidAck, BrokenChain, BadCertificate)
+			allowed = append(allowed, VoidAck, BrokenChain, BadCertificate, UnknownChange)
 		}
 		for at := range frame {
 			for _, mask := range []byte{1 << rng.IntN(8), byte(1 + rng.IntN(255))} {

@@ -54,6 +54,14 @@ type Signature [64]byte
 // String returns all 128 hex digits.
 func (s Signature) String() string { return hex.EncodeToString(s[:]) }
 
+// MarshalText returns the hex digits, so that JSON and YAML show them.
+func (s Signature) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote, and nothing else.
+func (s *Signature) UnmarshalText(text []byte) error {
+	return decodeHex(s[:], string(text), "signature")
+}
+
 // PublicKey is an Ed25519 public key as it is encoded. The type carries no
 // promise that the bytes are a usable key: Scheme.Expand decides that.
 type PublicKey [32]byte

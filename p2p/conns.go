@@ -61,6 +61,22 @@ func (h *Host) admitsClient(key crypto.PublicKey) bool {
 	return h.cfg.Clients != nil && h.cfg.Clients(key)
 }
 
+// Review closes the connections of clients that Config.Clients admits no more.
+func (h *Host) Review() {
+	h.mu.Lock()
+	var gone []*link
+	for key, links := range h.byClient {
+		if !h.admitsClient(key) {
+			gone = append(gone, links...)
+		}
+	}
+	h.mu.Unlock()
+	for _, l := range gone {
+		h.log.Info("client is not admitted any more", "peer", l.key)
+		_ = l.conn.Close()
+	}
+}
+
 // adoptClient registers a client's connection unless there are too many.
 func (h *Host) adoptClient(conn network.Conn, key crypto.PublicKey) bool {
 	l := newLink(h, conn, key, &h.clients)

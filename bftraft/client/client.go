@@ -20,8 +20,7 @@ const rememberedTallies = 256
 type Client struct {
 	cfg     Config
 	cluster bftraft.Digest
-	configs *quorumcert.Configurations
-	config  *quorumcert.Configuration // the newest of them
+	known   known
 	judges  judges
 	link    Link
 	wake    chan struct{} // something waits to be sent; holds one
@@ -51,7 +50,12 @@ type Client struct {
 	statuses   []*survey
 	proofs     []*proofs
 	stats      Stats
+	surveys    []*following
+	follows    [quorumcert.MaxVoters + 1]time.Time // when each was last asked for changes
 }
+
+// config is the newest configuration that is known.
+func (c *Client) config() *quorumcert.Configuration { return c.known.Configurations().Latest() }
 
 // New connects to all nodes of a cluster. It returns at once: operations wait until nodes can be
 // reached, and links that break are made again.
@@ -62,18 +66,19 @@ func NewWithLink(cfg Config, dial Dial) (*Client, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	config, err := cfg.Genesis.Configuration(crypto.ZIP215())
+	gate, err := bftraft.NewVerifier(crypto.ZIP215(), cfg.Genesis)
+	if err == nil {
+		gate, err = gate.Following(cfg.Changes)
+	}
 	if err != nil {
 		return nil, err
 	}
 	public := cfg.Key.Public()
-	if !slices.ContainsFunc(cfg.Genesis.Clients,
-		func(e bftraft.Enrolled) bool { return e.Key == public }) {
+	if mayCome := len(cfg.Genesis.Admins) > 0; !mayCome && !gate.IsClient(public) {
 		return nil, fmt.Errorf("%w: %v", ErrNotAuthorised, public)
 	}
 	c := &Client{
-		cfg: cfg, cluster: cfg.Genesis.Hash(), config: config,
-		configs: quorumcert.NewConfigurations(config), wake: make(chan struct{}, 1),
+		cfg: cfg, cluster: gate.Cluster(), wake: make(chan struct{}, 1),
 		stopped: make(chan struct{}), session: cfg.Session, next: max(1, cfg.FirstSequence),
 		pace:     pace{late: cfg.Late, lateMax: cfg.LateMax},
 		probeDue: time.Now().Add(cfg.Probe),
@@ -82,9 +87,11 @@ func NewWithLink(cfg Config, dial Dial) (*Client, error) {
 	if c.session == 0 {
 		c.session = uint64(time.Now().UnixNano())
 	}
-	c.judges.init(c.cluster, c.configs)
-	c.stats.Nodes = make([]NodeStats, len(config.Voters()))
-	for i, v := range config.Voters() {
+	c.known.gate.Store(gate)
+	c.judges.init(c.cluster, &c.known)
+	voters := gate.Configurations().Latest().Voters()
+	c.stats.Nodes = make([]NodeStats, len(voters))
+	for i, v := range voters {
 		c.stats.Nodes[i].ID = v.ID
 	}
 	c.stop, c.cancel = context.WithCancel(context.Background())
@@ -165,7 +172,7 @@ func (c *Client) check(op []byte) error {
 	if len(op) > bftraft.MaxOpBytes {
 		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(op), bftraft.MaxOpBytes)
 	}
-	if c.cfg.CheckOp != nil {
+	if c.cfg.CheckOp != nil && !bftraft.IsChange(op) {
 		return c.cfg.CheckOp(op)
 	}
 	return nil
@@ -211,7 +218,7 @@ func (c *Client) abandon(f *Future, cause error) {
 			c.queue = slices.Delete(c.queue, i, i+1)
 			c.queueBytes -= f.cost()
 		}
-		f.fail(fmt.Errorf("%w: %w", ErrNotSent, cause))
+		f.fail(fmt.Errorf("%w: %w", c.alone(ErrNotSent), cause))
 		return
 	}
 	flight := f.flight
@@ -220,7 +227,7 @@ func (c *Client) abandon(f *Future, cause error) {
 		// Nobody has seen it, and nothing follows it: its sequence can be given to another.
 		c.flights = slices.Delete(c.flights, last, last+1)
 		c.next--
-		f.fail(fmt.Errorf("%w: %w", ErrNotSent, cause))
+		f.fail(fmt.Errorf("%w: %w", c.alone(ErrNotSent), cause))
 		return
 	}
 	// Its place in the request remains, held by one that nobody waits for.

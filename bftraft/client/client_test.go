@@ -289,7 +289,6 @@ func TestReplyThatDoesNotVerifyIsNotCounted(t *testing.T) {
 		"root":      func(_ *node, r *bftraft.BlockReply) { r.Reply.Results[0] ^= 1 },
 		"index":     func(_ *node, r *bftraft.BlockReply) { r.Reply.Index++ },
 		"cluster":   func(n *node, r *bftraft.BlockReply) { r.Reply.Cluster[0] ^= 1; resign(n, r) },
-		"config":    func(n *node, r *bftraft.BlockReply) { r.Reply.Configuration++; resign(n, r) },
 		"signature": func(_ *node, r *bftraft.BlockReply) { r.Sig[3] ^= 1 },
 		"signer":    func(_ *node, r *bftraft.BlockReply) { r.Signer = r.Signer%4 + 1 },
 		"stranger":  func(_ *node, r *bftraft.BlockReply) { r.Signer = 9 },

@@ -18,7 +18,10 @@ const maxWindow = 128
 // Config says which cluster, under which key, and the limits.
 type Config struct {
 	Genesis *bftraft.Genesis
-	Key     crypto.PrivateKey // of a client that is enrolled in the genesis
+	Key     crypto.PrivateKey // of a client that is enrolled
+
+	// Changes are those that are known already; the client is shown those that came later.
+	Changes []*bftraft.ChangeProof
 
 	// Peers are the nodes and where to find them; New needs them, NewWithLink does not.
 	// Security and Transport are those of the nodes (see p2p.Config).

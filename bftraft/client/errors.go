@@ -19,6 +19,9 @@ var (
 	// ErrNotAuthorised is returned when the cluster does not know the client's key: the genesis
 	// does not, or f+1 nodes say so.
 	ErrNotAuthorised = errors.New("this key is not enrolled as a client of the cluster")
+	// ErrMayOnlyRead is returned when f+1 nodes say that this client's role is to read: what it
+	// wanted executed was not.
+	ErrMayOnlyRead = errors.New("this client may only read")
 	// ErrTooLarge is returned when an operation exceeds a limit of the protocol.
 	ErrTooLarge = errors.New("operation is too large")
 	// ErrRefused is returned when f+1 nodes refuse a request for what it says. It will not be
@@ -103,6 +106,8 @@ func refusalError(code bftraft.RefusalCode) error {
 	switch code {
 	case bftraft.RefusedClient:
 		return ErrNotAuthorised
+	case bftraft.RefusedRole:
+		return ErrMayOnlyRead
 	case bftraft.RefusedExpired:
 		return ErrResultForgotten
 	}

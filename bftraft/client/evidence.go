@@ -73,7 +73,7 @@ func (c *Client) takeEvidence(from bftraft.NodeID, frame []byte) bool {
 		return false
 	}
 	for i := range list {
-		if list[i].Evidence.Verify(c.cluster, c.config) != nil {
+		if list[i].Evidence.Verify(c.cluster, c.config()) != nil {
 			return false
 		}
 	}
@@ -84,7 +84,7 @@ func (c *Client) takeEvidence(from bftraft.NodeID, frame []byte) bool {
 		for _, conviction := range list {
 			p.add(conviction)
 		}
-		if p.heard == c.config.Members() {
+		if p.heard == c.config().Members() {
 			p.finish()
 		}
 	}

@@ -13,6 +13,8 @@ import (
 type (
 	// Verdict says what a tally made of an answer.
 	Verdict = judge.Verdict
+	// Known is what one knows of the configurations of a cluster.
+	Known = judge.Known
 	// Tally counts the replies to one request until f+1 voters have said the same (C2).
 	Tally = judge.Tally
 	// Answer is what f+1 voters said alike.
@@ -43,9 +45,9 @@ const MaxReceiptBytes = judge.MaxReceiptBytes
 
 // NewTally returns the tally of a request in a cluster.
 func NewTally(
-	cluster bftraft.Digest, configs *quorumcert.Configurations, r *bftraft.Request,
+	cluster bftraft.Digest, known Known, r *bftraft.Request,
 ) *Tally {
-	return judge.NewTally(cluster, configs, r)
+	return judge.NewTally(cluster, known, r)
 }
 
 // NewReadTally returns the tally of a question that is asked under a configuration.
@@ -67,10 +69,10 @@ type judges struct {
 	}
 }
 
-func (j *judges) init(cluster bftraft.Digest, configs *quorumcert.Configurations) {
+func (j *judges) init(cluster bftraft.Digest, known Known) {
 	for i := range j.replies {
-		j.replies[i].judge = judge.NewReplies(cluster, configs, bftraft.NodeID(i))
-		j.reads[i].judge = judge.NewReads(cluster, configs, bftraft.NodeID(i))
+		j.replies[i].judge = judge.NewReplies(cluster, known, bftraft.NodeID(i))
+		j.reads[i].judge = judge.NewReads(cluster, known, bftraft.NodeID(i))
 	}
 }
 

@@ -223,10 +223,10 @@ func TestReadThatCannotAgreeIsAskedAnewAtOnce(t *testing.T) {
 // TestBeingCrowdedOutIsNoTry has a question of two: nobody agrees on either, and one node had no
 // room for the second result.
 func TestBeingCrowdedOutIsNoTry(t *testing.T) {
-	c := &Client{config: configOf(t, 4), asking: readWindow, cfg: DefaultConfig()}
+	c := &Client{asking: readWindow, cfg: DefaultConfig()}
 	c.stop, c.cancel = context.WithCancel(context.Background())
 	calls := []*call{{done: make(chan struct{})}, {done: make(chan struct{})}}
-	r := &reading{Question: judge.Linearizable(c.config, nil, nil), calls: calls}
+	r := &reading{Question: judge.Linearizable(configOf(t, 4), nil, nil), calls: calls}
 	calls[0].asked, calls[1].asked = r, r
 	for id := bftraft.NodeID(1); id <= 3; id++ {
 		r.Add(&bftraft.ReadReply{Signer: id, Results: [][]byte{{byte(id)}, {byte(id)}}[:min(2, 4-id)]})

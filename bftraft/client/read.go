@@ -88,7 +88,7 @@ func (c *Client) Read(ctx context.Context, query []byte) (ReadResult, error) {
 	select {
 	case <-l.done:
 	case <-ctx.Done():
-		c.leave(l, fmt.Errorf("%w: %w", ErrNoQuorum, context.Cause(ctx)))
+		c.leave(l, fmt.Errorf("%w: %w", c.unanswered(), context.Cause(ctx)))
 	}
 	return l.result, l.err
 }
@@ -152,8 +152,8 @@ func (c *Client) read(calls []*call) {
 		queries[i] = l.query
 	}
 	r := c.begin(&reading{
-		Question: judge.Linearizable(c.config, queries...), calls: calls,
-		asks: c.config.Members(),
+		Question: judge.Linearizable(c.config(), queries...), calls: calls,
+		asks: c.config().Members(),
 	})
 	c.mu.Lock()
 	for _, l := range calls {
@@ -255,7 +255,7 @@ func (c *Client) advance(r *reading, stuck bool) bool {
 			dissenters |= r.Tallies[i].Dissenters()
 			l.end(ReadResult{Value: bytes.Clone(value), Index: at, Nodes: by}, nil)
 		case judge.Superseded:
-			l.end(ReadResult{}, ErrNewerConfiguration)
+			c.again(l, false) // under what the nodes are asked for meanwhile
 		case judge.Unsettled:
 			c.again(l, len(r.calls) > 1 && r.Tallies[i].Crowded())
 		default:
@@ -325,7 +325,7 @@ func (c *Client) blameReaders(nodes quorumcert.Set) {
 // one after the other until one answers.
 func (c *Client) ReadStale(ctx context.Context, query []byte) (ReadResult, error) {
 	var asked quorumcert.Set
-	r := &reading{Question: judge.Question{Queries: [][]byte{query}}, asks: c.config.Members()}
+	r := &reading{Question: judge.Question{Queries: [][]byte{query}}, asks: c.config().Members()}
 	return c.readOne(ctx, r, c.cfg.Late,
 		func(r *reading) {
 			fresh := c.up &^ asked
@@ -364,7 +364,7 @@ func (c *Client) readOne(
 	for {
 		select {
 		case <-ctx.Done():
-			return ReadResult{}, fmt.Errorf("%w: %w", ErrNoQuorum, context.Cause(ctx))
+			return ReadResult{}, fmt.Errorf("%w: %w", c.unanswered(), context.Cause(ctx))
 		case <-c.stop.Done():
 			return ReadResult{}, ErrClosed
 		case <-r.news:

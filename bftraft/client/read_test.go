@@ -207,7 +207,7 @@ func TestNewerConfigurationNeedsFPlusOneWords(t *testing.T) {
 		require.Equal(t, "v", s.read("k"))
 		s.node(2).bendReads(query, newer)
 		_, err := s.client.Read(s.within(2*time.Second), query)
-		require.ErrorIs(t, err, ErrNewerConfiguration)
+		require.ErrorIs(t, err, ErrReadUnsettled, "they never show what it consists of")
 	})
 }
 

@@ -10,7 +10,7 @@ import (
 
 // Frame is called by the link with a frame from a node.
 func (c *Client) Frame(from bftraft.NodeID, frame []byte) {
-	if !c.config.Has(from) || len(frame) == 0 {
+	if !c.config().Has(from) || len(frame) == 0 {
 		return
 	}
 	ok := false
@@ -25,6 +25,8 @@ func (c *Client) Frame(from bftraft.NodeID, frame []byte) {
 		ok = c.takeStatus(from, frame)
 	case bftraft.FrameEvidenceReply:
 		ok = c.takeEvidence(from, frame)
+	case bftraft.FrameChangesReply:
+		ok = c.takeChanges(from, frame)
 	}
 	if !ok {
 		c.report([]Dissent{{Node: from, Kind: DissentInvalid}})
@@ -61,7 +63,8 @@ func (c *Client) takeReply(from bftraft.NodeID, frame []byte) bool {
 		return true
 	}
 	if !c.judges.reply(from, r) {
-		return false
+		c.hears(from, r.Reply.Configuration)
+		return r.Reply.Configuration > c.Members().At.Index // it will be asked again
 	}
 	dissent, ok := c.countReply(id, r)
 	if len(dissent) > 0 {
@@ -166,7 +169,7 @@ func (c *Client) takeRefusal(from bftraft.NodeID, frame []byte) bool {
 	if n := c.stats.node(from); n != nil {
 		n.Refusals++
 	}
-	verdict := f.refuse(from, r, c.config.Size().F)
+	verdict := f.refuse(from, r, c.config().Size().F)
 	switch {
 	case verdict.code != 0:
 		c.giveUp(f, verdict)
@@ -192,7 +195,7 @@ func (c *Client) giveUp(f *flight, why refusal) {
 
 // takeStatus keeps a node's status.
 func (c *Client) takeStatus(from bftraft.NodeID, frame []byte) bool {
-	s, err := bftraft.DecodeNodeStatus(frame, c.cluster, c.configs)
+	s, err := bftraft.DecodeNodeStatus(frame, c.cluster, c.known.Configurations())
 	if err != nil || s.From != from {
 		return false
 	}
@@ -218,6 +221,7 @@ func (c *Client) takeReadReply(from bftraft.NodeID, frame []byte) bool {
 	if !c.judges.read(from, r, queries) {
 		return false
 	}
+	c.hears(from, r.Configuration)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if n := c.stats.node(from); n != nil {

@@ -41,7 +41,7 @@ func (c *Client) launch() bool {
 	}
 	request := bftraft.SignRequest(c.cluster, c.cfg.Key, f.id.Session, f.id.Sequence, ops)
 	frame := bftraft.RequestFrame(request.Raw())
-	tally := NewTally(c.cluster, c.configs, request)
+	tally := NewTally(c.cluster, &c.known, request)
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -161,7 +161,7 @@ func (c *Client) send(f *flight, all bool) {
 		}
 		return
 	}
-	to := c.leaders.best(c.config.Size().F)
+	to := c.leaders.best(c.config().Size().F)
 	if !c.up.Has(to) {
 		to = c.up.Next(0)
 	}
@@ -232,7 +232,7 @@ func (c *Client) askStatus(to quorumcert.Set) {
 func (c *Client) Up(id bftraft.NodeID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.config.Has(id) || c.closed {
+	if !c.config().Has(id) || c.closed {
 		return
 	}
 	c.up = c.up.With(id)
@@ -243,7 +243,7 @@ func (c *Client) Up(id bftraft.NodeID) {
 	for _, f := range c.flights {
 		// Nodes that could not be reached when they executed a request have told nobody. So
 		// as long as they may be needed, they get it when they come up, and answer again.
-		if f.frame != nil && (f.toAll || f.sent.Has(id) || f.reach.Len() < c.config.Size().Q) {
+		if f.frame != nil && (f.toAll || f.sent.Has(id) || f.reach.Len() < c.config().Size().Q) {
 			f.reach = f.reach.With(id)
 			c.sendTo(f, id)
 		}

@@ -38,8 +38,8 @@ func (v *survey) take(s *bftraft.NodeStatus) {
 // Status asks every node for its status and returns when all have answered or ctx has ended. Each
 // is one node's word, signed.
 func (c *Client) Status(ctx context.Context) []NodeReport {
-	v := &survey{done: make(chan struct{}), missing: len(c.config.Voters())}
-	for _, voter := range c.config.Voters() {
+	v := &survey{done: make(chan struct{}), missing: len(c.config().Voters())}
+	for _, voter := range c.config().Voters() {
 		v.reports = append(v.reports, NodeReport{ID: voter.ID})
 	}
 	c.mu.Lock()

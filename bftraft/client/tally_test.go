@@ -28,7 +28,7 @@ func replies(t *testing.T, c *cluster, ops ...[]byte) (*bftraft.Request, []*bftr
 }
 
 func newTally(c *cluster, req *bftraft.Request) *Tally {
-	return NewTally(c.id, c.gate.Configurations(), req)
+	return NewTally(c.id, c.gate, req)
 }
 
 func TestTallySettlesAtFPlusOne(t *testing.T) {
@@ -145,7 +145,7 @@ func TestJudgeRemembersOnlyWhatWasValid(t *testing.T) {
 	c := newCluster(t, 4)
 	_, rs := replies(t, c, put(t, "k", "v"))
 	j := &judges{}
-	j.init(c.id, c.gate.Configurations())
+	j.init(c.id, c.gate)
 	bad := *rs[0]
 	bad.Sig[5] ^= 1
 	for range 3 {

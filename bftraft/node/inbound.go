@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tangaroa/bftraft"
@@ -19,9 +20,9 @@ const peerClasses = 2
 
 // inbound is the way of bytes to the owner. It implements p2p.Handler.
 type inbound struct {
-	log      *slog.Logger
-	verifier *bftraft.Verifier
-	metrics  *metrics
+	log     *slog.Logger
+	gate    atomic.Pointer[bftraft.Verifier] // behind the newest change; set by the owner
+	metrics *metrics
 
 	peers   [crypto.MaxNodeID + 1]*[peerClasses]*queue // nil for who is no voter; never changed
 	budgets [crypto.MaxNodeID + 1]budget
@@ -60,10 +61,11 @@ const (
 
 func newInbound(cfg *Config, v *bftraft.Verifier, m *metrics) *inbound {
 	in := &inbound{
-		log: cfg.logger(), verifier: v, metrics: m,
+		log: cfg.logger(), metrics: m,
 		clients: newFairQueue(cfg.ClientQueue, cfg.MaxClientQueueBytes),
 		steps:   make(chan step, stepsWaiting), asks: make(chan ask, asksWaiting),
 	}
+	in.gate.Store(v)
 	for _, voter := range cfg.Genesis.Voters {
 		if voter.ID == cfg.ID {
 			continue
@@ -188,10 +190,10 @@ func (in *inbound) refused(s *step, drop bftraft.Drop) {
 
 func (in *inbound) verify(id crypto.NodeID, frame []byte) (step, bftraft.Drop) {
 	if len(frame) > 0 && frame[0] == bftraft.FrameReply {
-		reply, drop := in.verifier.VerifyReply(id, frame)
+		reply, drop := in.gate.Load().VerifyReply(id, frame)
 		return step{from: id, reply: reply}, drop
 	}
-	msg, drop := in.verifier.Verify(id, frame)
+	msg, drop := in.gate.Load().Verify(id, frame)
 	return step{from: id, msg: msg}, drop
 }
 
@@ -226,6 +228,7 @@ const clientBatch = 64
 func (in *inbound) judge(frames []clientFrame) []ask {
 	requests, errs := in.verifyRequests(frames)
 	asks := make([]ask, 0, len(frames))
+	gate := in.gate.Load()
 	for i := range frames {
 		f := &frames[i]
 		a := ask{
@@ -235,6 +238,9 @@ func (in *inbound) judge(frames []clientFrame) []ask {
 		switch {
 		case len(f.frame) == 0:
 			err = bftraft.ErrClientMessage
+		case f.source.node == 0 && !gate.IsClient(f.source.key) &&
+			f.frame[0] != bftraft.FrameRequest:
+			err = bftraft.ErrUnknownClient // not any more: its connection is about to be closed
 		case f.frame[0] == bftraft.FrameRequest:
 			if a.request = in.admit(f, requests[i], errs[i]); a.request != nil {
 				asks = append(asks, a)
@@ -246,11 +252,17 @@ func (in *inbound) judge(frames []clientFrame) []ask {
 			a.status = true
 		case f.frame[0] == bftraft.FrameEvidence && len(f.frame) == 1:
 			a.proofs = true
+		case f.frame[0] == bftraft.FrameChanges:
+			var number uint64
+			if number, err = bftraft.DecodeChangesRequest(f.frame); err == nil {
+				in.network.ReplyClient(f.conn, gate.EncodeChanges(number))
+				continue
+			}
 		default:
 			err = bftraft.ErrClientMessage
 		}
 		if err != nil {
-			in.metrics.refused(bftraft.RefusedMalformed)
+			in.metrics.refused(codeOf(err))
 			continue
 		}
 		asks = append(asks, a)
@@ -268,12 +280,12 @@ func (in *inbound) verifyRequests(frames []clientFrame) ([]*bftraft.Request, []e
 		switch {
 		case len(f.frame) == 0 || f.frame[0] != bftraft.FrameRequest:
 		case in.forgers.has(f.source):
-			requests[i], errs[i] = in.verifier.VerifyRequest(f.frame[1:])
+			requests[i], errs[i] = in.gate.Load().VerifyRequest(f.frame[1:])
 		default:
 			raws, places = append(raws, f.frame[1:]), append(places, i)
 		}
 	}
-	verified, refused := in.verifier.VerifyRequests(raws)
+	verified, refused := in.gate.Load().VerifyRequests(raws)
 	for k, i := range places {
 		requests[i], errs[i] = verified[k], refused[k]
 		if errors.Is(errs[i], bftraft.ErrRequestSignature) {

@@ -103,5 +103,6 @@ func (p *port) ReplyKey(key crypto.PublicKey, frame []byte) int {
 }
 
 func (p *port) SetPeers([]p2p.Peer) error { return nil }
+func (p *port) Review()                   {}
 func (p *port) Addrs() []string           { return []string{"memory"} }
 func (p *port) Stats() p2p.Stats          { return p2p.Stats{} }

@@ -22,7 +22,7 @@ import (
 type Node struct {
 	cfg      Config
 	log      *slog.Logger
-	verifier *bftraft.Verifier
+	verifier *bftraft.Verifier // of the genesis
 	metrics  *metrics
 	in       *inbound
 	local    *submitter // nil without Config.Client
@@ -86,7 +86,7 @@ func (n *Node) fillIn() {
 	if p.Seed == 0 {
 		p.Seed = binary.BigEndian.Uint64(key[:])
 	}
-	w.Key, w.Self, w.Clients = n.cfg.Key, n.cfg.ID, n.verifier.IsClient
+	w.Key, w.Self, w.Clients = n.cfg.Key, n.cfg.ID, n.isClient
 	if w.Logger == nil {
 		w.Logger = n.log
 	}
@@ -224,6 +224,7 @@ func (n *Node) load() error {
 		return fmt.Errorf("start replica: %w", err)
 	}
 	n.replica = r
+	n.in.gate.Store(r.Verifier())
 	n.watch.begin(n, time.Now())
 	return nil
 }
@@ -294,11 +295,28 @@ func (n *Node) own(ctx context.Context) error {
 		if err := n.replica.Flush(); err != nil {
 			return n.failed(err)
 		}
+		n.follow()
 		if deadline != nil && n.succeeded() {
 			return nil
 		}
 	}
 }
+
+// follow lets a change of who may do what count for what comes in from now on.
+func (n *Node) follow() {
+	gate := n.replica.Verifier()
+	if gate == n.in.gate.Load() {
+		return
+	}
+	n.in.gate.Store(gate)
+	n.network.Review()
+	m := gate.Members()
+	n.log.Info("change in force", "number", m.Number, "index", m.At.Index, "clients", len(m.Clients),
+		"admins", len(m.Admins))
+}
+
+// isClient says who may connect. The network asks on its own goroutines.
+func (n *Node) isClient(key crypto.PublicKey) bool { return n.in.gate.Load().IsClient(key) }
 
 func (n *Node) tick() {
 	n.tellTime()

@@ -19,6 +19,7 @@ type Network interface {
 	ReplyClient(conn p2p.ConnID, frame []byte) bool
 	ReplyKey(key crypto.PublicKey, frame []byte) int
 	SetPeers(peers []p2p.Peer) error
+	Review()
 	Addrs() []string
 	Stats() p2p.Stats
 }

@@ -24,11 +24,11 @@ EXIT CODES
    1  failed, for a reason that none of the others fits
    2  the command line, a settings file, or the size of a key or value is wrong
    3  the key was not found
-   4  the condition of cas or txn was not met
+   4  the condition of cas or txn was not met, or a change did not come into force
    5  no quorum answered in time. A write may or may not have happened: repeating the
       same command with the --request-id that the message names is safe
    6  the proof does not verify
-   7  this client is not authorised`
+   7  this client is not authorised, or may only read`
 
 func newApp(s streams) *ucli.App {
 	app := &ucli.App{
@@ -41,11 +41,18 @@ func newApp(s streams) *ucli.App {
 			putCommand(), getCommand(), delCommand(), rangeCommand(), casCommand(), txnCommand(),
 			watchCommand(), statusCommand(), loadCommand(), verifyCommand(),
 			evidenceCommand(), attackCommand(), sealKeygenCommand(),
+			memberCommand(), changeCommand(), signChangeCommand(),
 		},
 	}
-	for _, command := range app.Commands {
-		// The same flags are taken after the command. The environment counts for the first ones
-		// only: what was typed before the command counts more.
+	takeGlobals(app.Commands)
+	return app
+}
+
+// takeGlobals lets the same flags be taken after the command. The environment counts for the first
+// ones only: what was typed before the command counts more.
+func takeGlobals(commands []*ucli.Command) {
+	for _, command := range commands {
+		takeGlobals(command.Subcommands)
 		for _, f := range globalFlags() {
 			if text, ok := f.(*ucli.StringFlag); ok {
 				text.EnvVars, text.Hidden = nil, true
@@ -56,7 +63,6 @@ func newApp(s streams) *ucli.App {
 			command.Flags = append(command.Flags, f)
 		}
 	}
-	return app
 }
 
 func globalFlags() []ucli.Flag {
@@ -112,6 +118,7 @@ var exitCodes = []struct {
 	code cli.Code
 }{
 	{client.ErrNotAuthorised, cli.NotAuthorised},
+	{client.ErrMayOnlyRead, cli.NotAuthorised},
 	{client.ErrUnknownOutcome, cli.NoQuorum},
 	{client.ErrNotSent, cli.NoQuorum},
 	{client.ErrNoQuorum, cli.NoQuorum},
@@ -146,7 +153,8 @@ func explain(err error) error {
 				"have happened; repeating the same command with --request-id %v is safe",
 				unknown.Cause, unknown.ID)
 		case errors.Is(err, client.ErrNotSent):
-			return cli.Errorf(e.code, "%w: it did not happen", err)
+			return cli.Errorf(e.code, "%w: it did not happen. Are the nodes up, and is this client "+
+				"enrolled?", err)
 		}
 		return cli.WithCode(e.code, err)
 	}

@@ -32,7 +32,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func testKey(n byte) crypto.PrivateKey { return crypto.KeyFromSeed([32]byte{n, 'c'}) }
 
-const clientSeed = 200
+// adminSeed is that of the first of three administrators, of whom two decide.
+const (
+	clientSeed = 200
+	adminSeed  = 210
+)
 
 // cluster is four real nodes in this process, over real sockets, and a client's folder.
 type cluster struct {
@@ -70,6 +74,12 @@ func testGenesis() bftraft.Genesis {
 		g.Voters = append(g.Voters,
 			quorumcert.Voter{ID: bftraft.NodeID(id), Key: testKey(id).Public()})
 	}
+	for n := range 3 {
+		g.Admins = append(g.Admins, bftraft.Enrolled{
+			Name: fmt.Sprintf("admin%d", n+1), Key: testKey(adminSeed + byte(n)).Public(),
+		})
+	}
+	g.AdminQuorum = 2
 	return g
 }
 

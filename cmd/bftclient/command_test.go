@@ -371,8 +371,11 @@ func offline(t *testing.T, key byte, address string) *cluster {
 
 func TestClientThatIsNotEnrolledIsNotAuthorised(t *testing.T) {
 	c := offline(t, 99, "127.0.0.1:1")
-	c.fails(cli.NotAuthorised, "not enrolled", "put", "k", "v")
-	c.fails(cli.NotAuthorised, "not enrolled", "get", "k")
+	for _, args := range [][]string{{"put", "k", "v"}, {"get", "k"}, {"member", "list"}} {
+		s := runWith(t, "", append([]string{"--config", c.config, "--timeout", "300ms"}, args...)...)
+		require.Equal(t, cli.NotAuthorised, s.code, s.err)
+		require.Contains(t, s.err, "not enrolled")
+	}
 }
 
 func TestSettingsThatCannotWorkAreNamed(t *testing.T) {

@@ -106,6 +106,13 @@ func newProof(g *bftraft.Genesis, proven *client.Proven, asHex bool) *proof {
 
 func newProvenOp(encoded, value []byte, asHex bool) provenOp {
 	out := provenOp{Op: "unknown", What: fmt.Sprintf("%d bytes", len(encoded))}
+	if ch, err := bftraft.DecodeChange(encoded); err == nil {
+		out.Op, out.What = "change", fmt.Sprintf("%d, of %d steps", ch.Number, len(ch.Steps))
+		if _, why := bftraft.DecodeChangeResult(value); why != nil {
+			out.Error = why.Error()
+		}
+		return out
+	}
 	if op, err := kv.DecodeOp(encoded); err == nil {
 		out.Op, out.What = describeOp(op, asHex)
 	}
@@ -164,6 +171,8 @@ func (p *proof) print(w io.Writer) {
 			fmt.Fprintln(w, op.Error)
 		case op.Succeeded != nil && !*op.Succeeded:
 			fmt.Fprintln(w, "condition not met")
+		case op.Op == "change":
+			fmt.Fprintln(w, "in force")
 		default:
 			fmt.Fprintf(w, "revision %d\n", op.Revision)
 		}

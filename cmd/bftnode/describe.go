@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"tangaroa/bftraft"
 	"tangaroa/bftraft/kv"
 )
 
@@ -25,6 +26,9 @@ type describer struct {
 }
 
 func (d describer) op(raw []byte) string {
+	if ch, err := bftraft.DecodeChange(raw); err == nil {
+		return fmt.Sprintf("change %d of who may do what, of %d steps", ch.Number, len(ch.Steps))
+	}
 	op, err := kv.DecodeOp(raw)
 	if err != nil {
 		return fmt.Sprintf("unreadable, %d bytes", len(raw))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	ucli "github.com/urfave/cli/v2"
 
@@ -124,7 +125,8 @@ func readStore(c *ucli.Context, look func(*member) error) (*member, error) {
 type examiner struct {
 	*member
 	report   *report
-	verifier *bftraft.Verifier
+	verifier *bftraft.Verifier // behind all changes that the store knows to be committed
+	gate     *bftraft.Verifier // by which the block is judged that is looked at
 	from, to quorumcert.Index
 	show     describer
 }
@@ -138,7 +140,10 @@ func (m *member) examine(c *ucli.Context) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := examiner{member: m, verifier: v, report: m.summary(&loaded)}
+	x := examiner{member: m, gate: v, report: m.summary(&loaded)}
+	if x.verifier, err = m.changes(v, &loaded); err != nil {
+		return nil, cli.WithCode(cli.BadProof, err)
+	}
 	x.show.values = m.master.IsZero() || c.Bool("values")
 	x.from, x.to = quorumcert.Index(c.Uint64("from")), quorumcert.Index(c.Uint64("to"))
 	if x.to == 0 {
@@ -154,6 +159,19 @@ func (m *member) examine(c *ucli.Context) (*report, error) {
 		return nil, cli.WithCode(cli.BadProof, err)
 	}
 	return x.report, m.store.Err()
+}
+
+// changes returns the gate behind all changes that the store knows to be committed.
+func (m *member) changes(v *bftraft.Verifier, l *bftraft.Restored) (*bftraft.Verifier, error) {
+	list := l.Changes
+	if info, ok := m.store.Snapshot(); ok {
+		manifest, ok := bftraft.DecodeManifest(info.Proof)
+		if !ok {
+			return nil, errors.New("the snapshot has no manifest")
+		}
+		list = slices.Concat(manifest.Changes, list)
+	}
+	return v.Following(list)
 }
 
 func (m *member) summary(l *bftraft.Restored) *report {
@@ -217,6 +235,9 @@ func (x *examiner) walk(l *bftraft.Restored) error {
 		}
 		next, more = x.store.Commit(at.Index + 1)
 	}
+	if err := x.follow(at); err != nil {
+		return err
+	}
 	for at.Index < l.Tip.Index {
 		b, ok := x.store.Block(at.Index + 1)
 		if !ok || b.Before() != at {
@@ -226,6 +247,9 @@ func (x *examiner) walk(l *bftraft.Restored) error {
 			return err
 		}
 		at = b.End()
+		if err := x.follow(at); err != nil {
+			return err
+		}
 		for more && next.Index <= at.Index {
 			if err := x.commit(next, at); err != nil {
 				return err
@@ -254,21 +278,31 @@ func (x *examiner) commit(c *quorumcert.Commit, at bftraft.Position) error {
 	return nil
 }
 
+// follow judges what comes behind a position by the changes up to there.
+func (x *examiner) follow(at bftraft.Position) (err error) {
+	x.gate, err = x.gate.Following(x.verifier.ChangesUpTo(at.Index))
+	return err
+}
+
 func (x *examiner) entries(b *bftraft.Block) error {
 	for i, e := range b.Entries() {
 		index := b.First() + quorumcert.Index(i)
+		if i == 0 && x.gate.ProvesChange(e) {
+			x.note(index, b, "what proves the change before it")
+			continue
+		}
 		if e.Kind == bftraft.EntryEvidence {
-			if err := x.evidenceEntry(index, b.Last(), e); err != nil {
+			if err := x.evidenceEntry(index, b, e); err != nil {
 				return err
 			}
 			continue
 		}
-		if e.Kind != bftraft.EntryRequest {
-			return fmt.Errorf("entry %d is of kind %d, which may not stand here", index, e.Kind)
-		}
-		r, err := x.verifier.VerifyRequest(e.Data)
+		r, err := x.gate.VerifyRequest(e.Data)
 		if err != nil {
 			return fmt.Errorf("entry %d: %w", index, err)
+		}
+		if x.gate.Entry(r).Kind != e.Kind {
+			return fmt.Errorf("entry %d is of kind %d, which may not stand here", index, e.Kind)
 		}
 		x.report.Requests++
 		if index < x.from || index > x.to {
@@ -281,6 +315,9 @@ func (x *examiner) entries(b *bftraft.Block) error {
 		for _, op := range r.Ops {
 			text.Ops = append(text.Ops, x.show.op(op))
 		}
+		if e.Kind == bftraft.EntryConfiguration {
+			text.Ops[0] += ": in force behind it"
+		}
 		x.report.Entries = append(x.report.Entries, text)
 	}
 	return nil
@@ -288,7 +325,7 @@ func (x *examiner) entries(b *bftraft.Block) error {
 
 // evidenceEntry verifies a proof that stands in the log.
 func (x *examiner) evidenceEntry(
-	index, block quorumcert.Index, e bftraft.Entry,
+	index quorumcert.Index, b *bftraft.Block, e bftraft.Entry,
 ) error {
 	proof, ok := bftraft.DecodeEvidence(e.Data)
 	if !ok {
@@ -297,21 +334,24 @@ func (x *examiner) evidenceEntry(
 	if err := proof.Verify(x.report.Cluster, x.verifier.Configurations().Latest()); err != nil {
 		return fmt.Errorf("entry %d: %w", index, err)
 	}
-	if index >= x.from && index <= x.to {
-		x.report.Entries = append(x.report.Entries, entryText{
-			Index: index, Block: block, Committed: index <= x.report.Commit.Index,
-			Ops: []string{fmt.Sprintf("node %d is faulty: %s", proof.Culprit(),
-				explain(node.Describe(proof)))},
-		})
-	}
+	x.note(index, b, fmt.Sprintf("node %d is faulty: %s", proof.Culprit(),
+		explain(node.Describe(proof))))
 	return nil
 }
 
+// note adds an entry that no client asked for.
+func (x *examiner) note(index quorumcert.Index, b *bftraft.Block, what string) {
+	if index >= x.from && index <= x.to {
+		x.report.Entries = append(x.report.Entries, entryText{
+			Index: index, Block: b.Last(), Committed: index <= x.report.Commit.Index,
+			Ops: []string{what},
+		})
+	}
+}
+
 func (x *examiner) clientName(key crypto.PublicKey) string {
-	for _, e := range x.file.Genesis.Clients {
-		if e.Key == key {
-			return e.Name
-		}
+	if c, ok := x.gate.Members().Client(key); ok {
+		return c.Name
 	}
 	return key.String()
 }

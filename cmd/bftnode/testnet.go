@@ -25,6 +25,7 @@ type layout struct {
 	dir            string
 	name           string
 	nodes, clients int
+	admins         int
 	host           string
 	ports          []int // for each node two: its own, and that of its status
 	encrypt        bool  // what the nodes store
@@ -49,6 +50,8 @@ keygen, genesis and init.`,
 		Flags: append(upkeepFlags(),
 			&ucli.IntFlag{Name: "nodes", Value: 4, Usage: "how many, 1 to 64, `N`"},
 			&ucli.IntFlag{Name: "clients", Value: 1, Usage: "how many, `C`"},
+			&ucli.IntFlag{Name: "admins", Value: 1,
+				Usage: "how many, who all must sign for changes, `A`"},
 			&ucli.StringFlag{Name: "dir", Required: true, Usage: "a new folder, `DIR`"},
 			&ucli.StringFlag{Name: "name", Value: "testnet", Usage: "of the cluster, `NAME`"},
 			&ucli.StringFlag{Name: "host", Value: "127.0.0.1",
@@ -64,7 +67,7 @@ keygen, genesis and init.`,
 			l := layout{
 				dir: c.String("dir"), name: c.String("name"), nodes: c.Int("nodes"),
 				clients: c.Int("clients"), host: c.String("host"), encrypt: c.Bool("encrypt"),
-				upkeep: upkeepOf(c),
+				upkeep: upkeepOf(c), admins: c.Int("admins"),
 			}
 			if err := l.choosePorts(c.Int("base-port")); err != nil {
 				return err
@@ -100,8 +103,9 @@ func (l *layout) choosePorts(base int) error {
 
 // write makes the folder. What it made so far stays when it fails half-way: it says so.
 func (l *layout) write() error {
-	if l.clients < 0 || l.clients > maxTestClients {
-		return cli.Errorf(cli.Usage, "a test cluster has up to %d clients", maxTestClients)
+	if l.clients < 0 || l.clients > maxTestClients || l.admins < 0 || l.admins > maxTestClients {
+		return cli.Errorf(cli.Usage, "a test cluster has up to %d clients or administrators",
+			maxTestClients)
 	}
 	if entries, err := os.ReadDir(l.dir); err == nil && len(entries) > 0 {
 		return cli.Errorf(cli.Usage, "%s is not empty", l.dir)
@@ -117,6 +121,11 @@ func (l *layout) write() error {
 	}
 	for k := 1; k <= l.clients; k++ {
 		if err := l.writeClient(f, "client"+strconv.Itoa(k)); err != nil {
+			return fmt.Errorf("write test cluster: %w", err)
+		}
+	}
+	for k := 1; k <= l.admins; k++ {
+		if err := l.writeAdmin(f, "admin"+strconv.Itoa(k)); err != nil {
 			return fmt.Errorf("write test cluster: %w", err)
 		}
 	}
@@ -165,6 +174,17 @@ func (l *layout) writeNode(f *clusterfile.File, id crypto.NodeID) error {
 			Key: clusterfile.KeyName, Data: clusterfile.DataName, Listen: l.at(port),
 			HTTP: net.JoinHostPort("127.0.0.1", strconv.Itoa(status)),
 		})
+}
+
+func (l *layout) writeAdmin(f *clusterfile.File, name string) error {
+	key, err := writeKey(filepath.Join(l.dir, name))
+	if err != nil {
+		return err
+	}
+	g := &f.Genesis
+	g.Admins = append(g.Admins, bftraft.Enrolled{Name: name, Key: key.Public()})
+	g.AdminQuorum = len(g.Admins)
+	return nil
 }
 
 func (l *layout) writeClient(f *clusterfile.File, name string) error {

@@ -178,8 +178,8 @@ func notEnrolled(s shell) {
 	text := []byte("genesis: ../genesis.json\nkey: key\n")
 	require.NoError(s.t, os.WriteFile(settings, text, 0o600))
 	mallory := shell{s.cluster, s.t, settings}
-	mallory.do(notAuthorised, "put", "k", "v")
-	mallory.do(notAuthorised, "get", "k")
+	mallory.do(notAuthorised, "put", "k", "v", "--timeout", "1s")
+	mallory.do(notAuthorised, "get", "k", "--timeout", "1s")
 }
 
 func statusAndLoad(s shell) {

@@ -27,7 +27,9 @@ type client struct {
 	acked    int
 	random   *stream
 	issued   int
-	final    int // writes issued after the healing
+	final    int               // writes issued after the healing
+	gate     *bftraft.Verifier // what it has been shown of changes
+	strays   uint64
 	// loop, if set, is what it does instead, at each tick and after each answer.
 	loop func()
 	took func(ms int) // with loop; is told how long each answer took
@@ -54,10 +56,10 @@ func newClient(w *World, i int, key clientKey) *client {
 
 // listen makes the judges of what nodes say, once the cluster has its name.
 func (c *client) listen() {
-	configs := c.w.verifier.Configurations()
+	c.gate = c.w.verifier
 	for _, m := range c.w.nodes {
-		c.replies = append(c.replies, judge.NewReplies(c.w.cluster, configs, m.id))
-		c.answers = append(c.answers, judge.NewReads(c.w.cluster, configs, m.id))
+		c.replies = append(c.replies, judge.NewReplies(c.w.cluster, c, m.id))
+		c.answers = append(c.answers, judge.NewReads(c.w.cluster, c, m.id))
 	}
 }
 
@@ -68,10 +70,14 @@ func (c *client) tick() {
 		return
 	}
 	if !c.w.calm || c.final < 3 {
-		if len(c.writes) < 4 && c.random.chance(300) {
+		switch {
+		case !c.mayWrite():
+			c.tickStray()
+		case len(c.writes) < 4 && c.random.chance(300):
 			c.issueWrite()
 		}
-		if c.read == nil && c.random.chance(100) {
+		c.tickChanges()
+		if c.read == nil && c.enrolled() && c.random.chance(100) {
 			c.issueRead()
 		}
 	}
@@ -87,26 +93,36 @@ func (c *client) issueWrite() { c.sendWrite(c.newWrite(), false) }
 
 // newWrite makes the next request and expects its answer.
 func (c *client) newWrite() *write {
-	c.sequence++
-	c.issued++
 	if c.w.calm {
 		c.final++
 	}
+	return c.newRequest(c.someOps(c.sequence + 1))
+}
+
+// someOps draws operations, whose values tell the client and the sequence of the request.
+func (c *client) someOps(sequence uint64) [][]byte {
 	var ops [][]byte
 	key := fmt.Sprint("k", c.random.below(c.w.opt.Keys))
 	for i := range c.random.between(1, 3) {
 		op, err := kv.EncodeOp(kv.Put{
-			Key: []byte(key), Value: fmt.Appendf(nil, "%d/%d/%d", c.index, c.sequence, i),
+			Key: []byte(key), Value: fmt.Appendf(nil, "%d/%d/%d", c.index, sequence, i),
 		})
 		if err != nil {
 			panic(err)
 		}
 		ops = append(ops, op)
 	}
+	return ops
+}
+
+// newRequest makes the next request of operations and expects its answer.
+func (c *client) newRequest(ops [][]byte) *write {
+	c.sequence++
+	c.issued++
 	req := bftraft.SignRequest(c.w.cluster, c.key, c.session, c.sequence, ops)
 	wr := &write{
 		request: req, since: c.w.now, after: c.w.watch.accepted,
-		tally: judge.NewTally(c.w.cluster, c.w.verifier.Configurations(), req),
+		tally: judge.NewTally(c.w.cluster, c, req),
 	}
 	c.writes = append(c.writes, wr)
 	return wr
@@ -132,13 +148,20 @@ func (c *client) receive(from bftraft.NodeID, frame []byte) {
 	switch frame[0] {
 	case bftraft.FrameReply:
 		r, err := bftraft.DecodeBlockReply(frame)
-		if err == nil && c.replies[from-1].Verify(r) {
+		switch {
+		case err != nil:
+		case c.replies[from-1].Verify(r):
 			c.onReply(from, r)
+		default:
+			c.hears(from, r.Reply.Configuration)
 		}
 	case bftraft.FrameReadReply:
 		if r, err := bftraft.DecodeReadReply(frame); err == nil {
+			c.hears(from, r.Configuration)
 			c.onRead(from, r)
 		}
+	case bftraft.FrameChangesReply:
+		c.learns(frame)
 	}
 }
 

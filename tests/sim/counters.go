@@ -69,6 +69,8 @@ const (
 	seenDropped
 	seenInstalled
 	seenPoisoned
+	seenChange
+	seenRevoked
 	numMarks
 )
 
@@ -133,6 +135,8 @@ var marks = [numMarks]struct{ id, text string }{
 	seenDropped:    {"SEEN-19", "a node let go of log"},
 	seenInstalled:  {"SEEN-20", "a node took a state of others in the place of its log"},
 	seenPoisoned:   {"SEEN-21", "a node caught who served it what is not certified"},
+	seenChange:     {"SEEN-22", "a change of who may do what came into force"},
+	seenRevoked:    {"SEEN-23", "a client lost its rights while it waited for a result"},
 }
 
 // Tally counts, over any number of runs, what happened in them: each mark, each attack, each drop.

@@ -172,15 +172,15 @@ func (n *naive) commit(cc *quorumcert.Commit) bool {
 	}) >= n.quorum()
 }
 
-// stable judges the certificate of a checkpoint.
-func (n *naive) stable(st *quorumcert.Stable) bool {
+// stable judges the certificate of a checkpoint under the configuration of an entry.
+func (n *naive) stable(st *quorumcert.Stable, by quorumcert.Index) bool {
 	if !n.fresh(5, st.Signatures, uint64(st.Index), word(st.Hash), word(st.State),
 		word(st.Sessions)) {
 		return true
 	}
 	return st.Cluster == n.cluster &&
 		n.count(st.Signatures, crypto.DomainCheckpoint, func(int) []byte {
-			b := n.u64(append([]byte(nil), st.Cluster[:]...), 0, uint64(st.Index))
+			b := n.u64(append([]byte(nil), st.Cluster[:]...), uint64(by), uint64(st.Index))
 			b = append(append(b, st.Hash[:]...), st.State[:]...)
 			return append(b, st.Sessions[:]...)
 		}) >= n.quorum()
@@ -204,7 +204,7 @@ func (o *observer) passes(m *member, msg bftraft.Message) {
 	case *bftraft.Committed:
 		good = o.naive.commit(msg.Commit) && o.naive.qc(msg.LockQC)
 	case *bftraft.StableCheckpoint:
-		good = o.naive.stable(msg.Stable)
+		good = o.naive.stable(msg.Stable, o.chart.configurationOf(msg.Stable.Index))
 	}
 	if !good {
 		o.fail("B7", "node %d lets a %s pass whose certificate does not convince", m.id,

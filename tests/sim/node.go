@@ -102,7 +102,7 @@ const rememberedRequests = 64
 // boot starts a node's process on its disk.
 func (w *World) boot(m *member) {
 	m.machine = kv.New()
-	m.gate = w.verifier.Remembering(bftraft.NewRecent(rememberedRequests))
+	m.gate = w.gates[0].Remembering(bftraft.NewRecent(rememberedRequests))
 	m.boots++
 	m.booted, m.busyUntil, m.failed, m.unreadable, m.trap = w.now, 0, false, false, trap{}
 	m.ops, m.ranAt, m.ranOps = m.ops[:0], 0, 0
@@ -139,7 +139,7 @@ func (w *World) boot(m *member) {
 	if m.dead {
 		w.watch.fail("D4", "node %d starts on a disk that is damaged or not its own", m.id)
 	}
-	m.proc = proc
+	m.proc, m.gate = proc, proc.Verifier()
 	w.watch.starts(m)
 	w.at(1+int(mix(w.opt.Seed^uint64(m.id)<<32^uint64(m.boots))%tickMillis), event{
 		kind: eventTick, node: int(m.id) - 1, boot: m.boots,
@@ -284,6 +284,7 @@ func (w *World) handleNode(m *member, e *event) {
 		}
 		m.ticks++
 		m.proc.Tick()
+		m.gate = m.proc.Verifier() // until now what comes may be judged by an older one
 		w.nextTick(m)
 	case eventFrame:
 		w.deliver(m, w.nodes[e.from].id, e.frame)
@@ -317,6 +318,7 @@ func (w *World) flush(m *member) {
 	case m.trap.sprung:
 		down := m.trap.down
 		w.watch.hit(proPoint)
+		w.watch.lastWords(m)
 		w.crash(m, 0)
 		w.at(down, event{kind: eventFault, do: func() { w.restart(m) }})
 		return
@@ -364,9 +366,14 @@ func (w *World) fromClient(m *member, e *event) {
 			w.watch.holdsOf(m, key)
 		}
 	case bftraft.FrameRead:
-		if read, err := bftraft.DecodeReadRequest(e.frame); err == nil {
+		read, err := bftraft.DecodeReadRequest(e.frame)
+		if err == nil && m.gate.IsClient(key) {
 			m.proc.Read(replica.ClientID{Key: key, Conn: 1}, read)
 			w.watch.holdsOf(m, key)
+		}
+	case bftraft.FrameChanges:
+		if number, err := bftraft.DecodeChangesRequest(e.frame); err == nil {
+			(&port{w, m}).Reply(replica.ClientID{Key: key, Conn: 1}, m.gate.EncodeChanges(number))
 		}
 	}
 }

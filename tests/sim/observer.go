@@ -22,6 +22,7 @@ type observer struct {
 	w     *World
 	err   *Violation
 	naive *naive
+	chart *chart
 	size  quorumcert.Size
 	liars int
 	// blind turns off what is judged by what could be, for runs with more liars than f: there the
@@ -111,7 +112,7 @@ type signedState struct {
 
 func newObserver(w *World) *observer {
 	o := &observer{
-		w: w, naive: newNaive(w), size: quorumcert.ForNodes(len(w.nodes)),
+		w: w, naive: newNaive(w), chart: newChart(w), size: quorumcert.ForNodes(len(w.nodes)),
 		acks: make(map[ackKey]crypto.Digest), signers: make(map[position]quorumcert.Set),
 		rivals: make(map[place][]position), chains: make(map[bftraft.Term]bftraft.Position),
 		votes:       make(map[voteKey]quorumcert.Vote),
@@ -366,10 +367,14 @@ func (o *observer) commits(m *member, b *bftraft.Block) {
 	o.blocks[b.Last()] = b
 	o.proves(m, b)
 	o.asked(m, b)
+	if b.EndsChange() && !m.liar {
+		o.w.learn(m.core.Verifier())
+	}
 	if !o.blind && !o.couldCommit(b.End()) {
 		o.fail("B8", "node %d commits %d, and no quorum can have said so", m.id, b.Last())
 	}
 	o.highest = max(o.highest, b.Last())
+	o.charts()
 }
 
 // covers says whether a block that was committed ends within b.
@@ -480,6 +485,16 @@ func (o *observer) starts(m *member) {
 	}
 	if m.proc.Core().Backoff >= 2 {
 		o.hit(seenBackoff)
+	}
+}
+
+// lastWords takes notice of what a node has executed, and perhaps told clients, before it crashes
+// in the middle of its work.
+func (o *observer) lastWords(m *member) {
+	for _, b := range m.committed {
+		if !m.liar && b.Last() <= m.proc.Executed().Index {
+			o.commits(m, b)
+		}
 	}
 }
 

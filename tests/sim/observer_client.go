@@ -60,21 +60,27 @@ func (o *observer) turns() {
 			return
 		}
 		for i, e := range b.Entries() {
-			if req, err := bftraft.DecodeRequest(e.Data); e.Kind == bftraft.EntryRequest && err == nil {
-				l.execute(b.First()+bftraft.Index(i), b.Last(), req)
+			if e.Kind != bftraft.EntryRequest && e.Kind != bftraft.EntryConfiguration {
+				continue
+			}
+			if req, err := bftraft.DecodeRequest(e.Data); err == nil {
+				done := l.execute(b.First()+bftraft.Index(i), b.Last(), req)
+				if done != nil && bftraft.IsChange(req.Ops[0]) {
+					done.results = [][]byte{o.w.gateBefore(b).ChangeResult(req, e.Kind)}
+				}
 			}
 		}
 		l.at = b.Last()
 	}
 }
 
-func (l *ledger) execute(index, end bftraft.Index, req *bftraft.Request) {
+func (l *ledger) execute(index, end bftraft.Index, req *bftraft.Request) *outcome {
 	s := ledgerSession{req.Client, req.Session}
 	if l.last[req.Client] == nil {
 		l.last[req.Client] = &naiveSessions{last: make(map[uint64]uint64)}
 	}
 	if !l.last[req.Client].runs(req.Session, req.Sequence) {
-		return
+		return nil
 	}
 	done := &outcome{at: end, raw: req.Raw()}
 	for _, op := range req.Ops {
@@ -90,6 +96,7 @@ func (l *ledger) execute(index, end bftraft.Index, req *bftraft.Request) {
 		}
 	}
 	l.outcomes[ledgerRequest{s, req.Sequence}] = done
+	return done
 }
 
 // outcomeOf returns what a write came to; nil if it was not executed.
@@ -138,7 +145,7 @@ func (o *observer) writeAccepted(c *client, wr *write, a *judge.Answer) {
 // receipt shows a receipt to somebody who knows the genesis only, and says whether it convinces: if
 // it does, what it proves was executed.
 func (o *observer) receipt(c *client, wr *write, r *judge.Receipt) bool {
-	proven, err := r.VerifyBy(o.w.verifier)
+	proven, err := r.VerifyBy(o.w.gates[0])
 	if err != nil {
 		o.hit(seenForged)
 		return false

@@ -46,7 +46,7 @@ func (o *observer) served(wr *write, r *bftraft.BlockReply) {
 // settled says whether everything asked for after the healing is done and all nodes agree.
 func (o *observer) settled() bool {
 	for _, c := range o.w.clients {
-		if len(c.writes) > 0 || c.read != nil || c.final < 3 {
+		if len(c.writes) > 0 || c.read != nil || c.final < 3 && c.enrolled() {
 			return false
 		}
 	}
@@ -81,6 +81,7 @@ func (o *observer) restartsAll() {
 	for _, m := range o.w.nodes {
 		if !m.liar && m.proc != nil {
 			o.sameState(m)
+			o.goesBy(m)
 		}
 	}
 	for _, c := range o.w.clients {
@@ -104,7 +105,7 @@ func (o *observer) comesBack() {
 		}
 	}
 	for _, c := range o.w.clients {
-		if len(c.writes) > 0 || c.read != nil || c.final < 3 {
+		if len(c.writes) > 0 || c.read != nil || c.final < 3 && c.enrolled() {
 			o.fail("L5", "client %d is not served %d ms after all were restarted", c.index,
 				o.w.now-o.fellAt)
 		}
@@ -162,7 +163,7 @@ func (o *observer) replay() map[string]content {
 			return state
 		}
 		for _, e := range b.Entries() {
-			if e.Kind == bftraft.EntryRequest {
+			if e.Kind == bftraft.EntryRequest || e.Kind == bftraft.EntryConfiguration {
 				o.replayRequest(e.Data, state, last)
 			}
 		}

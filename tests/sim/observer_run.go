@@ -43,7 +43,7 @@ const asksAt = len(crypto.PublicKey{}) + 16
 func (o *observer) asked(m *member, b *bftraft.Block) {
 	for i, e := range b.Entries() {
 		at := b.First() + bftraft.Index(i)
-		if e.Kind != bftraft.EntryRequest {
+		if e.Kind != bftraft.EntryRequest && e.Kind != bftraft.EntryConfiguration {
 			continue
 		}
 		if !o.naive.request(e.Data) {

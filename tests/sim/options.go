@@ -29,6 +29,11 @@ type Options struct {
 	Keep        int `json:",omitempty"`
 	ChunkBytes  int `json:",omitempty"`
 
+	// Changes is the mean number of milliseconds between two changes of who may do what, and Late how
+	// many clients there are besides Clients that are not enrolled in the beginning.
+	Changes int `json:",omitempty"`
+	Late    int `json:",omitempty"`
+
 	// Drift is by how many permille the clock of each node is off, by position.
 	Drift []int `json:",omitempty"`
 	// Liars are the faulty voters. There are at most f, but for runs that show that more break
@@ -96,6 +101,9 @@ func Expand(seed uint64) Options {
 	o.drawRogues(r)
 	if r := newStream(seed, "checkpoints"); r.chance(400) {
 		o.drawCheckpoints(r)
+	}
+	if r := newStream(seed, "changes"); r.chance(300) {
+		o.drawChanges(r)
 	}
 	return o
 }

@@ -21,7 +21,9 @@ type World struct {
 	plan     []Fault
 	genesis  *bftraft.Genesis
 	cluster  crypto.Digest
-	verifier *bftraft.Verifier
+	verifier *bftraft.Verifier   // behind the newest change that anybody honest has committed
+	gates    []*bftraft.Verifier // all of these, that of the genesis first
+	admins   []clientKey
 	nodes    []*member // nodes[i] has id i+1
 	clients  []*client
 	rogues   []*rogue
@@ -118,9 +120,18 @@ func (w *World) makeGenesis() {
 	enrol := func(name string, key clientKey) {
 		g.Clients = append(g.Clients, bftraft.Enrolled{Name: name, Key: key.Public()})
 	}
-	for i := range o.Clients {
+	for i := range o.Clients + o.Late {
 		w.clients = append(w.clients, newClient(w, i, w.keyOf(uint64(1000+i))))
-		enrol(fmt.Sprintf("client%d", i+1), w.clients[i].key)
+		if i < o.Clients {
+			enrol(fmt.Sprintf("client%d", i+1), w.clients[i].key)
+		}
+	}
+	for i := range min(o.Changes, 1) * administrators {
+		w.admins = append(w.admins, w.keyOf(uint64(4000+i)))
+		g.AdminQuorum = adminQuorum
+		g.Admins = append(g.Admins, bftraft.Enrolled{
+			Name: fmt.Sprint("admin", i), Key: w.admins[i].Public(),
+		})
 	}
 	for i, name := range o.Rogues {
 		w.rogues = append(w.rogues, newRogue(w, i, name, w.keyOf(uint64(2000+i))))
@@ -130,7 +141,7 @@ func (w *World) makeGenesis() {
 	if err != nil {
 		panic(err)
 	}
-	w.genesis, w.cluster, w.verifier = g, g.Hash(), v
+	w.genesis, w.cluster, w.verifier, w.gates = g, g.Hash(), v, []*bftraft.Verifier{v}
 	for _, c := range w.clients {
 		c.listen()
 	}

@@ -30,11 +30,13 @@ type Receipt struct {
 	Leaves  uint32   // number of requests in the block
 	Branch  []bftraft.Digest
 	Proof   quorumcert.Receipt
+	// Changes lead from the genesis to who had a say about the block, and which clients there were.
+	Changes []*bftraft.ChangeProof
 }
 
 // Proven is what a receipt proves.
 type Proven struct {
-	Client  string // the name of the client in the genesis
+	Client  string // the name under which the client was enrolled
 	Request *bftraft.Request
 	Results [][]byte
 	Block   bftraft.Position // the end of the block in which the request stands
@@ -45,7 +47,7 @@ type Proven struct {
 func NewReceipt(req *bftraft.Request, a *Answer) *Receipt {
 	return &Receipt{
 		Request: req.Raw(), Results: a.Reply.Results, Place: a.Reply.Place,
-		Leaves: a.Reply.Leaves, Branch: a.Reply.Branch, Proof: a.Proof,
+		Leaves: a.Reply.Leaves, Branch: a.Reply.Branch, Proof: a.Proof, Changes: a.Changes,
 	}
 }
 
@@ -57,23 +59,17 @@ func (r *Receipt) Verify(g *bftraft.Genesis) (*Proven, error) {
 	if err != nil {
 		return nil, err
 	}
-	proven, err := r.VerifyBy(v)
-	if err != nil {
-		return nil, err
-	}
-	for _, c := range g.Clients {
-		if c.Key == proven.Request.Client {
-			proven.Client = c.Name
-		}
-	}
-	return proven, nil
+	return r.VerifyBy(v)
 }
 
-// VerifyBy is Verify for whoever has a verifier of the cluster already. The name of the client is
-// left to the caller.
+// VerifyBy is Verify for whoever has the genesis' verifier already.
 func (r *Receipt) VerifyBy(v *bftraft.Verifier) (*Proven, error) {
 	if r.Proof.Cluster != v.Cluster() {
 		return nil, fmt.Errorf("%w: it is of another cluster", ErrReceipt)
+	}
+	v, err := v.Following(r.Changes)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrReceipt, err)
 	}
 	req, err := v.VerifyRequest(r.Request)
 	if err != nil {
@@ -94,8 +90,9 @@ func (r *Receipt) VerifyBy(v *bftraft.Verifier) (*Proven, error) {
 	if err := r.Proof.Verify(v.Cluster(), cfg); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrReceipt, err)
 	}
+	who, _ := v.Members().Client(req.Client)
 	return &Proven{
-		Request: req, Results: r.Results, Signers: r.Proof.Signers,
+		Client: who.Name, Request: req, Results: r.Results, Signers: r.Proof.Signers,
 		Block: bftraft.Position{Index: r.Proof.Index, Hash: r.Proof.Hash},
 	}, nil
 }
@@ -113,7 +110,9 @@ func (r *Receipt) Encode() []byte {
 	for _, d := range r.Branch {
 		b = append(b, d[:]...)
 	}
-	b = r.Proof.AppendTo(b)
+	if b = r.Proof.AppendTo(b); len(r.Changes) > 0 {
+		b = bftraft.AppendChangeProofs(b, r.Changes)
+	}
 	return pem.EncodeToMemory(&pem.Block{Type: receiptType, Bytes: b})
 }
 
@@ -162,7 +161,12 @@ func (r *Receipt) read(s *cryptobyte.String) bool {
 		}
 		r.Branch = append(r.Branch, d)
 	}
-	return quorumcert.ReadReceipt(s, &r.Proof)
+	ok := quorumcert.ReadReceipt(s, &r.Proof)
+	if !ok || s.Empty() {
+		return ok
+	}
+	r.Changes, ok = bftraft.ReadChangeProofs(s)
+	return ok && len(r.Changes) > 0
 }
 
 func readBytes(s *cryptobyte.String, out *[]byte) bool {

@@ -39,7 +39,7 @@ type replyKey struct {
 // Tally counts the replies to one request until f+1 voters have said the same (C2). It holds at
 // most one reply for each voter, and none once it is settled.
 type Tally struct {
-	configs  *quorumcert.Configurations
+	known    Known
 	client   crypto.PublicKey
 	session  uint64
 	sequence uint64
@@ -54,10 +54,10 @@ type Tally struct {
 
 // NewTally returns the tally of a request in a cluster.
 func NewTally(
-	cluster bftraft.Digest, configs *quorumcert.Configurations, r *bftraft.Request,
+	cluster bftraft.Digest, known Known, r *bftraft.Request,
 ) *Tally {
 	return &Tally{
-		configs: configs, client: r.Client, session: r.Session, sequence: r.Sequence,
+		known: known, client: r.Client, session: r.Session, sequence: r.Sequence,
 		request: r.Digest(cluster), ops: len(r.Ops),
 	}
 }
@@ -69,6 +69,8 @@ type Answer struct {
 	Reply  *bftraft.BlockReply // one of the replies
 	Proof  quorumcert.Receipt  // the statement with f+1 signatures
 	Voices quorumcert.Set      // all voters that had answered
+	// Changes are those by which the proof is to be judged: all before the block.
+	Changes []*bftraft.ChangeProof
 }
 
 // Add counts a reply that came over the link of its signer and whose signature and branch were
@@ -131,10 +133,13 @@ func (t *Tally) count(r *bftraft.BlockReply, key replyKey) (Verdict, *Answer) {
 			same = same.With(v.signer)
 		}
 	}
-	if same.Len() <= t.configs.For(r.Reply.Index).Size().F && !mutant.On(mutant.M30) {
+	if same.Len() <= t.known.Configurations().For(r.Reply.Index).Size().F && !mutant.On(mutant.M30) {
 		return Counted, nil
 	}
-	a := &Answer{Mine: r.Request == t.request, Reply: r, Proof: quorumcert.Receipt{Reply: r.Reply}}
+	a := &Answer{
+		Mine: r.Request == t.request, Reply: r, Proof: quorumcert.Receipt{Reply: r.Reply},
+		Changes: t.known.ChangesUpTo(r.Reply.Index - 1),
+	}
 	for _, v := range t.voices {
 		a.Voices = a.Voices.With(v.signer)
 	}

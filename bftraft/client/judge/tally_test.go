@@ -30,7 +30,7 @@ func configurationBy(t *testing.T, scheme crypto.Scheme) *quorumcert.Configurati
 func TestSettledTallyHoldsNoReplies(t *testing.T) {
 	key := crypto.KeyFromSeed(crypto.Hash(crypto.DomainMessage, []byte("client")))
 	req := bftraft.SignRequest(bftraft.Digest{}, key, 1, 1, [][]byte{{1}})
-	tally := NewTally(bftraft.Digest{}, quorumcert.NewConfigurations(configuration(t)), req)
+	tally := NewTally(bftraft.Digest{}, fixed{configuration(t)}, req)
 	reply := func(id bftraft.NodeID) *bftraft.BlockReply {
 		return &bftraft.BlockReply{
 			Client: req.Client, Session: 1, Sequence: 1, Request: req.Digest(bftraft.Digest{}),
@@ -193,3 +193,12 @@ func TestQuestionWithItsResultCanStillBeAsked(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, bftraft.Index(2), r.MinIndex)
 }
+
+// fixed is a cluster that never had another configuration.
+type fixed struct{ c *quorumcert.Configuration }
+
+func (f fixed) Configurations() *quorumcert.Configurations {
+	return quorumcert.NewConfigurations(f.c)
+}
+
+func (fixed) ChangesUpTo(bftraft.Index) []*bftraft.ChangeProof { return nil }

@@ -51,7 +51,7 @@ func signerOf(id bftraft.NodeID) crypto.Signer {
 
 func TestStatementIsVerifiedOnceAsLongAsItIsNew(t *testing.T) {
 	scheme := &countedScheme{Scheme: crypto.ZIP215()}
-	j := NewReplies(bftraft.Digest{1}, quorumcert.NewConfigurations(configurationBy(t, scheme)), 2)
+	j := NewReplies(bftraft.Digest{1}, fixed{configurationBy(t, scheme)}, 2)
 	reply := func(i int) *bftraft.BlockReply {
 		r := &bftraft.BlockReply{Signer: 2, Leaves: 1, Reply: quorumcert.Reply{
 			Cluster: bftraft.Digest{1}, Index: bftraft.Index(i),
@@ -82,7 +82,7 @@ func TestStatementIsVerifiedOnceAsLongAsItIsNew(t *testing.T) {
 func TestNewestLockIsVerifiedOnce(t *testing.T) {
 	scheme := &countedScheme{Scheme: crypto.ZIP215()}
 	cluster, queries := bftraft.Digest{1}, [][]byte{{1}}
-	j := NewReads(cluster, quorumcert.NewConfigurations(configurationBy(t, scheme)), 2)
+	j := NewReads(cluster, fixed{configurationBy(t, scheme)}, 2)
 	answer := func(i bftraft.Index) *bftraft.ReadReply {
 		ack := quorumcert.Ack{Cluster: cluster, Term: 1, Index: i, Hash: bftraft.Digest{byte(i)}}
 		qc := &quorumcert.QC{Lock: quorumcert.Lock{Term: 1, Index: i, Hash: ack.Hash}}

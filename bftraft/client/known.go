@@ -1,0 +1,142 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"tangaroa/bftraft"
+	"tangaroa/quorumcert"
+)
+
+// known is what the client has been shown of the cluster's changes; it grows.
+type known struct {
+	gate atomic.Pointer[bftraft.Verifier]
+}
+
+// Configurations implements Known.
+func (k *known) Configurations() *quorumcert.Configurations {
+	return k.gate.Load().Configurations()
+}
+
+// ChangesUpTo implements Known.
+func (k *known) ChangesUpTo(i bftraft.Index) []*bftraft.ChangeProof {
+	return k.gate.Load().ChangesUpTo(i)
+}
+
+// Members returns who may do what, as far as the client has been shown. It proves itself: nobody's
+// word was taken for it. See Follow.
+func (c *Client) Members() *bftraft.Membership { return c.known.gate.Load().Members() }
+
+// Verifier returns the gate behind all changes that the client has been shown.
+func (c *Client) Verifier() *bftraft.Verifier { return c.known.gate.Load() }
+
+// alone returns why nobody answers: a client that is not enrolled, as far as is known, and that no
+// node lets in, is not authorised. The mutex is held.
+func (c *Client) alone(err error) error {
+	if key := c.cfg.Key.Public(); c.up == 0 && !c.Verifier().IsClient(key) {
+		return fmt.Errorf("%w, and no node lets it in: %v", ErrNotAuthorised, key)
+	}
+	return err
+}
+
+func (c *Client) unanswered() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.alone(ErrNoQuorum)
+}
+
+// followPause is how long a node has to show the changes that it knows, before it is asked again.
+const followPause = 200 * time.Millisecond
+
+// hears asks a node for the changes that its answer shows it to know.
+func (c *Client) hears(from bftraft.NodeID, configuration bftraft.Index) {
+	members := c.Members()
+	if configuration <= members.At.Index {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now := time.Now(); now.Sub(c.follows[from]) >= followPause {
+		c.follows[from] = now
+		c.link.Send(from, bftraft.ChangesRequest(members.Number))
+	}
+}
+
+// takeChanges takes in changes that prove themselves, asks for more if there may be any, and sends
+// again what had its answers judged in vain.
+func (c *Client) takeChanges(from bftraft.NodeID, frame []byte) bool {
+	list, err := bftraft.DecodeChanges(frame)
+	if err != nil {
+		return false
+	}
+	for {
+		before := c.known.gate.Load()
+		after, err := before.Following(list)
+		if err != nil {
+			return false
+		}
+		if after == before {
+			c.upToDate(from)
+			return true
+		}
+		if c.known.gate.CompareAndSwap(before, after) {
+			break
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, f := range c.surveys {
+		f.heard = 0
+	}
+	c.link.Send(from, bftraft.ChangesRequest(c.Members().Number))
+	for _, f := range c.flights {
+		f.due = time.Now()
+	}
+	c.kick()
+	return true
+}
+
+// following waits until a quorum knows of no more changes. The client's mutex guards it.
+type following struct {
+	heard quorumcert.Set
+	over  bool
+	done  chan struct{} // closed then
+}
+
+// upToDate takes notice of a node that knows of no changes but those that are known here.
+func (c *Client) upToDate(from bftraft.NodeID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, f := range c.surveys {
+		f.heard = f.heard.With(from)
+		if !f.over && f.heard.Len() >= c.config().Size().Q {
+			f.over = true
+			close(f.done)
+		}
+	}
+}
+
+// Follow asks all nodes for changes until a quorum has none that are new, and returns who may do
+// what then. It fails with ErrNoQuorum when ctx ends first.
+func (c *Client) Follow(ctx context.Context) (*bftraft.Membership, error) {
+	f := &following{done: make(chan struct{})}
+	c.mu.Lock()
+	c.surveys = append(c.surveys, f)
+	c.mu.Unlock()
+	c.poll(ctx, f.done, func() {
+		ask := c.up &^ f.heard
+		for id := ask.Next(0); id != 0; id = ask.Next(id) {
+			c.link.Send(id, bftraft.ChangesRequest(c.Members().Number))
+		}
+	})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.surveys = slices.DeleteFunc(c.surveys, func(o *following) bool { return o == f })
+	if !f.over {
+		return nil, c.alone(ErrNoQuorum)
+	}
+	return c.Members(), nil
+}

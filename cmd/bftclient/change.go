@@ -1,0 +1,285 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"tangaroa/bftraft"
+	"tangaroa/cmd/internal/cli"
+	"tangaroa/crypto"
+)
+
+func changeCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "change", Usage: "enrol and remove clients and administrators, and set their roles",
+		Description: `A change is drafted, signed by as many administrators as the genesis demands (see
+sign-change, which needs no network), and applied:
+
+  bftclient change draft --add bob.json --remove alice --out change.json
+  bftclient sign-change --key root.key change.json
+  bftclient change apply change.json
+
+Each change follows the one before: of two that were drafted at once, one must be drafted anew.`,
+		Subcommands: []*ucli.Command{draftCommand(), applyCommand()},
+	}
+}
+
+func draftCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "draft", Usage: "write down a change of what is in force now, for administrators to sign",
+		Description: `Identities are what bftnode keygen prints. A NAME may also be a public key.`,
+		Flags: []ucli.Flag{
+			&ucli.StringFlag{Name: "out", Required: true, Usage: "a new `FILE`"},
+			&ucli.StringSliceFlag{Name: "add", Usage: "enrol a client or administrator, `IDENTITY.json`"},
+			&ucli.StringFlag{Name: "role", Value: bftraft.RoleWrite.String(),
+				Usage: "of clients that are added: read, write or admin, `ROLE`"},
+			&ucli.StringSliceFlag{Name: "remove", Usage: "take a client away for ever, `NAME`"},
+			&ucli.StringSliceFlag{Name: "remove-admin", Usage: "take an administrator away, `NAME`"},
+			&ucli.StringSliceFlag{Name: "set-role", Usage: "give a client another role, `NAME=ROLE`"},
+			&ucli.UintFlag{Name: "admin-quorum",
+				Usage: "how many administrators decide from then on, `M`"},
+		},
+		Action: draft,
+	}
+}
+
+func draft(c *ucli.Context) error {
+	if err := cli.RequireArgs(c, 0, 0); err != nil {
+		return err
+	}
+	if _, err := os.Stat(c.String("out")); err == nil {
+		return cli.Errorf(cli.Usage, "%s exists already", c.String("out"))
+	}
+	s, err := connect(c, nil)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	members, err := s.Follow(s.ctx)
+	if err != nil {
+		return explain(err)
+	}
+	ch := &bftraft.Change{Number: members.Number + 1, Replaces: members.At}
+	if ch.Steps, err = stepsOf(c, members); err != nil {
+		return cli.WithCode(cli.Usage, err)
+	}
+	if _, err := members.After(ch); err != nil {
+		return cli.WithCode(cli.Usage, err)
+	}
+	cluster := s.Verifier().Cluster()
+	if err := writeChangeFile(c.String("out"), cluster, ch); err != nil {
+		return err
+	}
+	f := newChangeFile(cluster, ch)
+	return cli.Print(c, f, func(w io.Writer) {
+		f.print(w)
+		fmt.Fprintf(w, "%d of %d administrators must sign: bftclient sign-change --key FILE %s\n",
+			members.Quorum, len(members.Admins), c.String("out"))
+	})
+}
+
+// stepsOf returns the steps that flags ask for. Removals come first, so that names become free.
+func stepsOf(c *ucli.Context, m *bftraft.Membership) ([]bftraft.ChangeStep, error) {
+	var steps []bftraft.ChangeStep
+	for _, name := range c.StringSlice("remove") {
+		key, err := keyOfClient(m, name)
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, bftraft.ChangeStep{Kind: bftraft.RemoveClient, Key: key})
+	}
+	for _, name := range c.StringSlice("remove-admin") {
+		key, err := keyOf("administrator", m.Admins, name)
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, bftraft.ChangeStep{Kind: bftraft.RemoveAdmin, Key: key})
+	}
+	for _, text := range c.StringSlice("set-role") {
+		name, role, _ := strings.Cut(text, "=")
+		key, err := keyOfClient(m, name)
+		if err != nil {
+			return nil, err
+		}
+		step := bftraft.ChangeStep{Kind: bftraft.SetRole, Key: key}
+		if step.Role, err = roleOf(role); err != nil {
+			return nil, err
+		}
+		steps = append(steps, step)
+	}
+	for _, path := range c.StringSlice("add") {
+		step, err := stepToAdd(path, c.String("role"))
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, step)
+	}
+	if quorum := c.Uint("admin-quorum"); quorum > 0 {
+		if quorum > bftraft.MaxChanges {
+			return nil, fmt.Errorf("--admin-quorum %d is too high", quorum)
+		}
+		steps = append(steps,
+			bftraft.ChangeStep{Kind: bftraft.SetQuorum, Quorum: uint16(quorum)})
+	}
+	if len(steps) == 0 {
+		return nil, errors.New("change what? see bftclient change draft --help")
+	}
+	return steps, nil
+}
+
+func roleOf(text string) (bftraft.Role, error) {
+	role, ok := bftraft.ParseRole(text)
+	if !ok {
+		return 0, fmt.Errorf("role %q is none of read, write, admin", text)
+	}
+	return role, nil
+}
+
+func keyOfClient(m *bftraft.Membership, name string) (crypto.PublicKey, error) {
+	list := make([]bftraft.Enrolled, len(m.Clients))
+	for i := range m.Clients {
+		list[i] = m.Clients[i].Enrolled
+	}
+	return keyOf("client", list, name)
+}
+
+// keyOf returns the key of who is called so, or has this key.
+func keyOf(what string, list []bftraft.Enrolled, name string) (crypto.PublicKey, error) {
+	for _, e := range list {
+		if e.Name == name || e.Key.String() == name {
+			return e.Key, nil
+		}
+	}
+	return crypto.PublicKey{}, fmt.Errorf("there is no %s %q: see bftclient member list", what, name)
+}
+
+// stepToAdd reads an identity as bftnode keygen prints it.
+func stepToAdd(path, role string) (bftraft.ChangeStep, error) {
+	var id struct {
+		Name string           `json:"name"`
+		Role string           `json:"role"`
+		Key  crypto.PublicKey `json:"key"`
+	}
+	var step bftraft.ChangeStep
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return step, err
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&id); err != nil {
+		return step, fmt.Errorf("%s: it is no identity of a client or administrator: %w", path, err)
+	}
+	step.Name, step.Key = id.Name, id.Key
+	switch id.Role {
+	case "admin":
+		step.Kind = bftraft.AddAdmin
+		return step, nil
+	case "client":
+		step.Kind = bftraft.AddClient
+		step.Role, err = roleOf(role)
+		return step, err
+	}
+	return step, fmt.Errorf("%s: role %q is neither client nor admin", path, id.Role)
+}
+
+func applyCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "apply", Usage: "bring a signed change into force", ArgsUsage: "FILE",
+		Description: `The client that applies it must have the role admin. To apply a change that is in
+force already does no harm.`,
+		Flags: writeFlags(),
+		Action: func(c *ucli.Context) error {
+			if err := cli.RequireArgs(c, 1, 1); err != nil {
+				return err
+			}
+			return applyChange(c, c.Args().First())
+		},
+	}
+}
+
+// changeAnswer is what apply prints as JSON.
+type changeAnswer struct {
+	Number uint64        `json:"number"`
+	Index  bftraft.Index `json:"index"`
+}
+
+func applyChange(c *ucli.Context, path string) error {
+	s, err := connectToWrite(c)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	ch, err := readChangeFile(path, s.Verifier().Cluster())
+	if err != nil {
+		return err
+	}
+	receipt, err := createReceipt(c.String("receipt"))
+	if err != nil {
+		return err
+	}
+	got, err := s.Wait(s.ctx, s.GoAlone(ch.Op()))
+	if err != nil {
+		receipt.drop()
+		return explain(err)
+	}
+	if err := receipt.keep(got.Receipt); err != nil {
+		return err
+	}
+	number, why := bftraft.DecodeChangeResult(got.Value)
+	if why != nil {
+		return cli.Errorf(cli.NotMet, "%w; change %d is in force", why, number)
+	}
+	answer := changeAnswer{number, got.Index}
+	return cli.Print(c, answer, func(w io.Writer) {
+		fmt.Fprintf(w, "change %d is in force\n", number)
+	})
+}
+
+func signChangeCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "sign-change", Usage: "sign a change as administrator, offline", ArgsUsage: "FILE",
+		Description: `Shows what is signed, and adds the signature to the file. Needs the genesis, from
+--genesis or the settings of a client, the key, and no network.`,
+		Flags: []ucli.Flag{
+			&ucli.StringFlag{Name: "key", Required: true, Usage: "the administrator's private `FILE`"},
+			&ucli.StringFlag{Name: "genesis", Usage: "genesis of the cluster, `FILE` genesis.json"},
+		},
+		Action: signChange,
+	}
+}
+
+func signChange(c *ucli.Context) error {
+	if err := cli.RequireArgs(c, 1, 1); err != nil {
+		return err
+	}
+	g, err := genesisOf(c)
+	if err != nil {
+		return err
+	}
+	path, cluster := c.Args().First(), g.Hash()
+	ch, err := readChangeFile(path, cluster)
+	if err != nil {
+		return err
+	}
+	key, err := crypto.ReadKeyFile(c.String("key"), passphrase(stringOf(c, "passphrase-file")))
+	if err != nil {
+		return err
+	}
+	ch.Endorse(cluster, key)
+	if _, err := bftraft.DecodeChange(ch.Op()); err != nil {
+		return cli.Errorf(cli.Usage, "%s: with another signature it would be too large", path)
+	}
+	if err := writeChangeFile(path, cluster, ch); err != nil {
+		return err
+	}
+	f := newChangeFile(cluster, ch)
+	return cli.Print(c, f, f.print)
+}
