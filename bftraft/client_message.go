@@ -31,10 +31,26 @@ const (
 
 	FrameChanges      byte = 41 // asks for the changes behind a number
 	FrameChangesReply byte = 42 // a list of ChangeProof
+
+	FrameResign byte = 43 // asks the leader of a term to hand over; no answer
 )
 
 // MaxResultBytes bounds the results of one request, and those under one answer to reads.
 const MaxResultBytes = 4 << 20
+
+// ResignRequest returns the frame that asks a node to hand over if it leads a term.
+func ResignRequest(t Term) []byte {
+	return binary.BigEndian.AppendUint64([]byte{FrameResign}, uint64(t))
+}
+
+// DecodeResignRequest reads what ResignRequest wrote.
+func DecodeResignRequest(frame []byte) (t Term, err error) {
+	s, ok := body(frame, FrameResign)
+	if !ok || !s.ReadUint64((*uint64)(&t)) || !s.Empty() || t == 0 {
+		return 0, ErrClientMessage
+	}
+	return t, nil
+}
 
 // RequestFrame returns the frame that carries an encoded request.
 func RequestFrame(raw []byte) []byte {

@@ -48,6 +48,13 @@ func (c *wireCluster) clientFrames() map[byte][]byte {
 		FrameEvidenceReply: EncodeConvictions([]Conviction{
 			{7, sampleVotes(c.id, 2)}, {0, sampleVotes(c.id, 3)},
 		}),
+		FrameChanges: ChangesRequest(7),
+		FrameChangesReply: AppendChangeProofs([]byte{FrameChangesReply}, []*ChangeProof{
+			{Header: c.b1.Header(), Entry: []byte("a change"), Branch: []Digest{{1}, {2}},
+				Commit: *c.commit()},
+			{Header: c.b2.Header(), Entry: []byte{}, Commit: *c.commit()},
+		}),
+		FrameResign: ResignRequest(8),
 	}
 }
 
@@ -94,6 +101,15 @@ func (c *wireCluster) judge(frame []byte) ([]byte, error) {
 			return nil, err
 		}
 		return EncodeConvictions(list), nil
+	case FrameChanges:
+		number, err := DecodeChangesRequest(frame)
+		return ChangesRequest(number), err
+	case FrameChangesReply:
+		list, err := DecodeChanges(frame)
+		return AppendChangeProofs([]byte{FrameChangesReply}, list), err
+	case FrameResign:
+		term, err := DecodeResignRequest(frame)
+		return ResignRequest(term), err
 	}
 	return nil, ErrClientMessage
 }
@@ -324,4 +340,19 @@ func FuzzClientFrames(f *testing.F) {
 			require.Equal(t, frame, again, "one encoding of a value")
 		}
 	})
+}
+
+func TestQuestionsOfClientsHaveOneForm(t *testing.T) {
+	c := newWireCluster(t)
+	for _, kind := range []byte{FrameChanges, FrameChangesReply, FrameResign} {
+		frame := c.clientFrames()[kind]
+		for n := range frame {
+			_, err := c.judge(frame[:n])
+			require.ErrorIs(t, err, ErrClientMessage, "kind %d cut at %d", kind, n)
+		}
+		_, err := c.judge(append(bytes.Clone(frame), 0))
+		require.ErrorIs(t, err, ErrClientMessage, "kind %d", kind)
+	}
+	_, err := DecodeResignRequest(ResignRequest(0))
+	require.ErrorIs(t, err, ErrClientMessage, "there is no term 0")
 }

@@ -511,6 +511,12 @@ func (v *Verifier) MayWrite(k crypto.PublicKey) bool {
 	return ok && v.clients[i].role >= RoleWrite
 }
 
+// MayAdminister says whether k is enrolled with the role admin.
+func (v *Verifier) MayAdminister(k crypto.PublicKey) bool {
+	i, ok := findClientKey(v.clients, k)
+	return ok && v.clients[i].role >= RoleAdmin
+}
+
 func compareKeys(a, b crypto.PublicKey) int { return bytes.Compare(a[:], b[:]) }
 
 func sortClients(list []clientKey) {

@@ -42,7 +42,7 @@ type step struct {
 	cost  int                 // what it costs its sender if there is no use for it
 }
 
-// ask is what a client, or the program around the node, wants: exactly one of the last four.
+// ask is what a client, or the program around the node, wants: exactly one of the last five.
 type ask struct {
 	client  replica.ClientID
 	from    crypto.NodeID // the node that forwarded it, if one did
@@ -50,6 +50,7 @@ type ask struct {
 	read    *bftraft.ReadRequest
 	status  bool
 	proofs  bool
+	resign  bftraft.Term // the node shall hand over if it leads this term
 	look    func(*replica.Replica)
 }
 
@@ -252,6 +253,11 @@ func (in *inbound) judge(frames []clientFrame) []ask {
 			a.status = true
 		case f.frame[0] == bftraft.FrameEvidence && len(f.frame) == 1:
 			a.proofs = true
+		case f.frame[0] == bftraft.FrameResign:
+			if a.resign, err = bftraft.DecodeResignRequest(f.frame); err == nil &&
+				!gate.MayAdminister(f.source.key) {
+				err = bftraft.ErrClientRole
+			}
 		case f.frame[0] == bftraft.FrameChanges:
 			var number uint64
 			if number, err = bftraft.DecodeChangesRequest(f.frame); err == nil {

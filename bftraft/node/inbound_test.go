@@ -175,6 +175,25 @@ func TestMalformedClientFramesAreCountedAndNotAnswered(t *testing.T) {
 	})
 }
 
+// TestStrangersGetNoAnswer: who was removed may still have a connection for a moment.
+func TestStrangersGetNoAnswer(t *testing.T) {
+	onBoard(t, 1, func(t *testing.T, b *switchboard, nodes []*running) {
+		stranger := seeded(99).Public()
+		b.client(stranger)
+		count := func() int {
+			return countOf(nodes[0].metrics.refusals.WithLabelValues("not_authorised"))
+		}
+		for i, frame := range [][]byte{
+			{bftraft.FrameStatus}, {bftraft.FrameEvidence}, bftraft.ChangesRequest(0),
+			bftraft.ResignRequest(1), (&bftraft.ReadRequest{Queries: [][]byte{{1}}}).Encode(),
+		} {
+			nodes[0].in.FromClient(stranger, clientConn, frame)
+			within(t, time.Second, "it is counted", func() bool { return count() == i+1 })
+		}
+		require.EqualValues(t, 1, nodes[0].Status().Term, "nobody has resigned")
+	})
+}
+
 func TestFullQueuesDropAndCount(t *testing.T) {
 	g := testGenesis(4)
 	cfg := testConfig(g, 1, newDisk(g, 1))

@@ -376,6 +376,11 @@ func (n *Node) answer(a *ask) {
 	case a.proofs:
 		n.network.ReplyClient(p2p.ConnID(a.client.Conn),
 			bftraft.EncodeConvictions(n.replica.Convictions()))
+	case a.resign > 0:
+		if s := n.replica.Core(); s.Leading && s.Term == a.resign {
+			n.log.Info("asked to hand over", "term", s.Term, "client", a.client.Key)
+			n.replica.Resign()
+		}
 	case a.look != nil:
 		a.look(n.replica)
 	}

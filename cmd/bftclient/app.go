@@ -41,7 +41,7 @@ func newApp(s streams) *ucli.App {
 			putCommand(), getCommand(), delCommand(), rangeCommand(), casCommand(), txnCommand(),
 			watchCommand(), statusCommand(), loadCommand(), verifyCommand(),
 			evidenceCommand(), attackCommand(), sealKeygenCommand(),
-			memberCommand(), changeCommand(), signChangeCommand(),
+			memberCommand(), changeCommand(), signChangeCommand(), leaderCommand(),
 		},
 	}
 	takeGlobals(app.Commands)

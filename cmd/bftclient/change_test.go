@@ -150,3 +150,24 @@ func TestChangeFilesAreReadWithCare(t *testing.T) {
 	c.ok("sign-change", "--key", stranger, path)
 	c.fails(cli.NotMet, "nobody in office", "change", "apply", path)
 }
+
+// TestLeadershipMovesWhenAnAdministratorAsks: whoever else asks is refused.
+func TestLeadershipMovesWhenAnAdministratorAsks(t *testing.T) {
+	c := startCluster(t, nil)
+	var before, moved, after leaderAnswer
+	c.json(&before, "leader", "show")
+	c.json(&moved, "leader", "transfer")
+	require.Equal(t, before, *moved.Before)
+	require.NotEqual(t, before.Leader, moved.Leader)
+	require.Greater(t, moved.Term, before.Term)
+	require.Regexp(t, `^node \d leads term \d+\n$`, c.ok("leader", "show"))
+	path := c.at("change")
+	c.ok("change", "draft", "--out", path, "--add", c.identity("bob", "client", testKey(51)))
+	c.sign(path, 0, 1)
+	c.ok("change", "apply", path)
+	bob := c.by("bob", testKey(51))
+	c.json(&before, "leader", "show")
+	bob.fails(cli.NotAuthorised, "it needs the role admin", "leader", "transfer")
+	bob.json(&after, "leader", "show")
+	require.Equal(t, before, after)
+}
