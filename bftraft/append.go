@@ -181,9 +181,6 @@ func (c *Core) follow(blocks []*Block, a *quorumcert.SignedAck) Drop {
 // stand there is proof against the leader (A6).
 func (c *Core) accept(blocks []*Block, a *quorumcert.SignedAck) Drop {
 	blocks, drop := c.admit(blocks)
-	if drop == Accepted && len(blocks) > 0 {
-		drop = c.acceptBlocks(blocks)
-	}
 	switch {
 	case drop == InvalidEntry:
 		c.faulty = c.faulty.With(a.Signer)
@@ -191,7 +188,12 @@ func (c *Core) accept(blocks []*Block, a *quorumcert.SignedAck) Drop {
 	case drop != Accepted:
 		return drop
 	case a.Term != c.term || c.election == nil:
-		return Stale
+		return Stale // what proves a change was of a later term
+	}
+	if len(blocks) > 0 {
+		if drop := c.acceptBlocks(blocks); drop != Accepted {
+			return drop
+		}
 	}
 	return c.ackProposal(Position{a.Index, a.Hash})
 }

@@ -88,14 +88,16 @@ func (c *Core) MayInstall(cc *quorumcert.Commit) bool {
 }
 
 // Install puts a state at a position proven committed in the place of the log, where MayInstall
-// allows it, and returns the hard state that storage must install along with it, before anything
-// else. No Step or Tick may have come since the last Advance.
+// allows it, takes in the changes that it brings, which were verified, and returns the hard state
+// that storage must install along with it, before anything else. No Step or Tick may have come
+// since the last Advance.
 //
 // Whether what this node acked in its term lies on that chain it cannot say, so it acks no more in
 // this term, unless its lock of the term of the commit shows it: certificates of one term lie on
 // one chain (K1).
-func (c *Core) Install(cc *quorumcert.Commit) HardState {
+func (c *Core) Install(cc *quorumcert.Commit, changes []*ChangeProof) HardState {
 	at := Position{cc.Index, cc.Hash}
+	c.learn(changes)
 	if cc.Term > c.term {
 		c.enterTerm(cc.Term, TermProof{Commit: cc})
 	}

@@ -54,16 +54,14 @@ func (c *Core) reconfigure(b *Block, cc *quorumcert.Commit) {
 	}
 }
 
-// Learn takes in changes that a state proves, which is about to be installed (K1). It returns false
-// if they do not lead on from what is known here.
-func (c *Core) Learn(changes []*ChangeProof) bool {
+// learn takes in changes that came with a state (K1).
+func (c *Core) learn(changes []*ChangeProof) {
 	next, err := c.gate.Following(changes)
 	if err != nil {
-		return false
+		panic("bftraft: a state with changes that do not prove themselves: " + err.Error())
 	}
 	c.out.Changes = append(c.out.Changes, next.changes[len(c.gate.changes):]...)
 	c.gate = next
-	return true
 }
 
 // admit judges blocks, the first of which follows a position on the chain: by J1, where a change

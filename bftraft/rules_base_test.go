@@ -20,7 +20,7 @@ func (l *lab) dropLog(upTo Position) {
 // install puts a state that cc proves committed in the place of the log.
 func (l *lab) install(cc *quorumcert.Commit, convicted ...quorumcert.Evidence) {
 	require.True(l.t, l.m.core.MayInstall(cc))
-	hard := l.m.core.Install(cc)
+	hard := l.m.core.Install(cc, nil)
 	l.m.core.Convict(convicted)
 	at := Position{cc.Index, cc.Hash}
 	l.m.disk = &disk{hard: hard, base: at, commits: []*quorumcert.Commit{cc},

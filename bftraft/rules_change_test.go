@@ -289,3 +289,34 @@ func TestJ5ChangesProveThemselvesInOrderOnly(t *testing.T) {
 		require.ErrorIs(t, err, ErrChangeProof, name)
 	}
 }
+
+// TestProofOfALaterTermEndsThatOfTheLeader: a change is certified again in the next term, and the
+// leader of this one, who lies, puts that certificate behind it.
+func TestProofOfALaterTermEndsThatOfTheLeader(t *testing.T) {
+	l := newChangeLab(t)
+	a, _ := l.changed(l.origin(), "x")
+	b := NewBlock(a.End(), []Entry{commitEntry(l.commit(2, a.End())), l.entry("y")})
+	require.Equal(t, Stale, l.say(2, l.proposal(2, 1, b.End(), unjudged(t, a, b)...)))
+	s := l.m.core.State()
+	require.Equal(t, Term(2), s.Term, "the certificate shows that it has begun")
+	require.Equal(t, a.End(), s.Commit)
+	require.Equal(t, a.End(), s.Tip, "nobody of this term proposed the rest")
+	require.Zero(t, s.Faulty)
+}
+
+// TestStateBringsItsChanges: they count from the moment that it is in place, and not before.
+func TestStateBringsItsChanges(t *testing.T) {
+	l := newChangeLab(t)
+	a, v := l.changed(l.origin(), "x")
+	b := l.proven(a, 1)
+	cc := l.commit(1, b.End())
+	require.True(t, l.m.core.MayInstall(cc))
+	require.Zero(t, l.m.core.Verifier().Members().Number)
+	l.m.core.Install(cc, v.Changes())
+	require.Equal(t, v.Members(), l.m.core.Verifier().Members())
+	r, some := l.m.core.Ready()
+	require.True(t, some)
+	require.Equal(t, v.Changes(), r.Changes, "they are saved")
+	l.m.core.Advance(r)
+	require.Panics(t, func() { l.m.core.learn([]*ChangeProof{{}, {Header: b.Header()}}) })
+}

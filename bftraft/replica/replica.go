@@ -33,8 +33,7 @@ type Protocol interface {
 	DropLog(bftraft.Position)
 	LacksLog() bool
 	MayInstall(*quorumcert.Commit) bool
-	Install(*quorumcert.Commit) bftraft.HardState
-	Learn([]*bftraft.ChangeProof) bool
+	Install(*quorumcert.Commit, []*bftraft.ChangeProof) bftraft.HardState
 	Convict([]quorumcert.Evidence)
 	Ready() (bftraft.Ready, bool)
 	Advance(bftraft.Ready)

@@ -376,20 +376,25 @@ func (r *Replica) fetched() bool {
 // install puts the state that was fetched in the place of the log.
 func (r *Replica) install() {
 	c, m := &r.cfg.Checkpoints, r.transfer.manifest
-	if !r.core.MayInstall(&m.Commit) || !r.core.Learn(m.Changes) {
+	if !r.core.MayInstall(&m.Commit) {
 		r.endTransfer()
 		if err := r.core.Err(); err != nil {
 			r.stop(err)
 		}
 		return
 	}
-	m.Changes = r.Verifier().ChangesUpTo(m.Stable.Index)
+	gate, err := r.Verifier().Following(m.Changes)
+	if err != nil {
+		r.endTransfer() // not those that were verified, when it began
+		return
+	}
+	m.Changes = gate.ChangesUpTo(m.Stable.Index) // others may prove the same with other signatures
 	if err := c.Store.FinishSnapshot(m.Encode()); err != nil {
 		r.endTransfer()
 		return
 	}
 	r.transfer = nil
-	hard := r.core.Install(&m.Commit)
+	hard := r.core.Install(&m.Commit, m.Changes)
 	if err := c.Store.InstallSnapshot(hard, &m.Commit); err != nil {
 		r.stop(fmt.Errorf("install state: %w", err))
 		return
