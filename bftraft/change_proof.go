@@ -41,11 +41,16 @@ func newChangeProof(b *Block, cc *quorumcert.Commit) *ChangeProof {
 	}
 }
 
+// atItsEnd says whether a commit certificate has the form that those of changes have: as nothing
+// stands beyond a change before it is committed, all acks are of its very end. A liar could else
+// make one of later acks that is hundreds of times as large.
+func atItsEnd(cc *quorumcert.Commit) bool { return len(cc.Headers) == 0 }
+
 // holds says whether entry, block and certificate belong together, judged by configuration by.
 func (p *ChangeProof) holds(cluster Digest, by *quorumcert.Configuration) bool {
 	at, h := p.At(), &p.Header
 	if h.First == 0 || h.Last < h.First || h.Last-h.First >= MaxBlockEntries ||
-		at != (Position{p.Commit.Index, p.Commit.Hash}) {
+		at != (Position{p.Commit.Index, p.Commit.Hash}) || !atItsEnd(&p.Commit) {
 		return false
 	}
 	n := int(h.Last-h.First) + 1
@@ -131,14 +136,17 @@ func DecodeChangesRequest(frame []byte) (number uint64, err error) {
 // of them that the gate knows, as many as fit. They prove themselves, so it is not signed.
 func (v *Verifier) EncodeChanges(number uint64) []byte {
 	list := v.changes[min(number, uint64(len(v.changes))):]
-	size := 0
-	for k, p := range list {
-		if size += len(p.AppendTo(nil)); k > 0 && size > maxChangesAnswer {
-			list = list[:k]
+	b := binary.BigEndian.AppendUint32([]byte{FrameChangesReply}, 0)
+	n := uint32(0)
+	for _, p := range list {
+		next := p.AppendTo(b)
+		if n > 0 && len(next) > maxChangesAnswer {
 			break
 		}
+		b, n = next, n+1
 	}
-	return AppendChangeProofs([]byte{FrameChangesReply}, list)
+	binary.BigEndian.PutUint32(b[1:], n)
+	return b
 }
 
 // DecodeChanges reads what EncodeChanges wrote. It verifies nothing: see Verifier.Following.

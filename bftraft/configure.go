@@ -121,8 +121,9 @@ func (c *Core) unprovenChange(at Position) bool {
 
 // admitCommitted takes in blocks up to a change that is proven committed.
 func (c *Core) admitCommitted(blocks []*Block, at Position, cc *quorumcert.Commit) Drop {
-	if slices.ContainsFunc(blocks[:max(len(blocks)-1, 0)], (*Block).EndsChange) {
-		return InvalidEntry
+	if slices.ContainsFunc(blocks[:max(len(blocks)-1, 0)], (*Block).EndsChange) ||
+		len(blocks) > 0 && c.unprovenChange(blocks[0].Before()) {
+		return InvalidEntry // there is another change before it, without proof
 	}
 	if len(blocks) > 0 {
 		if drop := c.takeCommitted(blocks, cc.Term); drop != Accepted {

@@ -397,6 +397,9 @@ func (c *Core) onCommitted(from NodeID, m *Committed) Drop {
 	}
 	if rest := c.beyond(m.Blocks); len(rest) > 0 {
 		at := rest[0].Before()
+		if c.unprovenChange(at) {
+			return MissingBlocks // first the change itself, which this node asks for from its commit on
+		}
 		if at.Index < c.commit.Index && c.log.contains(at) {
 			c.halt() // a certified commit that goes another way from below this node's own
 			return Conflict
@@ -424,7 +427,7 @@ func (c *Core) onCommitted(from NodeID, m *Committed) Drop {
 func crossesChange(m *Committed) Drop {
 	for k, b := range m.Blocks {
 		last := k == len(m.Blocks)-1
-		if b.EndsChange() && (!last || m.Commit.Index != b.Last()) {
+		if b.EndsChange() && (!last || m.Commit.Index != b.Last() || !atItsEnd(m.Commit)) {
 			return BadCertificate
 		}
 	}

@@ -48,11 +48,14 @@ func (v *Verifier) membersAfter(carrier crypto.PublicKey, ch *Change) (*Membersh
 	if c, ok := v.members.Client(carrier); !ok || c.Role < RoleAdmin {
 		return nil, ErrChangeCarrier
 	}
-	next, err := v.members.After(ch)
-	if err != nil {
-		return nil, err
+	if !v.members.follows(ch) {
+		return nil, ErrChangeStale // before anything that takes time: any client may carry anything
 	}
 	if err := v.authorized(ch); err != nil {
+		return nil, err
+	}
+	next, err := v.members.After(ch)
+	if err != nil {
 		return nil, err
 	}
 	for i := range ch.Steps {
@@ -195,7 +198,7 @@ func (v *Verifier) changeCommit(at Position, data []byte) *quorumcert.Commit {
 	cc := &quorumcert.Commit{}
 	s := cryptobyte.String(data)
 	if !quorumcert.ReadCommit(&s, cc) || !s.Empty() || at != (Position{cc.Index, cc.Hash}) ||
-		cc.Verify(v.cluster, v.configs.For(at.Index)) != nil {
+		!atItsEnd(cc) || cc.Verify(v.cluster, v.configs.For(at.Index)) != nil {
 		return nil
 	}
 	return cc

@@ -68,7 +68,7 @@ func (m *Membership) findAdmin(k crypto.PublicKey) (int, bool) {
 // After returns what the change makes of the membership, or why it makes nothing of it. It judges
 // neither signatures nor keys: see Verifier.After.
 func (m *Membership) After(ch *Change) (*Membership, error) {
-	if (ch.Number != m.Number+1 || ch.Replaces != m.At) && !mutant.On(mutant.M141) {
+	if !m.follows(ch) {
 		return nil, ErrChangeStale
 	}
 	next := *m
@@ -88,6 +88,11 @@ func (m *Membership) After(ch *Change) (*Membership, error) {
 		return nil, ErrChangeEmpty
 	}
 	return &next, nil
+}
+
+// follows says whether a change was made for what this is.
+func (m *Membership) follows(ch *Change) bool {
+	return ch.Number == m.Number+1 && ch.Replaces == m.At || mutant.On(mutant.M141)
 }
 
 // take takes one step, in a membership that nobody else has seen.

@@ -238,6 +238,9 @@ func (c *Core) learnCommit(cc *quorumcert.Commit) Drop {
 	if !c.log.contains(at) {
 		return MissingBlocks
 	}
+	if c.unprovenChange(at) && !atItsEnd(cc) {
+		return BadCertificate // of later acks, which nobody gives before it is committed
+	}
 	c.commitTo(at, cc)
 	return Accepted
 }

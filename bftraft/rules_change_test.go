@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/cryptobyte"
 
+	"tangaroa/crypto"
 	"tangaroa/quorumcert"
 )
 
@@ -319,4 +320,78 @@ func TestStateBringsItsChanges(t *testing.T) {
 	require.Equal(t, v.Changes(), r.Changes, "they are saved")
 	l.m.core.Advance(r)
 	require.Panics(t, func() { l.m.core.learn([]*ChangeProof{{}, {Header: b.Header()}}) })
+}
+
+// TestJ1CatchUpDoesNotPassOverAChange: what lies behind a change that this node has, and does not
+// know to be committed, is true, and useless before that.
+func TestJ1CatchUpDoesNotPassOverAChange(t *testing.T) {
+	l := newChangeLab(t)
+	a, _ := l.changed(l.origin(), "x")
+	b := l.proven(a, 1)
+	require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, a.End(), a)))
+	beyond := &Committed{Blocks: []*Block{b}, Commit: l.commit(1, b.End())}
+	require.Equal(t, MissingBlocks, l.say(3, beyond))
+	require.Zero(t, l.m.core.Commit().Index)
+	require.Equal(t, Accepted,
+		l.say(3, &Committed{Blocks: []*Block{a}, Commit: l.commit(1, a.End())}))
+	require.Equal(t, Accepted, l.say(3, beyond))
+	require.Equal(t, b.End(), l.m.core.Commit())
+	require.Equal(t, uint64(1), l.m.core.Verifier().Members().Number)
+}
+
+// TestJ1ProofOfOneChangeIsNoneOfAnother: the first of two lacks its proof, the second has it.
+func TestJ1ProofOfOneChangeIsNoneOfAnother(t *testing.T) {
+	l := newChangeLab(t)
+	a, v := l.changed(l.origin(), "x")
+	require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, a.End(), a)))
+	b := NewBlock(a.End(), []Entry{l.change(v, enrols(2, RoleRead))})
+	c := l.proven(b)
+	require.Equal(t, InvalidEntry, l.say(2, l.proposal(2, 1, c.End(), unjudged(t, b, c)...)))
+	require.Zero(t, l.m.core.Commit().Index)
+	require.Equal(t, a.End(), l.m.core.State().Tip)
+}
+
+// TestJ1ChangeIsProvenByAcksOfItsEnd: a certificate of later acks would be true, and hundreds of
+// times as large.
+func TestJ1ChangeIsProvenByAcksOfItsEnd(t *testing.T) {
+	l := newChangeLab(t)
+	a, _ := l.changed(l.origin(), "x")
+	b := l.proven(a, 1)
+	late := l.commit(1, a.End())
+	late.Headers = []quorumcert.Header{b.Header()}
+	late.Signatures = l.collect(func(id NodeID) crypto.Signature {
+		return l.ack(id, 1, b.End(), a.Last()).Sig
+	})
+	for i := range late.Acks {
+		late.Acks[i] = quorumcert.AckedAt{Index: b.Last(), Certified: a.Last()}
+	}
+	require.NoError(t, late.Verify(l.cluster, l.gate.configs.Latest()))
+	_, err := l.gate.After(newChangeProof(a, late))
+	require.ErrorIs(t, err, ErrChangeProof)
+	require.Equal(t, BadCertificate, l.say(3, &Committed{Blocks: []*Block{a}, Commit: late}))
+	require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, a.End(), a)))
+	l.say(3, &Proof{TermProof: TermProof{Commit: late}})
+	require.NoError(t, l.m.core.Err())
+	require.Zero(t, l.m.core.Commit().Index)
+	bad := NewBlock(a.End(), []Entry{commitEntry(late)})
+	require.Equal(t, InvalidEntry, l.say(2, l.proposal(2, 1, bad.End(), unjudged(t, bad)...)))
+}
+
+// TestK1StateComesWithAllChanges: one in its very last block included, which is not what judges it.
+func TestK1StateComesWithAllChanges(t *testing.T) {
+	l := newChangeLab(t)
+	a, v := l.changed(l.origin(), "x")
+	m := &Manifest{State: []Digest{{1}}, Commit: *l.commit(1, a.End()), Changes: v.Changes()}
+	cp := quorumcert.Checkpoint{
+		Cluster: l.cluster, Configuration: a.Last(), Index: a.Last(), Hash: a.Hash(),
+	}
+	cp.State, cp.Sessions = m.Roots()
+	m.Stable = *l.certificateOf(cp)
+	require.True(t, m.Verify(l.gate))
+	require.True(t, m.Verify(v), "who knows them already")
+	m.Changes = nil
+	require.False(t, m.Verify(l.gate))
+	b := l.proven(a, 1)
+	m.Changes = append(v.Changes(), newChangeProof(b, l.commit(1, b.End())))
+	require.False(t, m.Verify(l.gate), "one that comes later")
 }

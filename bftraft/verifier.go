@@ -162,7 +162,7 @@ func (v *Verifier) verifyCheckpoint(from NodeID, s *quorumcert.SignedCheckpoint)
 		return BadSignature
 	case s.Configuration > v.members.At.Index:
 		return UnknownChange
-	case s.Index == 0 || s.Configuration != v.configs.For(s.Index).Entry():
+	case s.Index == 0 || s.Configuration != v.configs.Behind(s.Index).Entry():
 		return BadCertificate
 	}
 	return v.verifySigned(from, s.Checkpoint, s.Sig)
@@ -202,11 +202,17 @@ func (v *Verifier) verifyContent(m Message) Drop {
 		if m.Stable.Configuration > v.members.At.Index {
 			return UnknownChange
 		}
-		if m.Stable.Verify(v.cluster, v.configs.For(m.Stable.Index)) != nil {
+		if !v.verifyStable(m.Stable) {
 			return BadCertificate
 		}
 	}
 	return Accepted
+}
+
+// verifyStable judges a certified checkpoint by what is known.
+func (v *Verifier) verifyStable(st *quorumcert.Stable) bool {
+	behind := v.configs.Behind(st.Index).Entry()
+	return st.VerifyBehind(v.cluster, v.configs.For(st.Index), behind) == nil
 }
 
 // follow says whether the blocks follow each other.

@@ -84,7 +84,8 @@ func (h *Host) adoptClient(conn network.Conn, key crypto.PublicKey) bool {
 	l.carry(Client)
 	h.mu.Lock()
 	same := h.byClient[key]
-	if h.closed || len(h.byConn) >= h.cfg.MaxClientConns || len(same) >= h.cfg.MaxConnsPerClient {
+	if h.closed || !h.admitsClient(key) || len(h.byConn) >= h.cfg.MaxClientConns ||
+		len(same) >= h.cfg.MaxConnsPerClient {
 		h.mu.Unlock()
 		l.cancel()
 		h.crowded.Add(1)

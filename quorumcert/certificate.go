@@ -226,9 +226,16 @@ type Stable struct {
 	Signatures
 }
 
-// Verify judges the certificate by configuration c, the one that N5 names for its index.
+// Verify judges the certificate by configuration c, the one that N5 names for its index, if nothing
+// changes in its last block.
 func (st *Stable) Verify(cluster crypto.Digest, c *Configuration) error {
-	if st.Cluster != cluster || st.Configuration != c.entry || st.Index == 0 {
+	return st.VerifyBehind(cluster, c, c.entry)
+}
+
+// VerifyBehind is Verify for a certificate behind which the configuration of an entry is in force.
+// That is what it must name: so a state comes with all changes, one in its last block included.
+func (st *Stable) VerifyBehind(cluster crypto.Digest, c *Configuration, behind Index) error {
+	if st.Cluster != cluster || st.Configuration != behind || st.Index == 0 {
 		return ErrShape
 	}
 	return st.verify(c, c.size.Q, func(int) Statement { return st.Checkpoint })

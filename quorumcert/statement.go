@@ -129,9 +129,9 @@ func (r Reply) AppendTo(b []byte) []byte {
 	return append(b, r.Results[:]...)
 }
 
-// Checkpoint says: executing the log up to the block that ends at (Index, Hash), judged by the
-// configuration of entry Configuration, has led to a state machine and to what is remembered of
-// clients with the roots State and Sessions. docs/PROTOCOL.md, K1.
+// Checkpoint says: executing the log up to the block that ends at (Index, Hash), behind which the
+// configuration of entry Configuration is in force, has led to a state machine and to what is
+// remembered of clients with the roots State and Sessions. docs/PROTOCOL.md, K1.
 type Checkpoint struct {
 	Cluster       crypto.Digest
 	Configuration Index

@@ -47,6 +47,7 @@ func TestConfigTakesItsBoundsAndNothingBeyond(t *testing.T) {
 
 func TestLargestOperationIsTaken(t *testing.T) {
 	c := &Client{}
+	c.known.gate.Store(newCluster(t, 4).gate)
 	require.NoError(t, c.check(make([]byte, bftraft.MaxOpBytes)))
 	require.ErrorIs(t, c.check(make([]byte, bftraft.MaxOpBytes+1)), ErrTooLarge)
 }
@@ -204,6 +205,7 @@ func compareRanks(a, b [3]int) int {
 func TestQueueIsFullAtItsLastByteOrOperation(t *testing.T) {
 	for _, cfg := range []Config{{QueueOps: 3, QueueBytes: 1000}, {QueueOps: 9, QueueBytes: 3 * 24}} {
 		c := &Client{cfg: cfg, wake: make(chan struct{}, 1)}
+		c.known.gate.Store(newCluster(t, 4).gate)
 		for range 3 {
 			require.False(t, c.Go(make([]byte, 20)).ended())
 		}

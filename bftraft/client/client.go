@@ -20,6 +20,7 @@ const rememberedTallies = 256
 type Client struct {
 	cfg     Config
 	cluster bftraft.Digest
+	public  crypto.PublicKey
 	known   known
 	judges  judges
 	link    Link
@@ -78,7 +79,7 @@ func NewWithLink(cfg Config, dial Dial) (*Client, error) {
 		return nil, fmt.Errorf("%w: %v", ErrNotAuthorised, public)
 	}
 	c := &Client{
-		cfg: cfg, cluster: gate.Cluster(), wake: make(chan struct{}, 1),
+		cfg: cfg, public: public, cluster: gate.Cluster(), wake: make(chan struct{}, 1),
 		stopped: make(chan struct{}), session: cfg.Session, next: max(1, cfg.FirstSequence),
 		pace:     pace{late: cfg.Late, lateMax: cfg.LateMax},
 		probeDue: time.Now().Add(cfg.Probe),
@@ -171,6 +172,9 @@ func (c *Client) submit(f *Future) *Future {
 func (c *Client) check(op []byte) error {
 	if len(op) > bftraft.MaxOpBytes {
 		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(op), bftraft.MaxOpBytes)
+	}
+	if c.mayOnlyRead() {
+		return ErrMayOnlyRead
 	}
 	if c.cfg.CheckOp != nil && !bftraft.IsChange(op) {
 		return c.cfg.CheckOp(op)

@@ -19,8 +19,7 @@ var (
 	// ErrNotAuthorised is returned when the cluster does not know the client's key: the genesis
 	// does not, or f+1 nodes say so.
 	ErrNotAuthorised = errors.New("this key is not enrolled as a client of the cluster")
-	// ErrMayOnlyRead is returned when f+1 nodes say that this client's role is to read: what it
-	// wanted executed was not.
+	// ErrMayOnlyRead is returned when this client's role is to read, or f+1 nodes say so.
 	ErrMayOnlyRead = errors.New("this client may only read")
 	// ErrTooLarge is returned when an operation exceeds a limit of the protocol.
 	ErrTooLarge = errors.New("operation is too large")
@@ -100,6 +99,16 @@ func (e *UnknownOutcomeError) Is(target error) bool { return target == ErrUnknow
 
 // Unwrap returns the cause.
 func (e *UnknownOutcomeError) Unwrap() error { return e.Cause }
+
+// refused says what it means for a request that f+1 nodes refuse it. What a client may do changes:
+// one that may not write now, or not yet as these nodes know, may have had its request executed.
+func (f *flight) refused(code bftraft.RefusalCode) error {
+	err := refusalError(code)
+	if errors.Is(err, ErrNotAuthorised) || errors.Is(err, ErrMayOnlyRead) {
+		return f.unknown(err)
+	}
+	return err
+}
 
 // refusalError turns what f+1 nodes say into an error.
 func refusalError(code bftraft.RefusalCode) error {

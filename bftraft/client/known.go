@@ -33,6 +33,12 @@ func (c *Client) Members() *bftraft.Membership { return c.known.gate.Load().Memb
 // Verifier returns the gate behind all changes that the client has been shown.
 func (c *Client) Verifier() *bftraft.Verifier { return c.known.gate.Load() }
 
+// mayOnlyRead says whether this client's role, as far as is known, is to read.
+func (c *Client) mayOnlyRead() bool {
+	gate := c.known.gate.Load()
+	return gate.IsClient(c.public) && !gate.MayWrite(c.public)
+}
+
 // alone returns why nobody answers: a client that is not enrolled, as far as is known, and that no
 // node lets in, is not authorised. The mutex is held.
 func (c *Client) alone(err error) error {
@@ -78,8 +84,16 @@ func (c *Client) takeChanges(from bftraft.NodeID, frame []byte) bool {
 		if err != nil {
 			return false
 		}
-		if after == before {
+		switch {
+		case len(list) == 0:
 			c.upToDate(from)
+			return true
+		case after == before: // another was faster; perhaps this one knows more
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if len(c.surveys) > 0 {
+				c.link.Send(from, bftraft.ChangesRequest(c.Members().Number))
+			}
 			return true
 		}
 		if c.known.gate.CompareAndSwap(before, after) {
@@ -94,6 +108,9 @@ func (c *Client) takeChanges(from bftraft.NodeID, frame []byte) bool {
 	c.link.Send(from, bftraft.ChangesRequest(c.Members().Number))
 	for _, f := range c.flights {
 		f.due = time.Now()
+	}
+	for _, r := range c.reads {
+		r.wake()
 	}
 	c.kick()
 	return true

@@ -224,6 +224,7 @@ func TestReadThatCannotAgreeIsAskedAnewAtOnce(t *testing.T) {
 // room for the second result.
 func TestBeingCrowdedOutIsNoTry(t *testing.T) {
 	c := &Client{asking: readWindow, cfg: DefaultConfig()}
+	c.known.gate.Store(newCluster(t, 4).gate)
 	c.stop, c.cancel = context.WithCancel(context.Background())
 	calls := []*call{{done: make(chan struct{})}, {done: make(chan struct{})}}
 	r := &reading{Question: judge.Linearizable(configOf(t, 4), nil, nil), calls: calls}

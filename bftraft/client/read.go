@@ -249,7 +249,11 @@ func (c *Client) advance(r *reading, stuck bool) bool {
 		if !r.awaits(l) {
 			continue
 		}
-		switch r.Outcome(i) {
+		outcome := r.Outcome(i)
+		if outcome != judge.Answered && r.Outdated(c.config()) {
+			outcome = judge.Superseded
+		}
+		switch outcome {
 		case judge.Answered:
 			value, at, by, _ := r.Tallies[i].Result()
 			dissenters |= r.Tallies[i].Dissenters()

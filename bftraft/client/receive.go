@@ -62,9 +62,10 @@ func (c *Client) takeReply(from bftraft.NodeID, frame []byte) bool {
 	if r.Signer == from && c.echoes(id, r) {
 		return true
 	}
+	newest := c.Members().At.Index // before it is judged: it may have become known meanwhile
 	if !c.judges.reply(from, r) {
 		c.hears(from, r.Reply.Configuration)
-		return r.Reply.Configuration > c.Members().At.Index // it will be asked again
+		return r.Reply.Configuration > newest // it will be asked again
 	}
 	dissent, ok := c.countReply(id, r)
 	if len(dissent) > 0 {
@@ -187,7 +188,7 @@ func (c *Client) takeRefusal(from bftraft.NodeID, frame []byte) bool {
 func (c *Client) giveUp(f *flight, why refusal) {
 	i := slices.Index(c.flights, f)
 	c.flights = slices.Delete(c.flights, i, i+1)
-	f.fail(refusalError(why.code))
+	f.fail(f.refused(why.code))
 	if why.code != bftraft.RefusedExpired || !why.executed {
 		c.breakSession(f)
 	}

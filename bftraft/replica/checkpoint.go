@@ -158,7 +158,7 @@ func (r *Replica) tickCheckpoint() {
 	if t.written {
 		state, sessions := t.manifest.Roots()
 		t.checkpoint = quorumcert.Checkpoint{
-			Cluster: r.cluster, Configuration: r.configs().For(t.at.Index).Entry(),
+			Cluster: r.cluster, Configuration: r.configs().Behind(t.at.Index).Entry(),
 			Index: t.at.Index, Hash: t.at.Hash, State: state, Sessions: sessions,
 		}
 		r.core.Certify(t.checkpoint)

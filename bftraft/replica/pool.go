@@ -170,14 +170,14 @@ func (r *Replica) Request(client ClientID, from bftraft.NodeID, req *bftraft.Req
 	}
 	last, ok := r.sessions.last(req.Client, req.Session)
 	switch {
-	case !r.Verifier().MayWrite(req.Client): // not any more
-		r.refuse(client, from, req, bftraft.RefusedClient, last)
-		return
 	case !ok:
 		r.refuse(client, from, req, bftraft.RefusedExpired, last)
 		return
 	case req.Sequence <= last:
 		r.repeat(client, from, req, last)
+		return
+	case !r.Verifier().MayWrite(req.Client): // not any more
+		r.refuse(client, from, req, bftraft.RefusedRole, last)
 		return
 	case req.Sequence > last+r.pool.limits.Window && !mutant.On(mutant.M56):
 		r.refuse(client, from, req, bftraft.RefusedWindow, last)

@@ -11,7 +11,7 @@ import (
 type SnapshotInfo = bftraft.SnapshotInfo
 
 // MaxSnapshotProofBytes bounds the proof of a snapshot.
-const MaxSnapshotProofBytes = 1 << 20
+const MaxSnapshotProofBytes = bftraft.MaxManifestBytes
 
 // takesChunk says whether a chunk may be added to a snapshot.
 func takesChunk(info *SnapshotInfo, data []byte) error {

@@ -28,6 +28,7 @@ type session struct {
 	ctx    context.Context // ends at the timeout
 	cancel context.CancelFunc
 	warn   *warner
+	key    crypto.PublicKey
 }
 
 // settings are what a command knows about the cluster before it connects.
@@ -81,7 +82,7 @@ func connect(c *ucli.Context, change func(*client.Config)) (*session, error) {
 	}
 	limit := timeoutOf(c)
 	ctx, cancel := context.WithTimeoutCause(c.Context, limit, fmt.Errorf("after %v", limit))
-	return &session{Client: made, ctx: ctx, cancel: cancel, warn: warn}, nil
+	return &session{Client: made, ctx: ctx, cancel: cancel, warn: warn, key: cfg.Key.Public()}, nil
 }
 
 // clientConfig returns what the settings come to.
@@ -273,9 +274,19 @@ func connectToWrite(c *ucli.Context) (*session, error) {
 			return nil, cli.WithCode(cli.Usage, err)
 		}
 	}
-	return connect(c, func(cfg *client.Config) {
+	s, err := connect(c, func(cfg *client.Config) {
 		cfg.Session, cfg.FirstSequence = id.Session, id.Sequence
 	})
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := s.Members().Client(s.key); !ok { // of later than the genesis: with which role?
+		if _, err := s.Follow(s.ctx); err != nil {
+			s.close()
+			return nil, explain(err)
+		}
+	}
+	return s, nil
 }
 
 // write orders one operation and keeps its receipt, if that was asked for.

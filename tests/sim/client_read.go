@@ -75,27 +75,14 @@ func (c *client) tickRead() {
 	r := c.read
 	switch {
 	case r == nil:
-	case c.gate.Configurations().Latest().Entry() > r.under:
+	case r.Outdated(c.gate.Configurations().Latest()):
 		c.askAnew(r)
 	case r.unsettled() || r.Stuck() && c.w.now-r.asked >= readPatienceMillis:
 		c.w.watch.hit(seenAnew)
 		c.askAnew(r)
 	case c.w.now-r.sentAt >= readLateMillis:
-		if r.superseded() {
-			r.owe = c.gate.Configurations().Latest().Members() // the changes it asked for were lost
-		}
 		c.ask(r, r.owe)
 	}
-}
-
-// superseded says that there are changes which the client has not been shown yet.
-func (r *read) superseded() bool {
-	for i := range r.keys {
-		if !r.done[i] && r.Outcome(i) == judge.Superseded {
-			return true
-		}
-	}
-	return false
 }
 
 // unsettled says that what is left to be read keeps changing.
@@ -114,7 +101,9 @@ func (c *client) onRead(from bftraft.NodeID, reply *bftraft.ReadReply) {
 		return
 	}
 	r.Add(reply)
-	r.owe = r.owe.Without(from)
+	if reply.Configuration <= r.under {
+		r.owe = r.owe.Without(from) // else it is to show the newer one again, should that be lost
+	}
 	left := 0
 	for i := range r.keys {
 		switch {

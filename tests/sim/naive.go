@@ -204,7 +204,7 @@ func (o *observer) passes(m *member, msg bftraft.Message) {
 	case *bftraft.Committed:
 		good = o.naive.commit(msg.Commit) && o.naive.qc(msg.LockQC)
 	case *bftraft.StableCheckpoint:
-		good = o.naive.stable(msg.Stable, o.chart.configurationOf(msg.Stable.Index))
+		good = o.naive.stable(msg.Stable, o.chart.configurationOf(msg.Stable.Index+1))
 	}
 	if !good {
 		o.fail("B7", "node %d lets a %s pass whose certificate does not convince", m.id,

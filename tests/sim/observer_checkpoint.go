@@ -31,7 +31,7 @@ func (o *observer) certifies(m *member, s *quorumcert.SignedCheckpoint) {
 func (o *observer) keeps(m *member, at bftraft.Position, proof []byte) {
 	manifest, ok := bftraft.DecodeManifest(proof)
 	switch {
-	case !ok || !o.naive.stable(&manifest.Stable, o.chart.configurationOf(at.Index)):
+	case !ok || !o.naive.stable(&manifest.Stable, o.chart.configurationOf(at.Index+1)):
 		o.fail("B12", "node %d keeps a snapshot at %d that nobody has certified", m.id, at.Index)
 	case o.checkpoints[at.Index] != manifest.Stable.Checkpoint || manifest.Stable.Hash != at.Hash:
 		o.fail("B12", "node %d keeps another snapshot at %d than honest nodes sign", m.id, at.Index)

@@ -66,6 +66,12 @@ func (q *Question) open() *ReadTally {
 	return &q.Tallies[0]
 }
 
+// Outdated says whether a configuration is newer than the one by which the question was asked: it
+// should be asked anew, as those who go by the newer one do not count.
+func (q *Question) Outdated(c *quorumcert.Configuration) bool {
+	return len(q.Tallies) > 0 && c.Entry() > q.Tallies[0].config.Entry()
+}
+
 // Outcome looks at what the answers to a query have come to.
 func (q *Question) Outcome(query int) Outcome {
 	t := &q.Tallies[query]

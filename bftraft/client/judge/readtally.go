@@ -171,9 +171,10 @@ func (t *ReadTally) Result() (result []byte, at bftraft.Index, by quorumcert.Set
 // have answered.
 func (t *ReadTally) ReadIndex() (bftraft.Index, bool) { return t.index, t.fixed() }
 
-// Unheard returns the voters that have not answered at all.
+// Unheard returns the voters that have not answered at all, or by a newer configuration only: they
+// are asked again, and show the newer one again, should that have been lost.
 func (t *ReadTally) Unheard() quorumcert.Set {
-	unheard := t.config.Members() &^ t.newer
+	unheard := t.config.Members()
 	for _, v := range t.voices {
 		unheard = unheard.Without(v.signer)
 	}
