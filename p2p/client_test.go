@@ -1,6 +1,7 @@
 package p2p
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -137,4 +138,24 @@ func TestClientMayNotUseOtherClassesOrLargerFrames(t *testing.T) {
 			require.Equal(t, uint64(1), a.Stats().ClientViolations)
 		})
 	}
+}
+
+// TestClientThatIsAdmittedNoMoreIsCutOff, at once, and comes back when it is admitted again.
+func TestClientThatIsAdmittedNoMoreIsCutOff(t *testing.T) {
+	var removed atomic.Bool
+	cfg := testConfig(1)
+	cfg.Clients = func(k crypto.PublicKey) bool {
+		return k == testKey(102).Public() || k == testKey(101).Public() && !removed.Load()
+	}
+	a := start(t, cfg)
+	c, stays := clientOf(t, 101, a), clientOf(t, 102, a)
+	awaitLinks(t, c, 1)
+	awaitLinks(t, stays, 1)
+	removed.Store(true)
+	a.Review()
+	require.Equal(t, crypto.NodeID(1), take(t, c.downs))
+	require.True(t, stays.Send(1, Client, []byte("still here")))
+	require.Equal(t, testKey(102).Public(), take(t, a.frames).key)
+	removed.Store(false)
+	awaitLinks(t, c, 1)
 }

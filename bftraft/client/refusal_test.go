@@ -160,3 +160,26 @@ func TestBusyNodesAreAskedAgain(t *testing.T) {
 		require.NoError(t, err)
 	})
 }
+
+// TestRefusalForTheClientDoesNotSayWhatHappened: who was removed, or may only read by now, may have
+// had its request executed before.
+func TestRefusalForTheClientDoesNotSayWhatHappened(t *testing.T) {
+	for code, want := range map[bftraft.RefusalCode]error{
+		bftraft.RefusedClient: ErrNotAuthorised, bftraft.RefusedRole: ErrMayOnlyRead,
+	} {
+		play(t, 4, nil, func(s *scene) {
+			first := s.put("a", "1").ID
+			s.holdBack(true)
+			refused := s.client.Go(put(t, "b", "1"))
+			s.pass(time.Second)
+			id := RequestID{Session: first.Session, Sequence: 2}
+			s.client.Frame(1, refusalOf(id, code))
+			s.client.Frame(2, refusalOf(id, code))
+			require.True(t, refused.ended())
+			_, err := refused.Result()
+			require.ErrorIs(t, err, want)
+			require.ErrorIs(t, err, ErrUnknownOutcome)
+			s.holdBack(false)
+		})
+	}
+}

@@ -53,6 +53,7 @@ type disk struct {
 	hard    bftraft.HardState
 	blocks  []*bftraft.Block
 	commits []*quorumcert.Commit
+	changes []*bftraft.ChangeProof
 	fail    error
 	// onlySyncs is how a Save fails that has nothing in it.
 	onlySyncs error
@@ -60,7 +61,7 @@ type disk struct {
 }
 
 func (d *disk) Load() (bftraft.Restored, error) {
-	r := bftraft.Restored{HardState: d.hard}
+	r := bftraft.Restored{HardState: d.hard, Changes: d.changes}
 	if n := len(d.blocks); n > 0 {
 		r.Tip = d.blocks[n-1].End()
 	}
@@ -83,6 +84,7 @@ func (d *disk) Save(r *bftraft.Ready) error {
 	}
 	d.blocks = append(d.blocks, r.Blocks...)
 	d.commits = append(d.commits, r.Commits...)
+	d.changes = append(d.changes, r.Changes...)
 	return nil
 }
 
@@ -132,6 +134,7 @@ func newAlone(t *testing.T) *alone {
 		Name: "alone", Nonce: crypto.Digest{1},
 		Voters:  []quorumcert.Voter{{ID: 1, Key: a.key.Public()}},
 		Clients: []bftraft.Enrolled{{Name: "c", Key: a.client.Public()}},
+		Admins:  []bftraft.Enrolled{{Name: "a", Key: adminKey().Public()}}, AdminQuorum: 1,
 	}
 	v, err := bftraft.NewVerifier(crypto.ZIP215(), g)
 	require.NoError(t, err)
