@@ -101,7 +101,8 @@ func (c *client) learns(frame []byte) {
 // before, and some lack a signature: they are executed and change nothing.
 func (c *client) tickChanges() {
 	every := c.w.opt.Changes
-	if c.index != 0 || every == 0 || c.w.calm || !c.random.chance(1000*clientTickMillis/every) {
+	if c.index != 0 || every == 0 || c.w.calm || len(c.writes) >= 4 ||
+		!c.random.chance(1000*clientTickMillis/every) {
 		return
 	}
 	base := c.w.verifier
