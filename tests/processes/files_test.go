@@ -41,8 +41,11 @@ type genesisFile struct {
 		Name string `json:"name"`
 		Key  string `json:"key"`
 	} `json:"clients"`
-	Admins      []any `json:"admins"`
-	AdminQuorum int   `json:"admin_quorum"`
+	Admins []struct {
+		Name string `json:"name"`
+		Key  string `json:"key"`
+	} `json:"admins"`
+	AdminQuorum int `json:"admin_quorum"`
 	Upkeep      struct {
 		CheckpointEntries uint64 `json:"checkpoint_entries"`
 		CheckpointBytes   uint64 `json:"checkpoint_bytes"`
@@ -73,9 +76,13 @@ func (f *genesisFile) genesis(t *testing.T) *bftraft.Genesis {
 	require.NoError(t, err)
 	g := &bftraft.Genesis{
 		Name: f.Name, Nonce: nonce, Testnet: f.Testnet, Upkeep: bftraft.Upkeep(f.Upkeep),
+		AdminQuorum: f.AdminQuorum,
 	}
 	for _, n := range f.Nodes {
 		g.Voters = append(g.Voters, quorumcert.Voter{ID: n.ID, Key: publicKey(t, n.Key)})
+	}
+	for _, e := range f.Admins {
+		g.Admins = append(g.Admins, bftraft.Enrolled{Name: e.Name, Key: publicKey(t, e.Key)})
 	}
 	for _, e := range f.Clients {
 		g.Clients = append(g.Clients, bftraft.Enrolled{Name: e.Name, Key: publicKey(t, e.Key)})

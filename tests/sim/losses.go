@@ -72,6 +72,14 @@ func (d *watchedDisk) keeps(hs *bftraft.HardState) {
 	}
 }
 
+// springs springs the trap: what the process does from here on does not happen.
+func (m *member) springs() {
+	m.trap.sprung, m.trap.set = true, false
+	if m.proc != nil {
+		m.trap.executed = m.proc.Executed().Index
+	}
+}
+
 // durably does something that becomes durable, unless a crash waits for it, or comes behind it.
 func (d *watchedDisk) durably(do func() error) error {
 	t := &d.m.trap
@@ -80,7 +88,7 @@ func (d *watchedDisk) durably(do func() error) error {
 		t.saves--
 	}
 	if due && t.phase == 0 {
-		t.sprung, t.set = true, false
+		d.m.springs()
 		return errCrash
 	}
 	if err := do(); err != nil {
@@ -90,7 +98,7 @@ func (d *watchedDisk) durably(do func() error) error {
 		return err
 	}
 	if due {
-		t.sprung, t.set = true, false
+		d.m.springs()
 		if t.phase == 1 {
 			return errCrash
 		}

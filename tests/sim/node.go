@@ -78,6 +78,8 @@ type trap struct {
 	sends  int // in phase 2, how many frames still leave
 	sprung bool
 	down   int
+	// executed is what the node had executed, and perhaps told clients, when it sprang.
+	executed bftraft.Index
 }
 
 // party is who a leaky member leaks to.

@@ -492,7 +492,7 @@ func (o *observer) starts(m *member) {
 // in the middle of its work.
 func (o *observer) lastWords(m *member) {
 	for _, b := range m.committed {
-		if !m.liar && b.Last() <= m.proc.Executed().Index {
+		if !m.liar && b.Last() <= m.trap.executed {
 			o.commits(m, b)
 		}
 	}

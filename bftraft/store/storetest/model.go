@@ -212,12 +212,15 @@ type Generator struct {
 	// Large lets blocks be larger than one value of a store.
 	Large bool
 
+	changes *rand.Rand    // whether there is one, so that the rest of a seed stays what it was
 	changed bftraft.Index // of the newest change
 }
 
 // NewGenerator returns the generator of a seed.
 func NewGenerator(seed uint64) *Generator {
-	return &Generator{rng: rand.New(rand.NewPCG(seed, 1))}
+	return &Generator{
+		rng: rand.New(rand.NewPCG(seed, 1)), changes: rand.New(rand.NewPCG(seed, 2)),
+	}
 }
 
 func (g *Generator) chance(percent int) bool { return g.rng.IntN(100) < percent }
@@ -251,7 +254,7 @@ func (g *Generator) Next(m Model) *bftraft.Ready {
 	if g.chance(10) {
 		r.Evidence = append(r.Evidence, g.evidence())
 	}
-	if g.chance(10) {
+	if g.changes.IntN(10) == 0 {
 		r.Changes = append(r.Changes, g.change())
 	}
 	return r
@@ -335,14 +338,20 @@ func (g *Generator) commit(at bftraft.Position) *quorumcert.Commit {
 
 // change returns the proof of a change of a higher index than those before it.
 func (g *Generator) change() *bftraft.ChangeProof {
-	g.changed += bftraft.Index(1 + g.rng.IntN(300))
-	p := &bftraft.ChangeProof{Entry: g.bytes(g.rng.IntN(500))}
+	g.changed += bftraft.Index(1 + g.changes.IntN(300))
+	p := &bftraft.ChangeProof{Entry: make([]byte, 1+g.changes.IntN(500))}
 	p.Header = quorumcert.Header{First: g.changed, Last: g.changed}
-	copy(p.Header.Root[:], g.bytes(32))
-	for range g.rng.IntN(4) {
-		p.Branch = append(p.Branch, crypto.Digest(g.bytes(32)))
+	p.Header.Root[0] = byte(g.changed)
+	for range g.changes.IntN(4) {
+		p.Branch = append(p.Branch, crypto.Digest{byte(g.changed)})
 	}
-	p.Commit = *g.commit(p.At())
+	p.Commit = quorumcert.Commit{
+		Term: 1, Index: g.changed, Hash: p.At().Hash,
+		Acks: []quorumcert.AckedAt{{Index: g.changed, Certified: g.changed}},
+		Signatures: quorumcert.Signatures{
+			Signers: quorumcert.SetOf(1), Sigs: []crypto.Signature{{byte(g.changed)}},
+		},
+	}
 	return p
 }
 
