@@ -117,6 +117,7 @@ func TestCorruptFlipsOneBit(t *testing.T) {
 
 func TestCutAndRefuseEndConnections(t *testing.T) {
 	l := newLine(t)
+	send(t, l.one, l.two, []byte("x")) // before that the line may know its far end only
 	l.Set(back, Weather{Refuse: true})
 	l.Cut(back)
 	_, err := l.two.Read(make([]byte, 1))
