@@ -277,15 +277,16 @@ func (s *Badger) openBadger(path string) (err error) {
 	return fmt.Errorf("%w: open badger: %s", ErrDamaged, oneLine(err))
 }
 
-// removeEmptyLogs takes away write-ahead logs without a byte: Badger makes the file first and then
-// gives it its size, and does not open what a crash leaves in between. If there was more in one,
-// the guard knows.
+// removeEmptyLogs takes away logs without a byte, write-ahead or of values: Badger makes the file
+// first and then gives it its size, and does not open what a crash leaves in between. If there was
+// more in one, the guard knows; values are small enough not to be in logs of their own.
 func removeEmptyLogs(path string) error {
 	logs, err := filepath.Glob(filepath.Join(path, "*.mem"))
-	if err != nil {
+	values, valuesErr := filepath.Glob(filepath.Join(path, "*.vlog"))
+	if err = errors.Join(err, valuesErr); err != nil {
 		return err
 	}
-	for _, name := range logs {
+	for _, name := range append(logs, values...) {
 		info, err := os.Stat(name)
 		if err == nil && info.Size() == 0 {
 			err = os.Remove(name)

@@ -266,8 +266,8 @@ func TestTornBatchIsAbsentOrRefused(t *testing.T) {
 	}
 }
 
-// TestLogThatACrashLeftWithoutABytePasses: Badger makes a write-ahead log and gives it its size in
-// two steps. A log that is cut to nothing is told from that by the guard.
+// TestLogThatACrashLeftWithoutABytePasses: Badger makes a log, write-ahead or of values, and gives
+// it its size in two steps. One that is cut to nothing is told from that by the guard.
 func TestLogThatACrashLeftWithoutABytePasses(t *testing.T) {
 	dir := create(t)
 	s, _ := open(t, dir)
@@ -275,11 +275,12 @@ func TestLogThatACrashLeftWithoutABytePasses(t *testing.T) {
 	image := filepath.Join(t.TempDir(), "data")
 	copyTree(t, dir, image)
 	require.NoError(t, s.Close())
-	fresh := filepath.Join(image, "store", "00099.mem")
-	require.NoError(t, os.WriteFile(fresh, nil, 0o600))
-	r, err := loadOnce(image)
-	require.NoError(t, err)
-	require.EqualValues(t, 2, r.Tip.Index)
+	for _, name := range []string{"00099.mem", "000002.vlog"} {
+		require.NoError(t, os.WriteFile(filepath.Join(image, "store", name), nil, 0o600))
+		r, err := loadOnce(image)
+		require.NoError(t, err, name)
+		require.EqualValues(t, 2, r.Tip.Index)
+	}
 	copyTree(t, dir, image)
 	s, _ = open(t, image)
 	grow(t, s.WithoutJournal(), "c")
@@ -287,7 +288,7 @@ func TestLogThatACrashLeftWithoutABytePasses(t *testing.T) {
 	copyTree(t, image, cut)
 	require.NoError(t, s.Close())
 	require.NoError(t, os.Truncate(wal(t, cut), 0))
-	_, err = loadOnce(cut)
+	_, err := loadOnce(cut)
 	require.ErrorIs(t, err, store.ErrBehindGuard)
 }
 
