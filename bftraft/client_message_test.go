@@ -103,13 +103,22 @@ func (c *wireCluster) judge(frame []byte) ([]byte, error) {
 		return EncodeConvictions(list), nil
 	case FrameChanges:
 		number, err := DecodeChangesRequest(frame)
-		return ChangesRequest(number), err
+		if err != nil {
+			return nil, err
+		}
+		return ChangesRequest(number), nil
 	case FrameChangesReply:
 		list, err := DecodeChanges(frame)
-		return AppendChangeProofs([]byte{FrameChangesReply}, list), err
+		if err != nil {
+			return nil, err
+		}
+		return AppendChangeProofs([]byte{FrameChangesReply}, list), nil
 	case FrameResign:
 		term, err := DecodeResignRequest(frame)
-		return ResignRequest(term), err
+		if err != nil {
+			return nil, err
+		}
+		return ResignRequest(term), nil
 	}
 	return nil, ErrClientMessage
 }
