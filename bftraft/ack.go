@@ -146,25 +146,35 @@ func (c *Core) certify(at Position) {
 	}
 	cfg := c.configs().For(at.Index)
 	qc := &quorumcert.QC{Lock: l}
-	for _, v := range cfg.Voters() {
-		p := &c.peers[v.ID]
+	signers := c.signersAt(at)
+	for id := signers.Next(0); id != 0; id = signers.Next(id) {
+		p := &c.peers[id]
 		i, found := findAck(p.acks, at.Index)
 		if found && p.acks[i].Hash == at.Hash {
-			qc.Signers = qc.Signers.With(v.ID)
+			qc.Signers = qc.Signers.With(id)
 			qc.Sigs = append(qc.Sigs, p.acks[i].Sig)
 			qc.Certified = append(qc.Certified, p.acks[i].Certified)
 		}
 	}
-	if len(qc.Sigs) >= cfg.Size().Q {
+	if (qc.Signers&cfg.Members()).Len() >= cfg.Size().Q && c.full(at, qc.Signers) {
 		c.setLock(l, qc)
 	}
+}
+
+// signersAt returns whose acks of a position on the chain are wanted for a certificate.
+func (c *Core) signersAt(at Position) Set {
+	cfg := c.configs().For(at.Index)
+	if c.closing(at) {
+		return cfg.Members() | cfg.Incoming()
+	}
+	return cfg.Members()
 }
 
 // recount draws the conclusions of acks that came before their blocks, and forgets claims that lie
 // on a chain that is no longer this node's.
 func (c *Core) recount() {
-	for _, v := range c.configs().Latest().Voters() {
-		p := &c.peers[v.ID]
+	for id := range c.peers {
+		p := &c.peers[id]
 		p.claim = quorumcert.SignedAck{}
 		for i := range p.acks {
 			a := &p.acks[i]
@@ -190,7 +200,10 @@ func (c *Core) tryPending() {
 		c.pending = nil
 		return
 	}
-	if c.wantsLock(qc) && c.log.contains(Position{qc.Index, qc.Hash}) {
+	if at := (Position{qc.Index, qc.Hash}); c.wantsLock(qc) && c.log.contains(at) {
+		if c.pending = nil; !c.full(at, qc.Signers) {
+			return // it is of a closing entry, and of the old voters alone
+		}
 		c.setLock(qc.Lock, qc)
 		c.candidateLockRose()
 	}
@@ -228,35 +241,57 @@ func (c *Core) countCommits() {
 		return
 	}
 	cfg := c.configs().For(c.commit.Index + 1)
+	at := c.log.floor(c.claimedBy(cfg.Members(), cfg.Size().Q))
+	if at.Index <= c.commit.Index {
+		return
+	}
+	if c.closing(at) && !cfg.Closes(c.claimants(at.Index)) {
+		b, _ := c.log.covering(at.Index)
+		at = b.Before()
+	}
+	if at.Index <= c.commit.Index || c.configs().For(at.Index) != cfg {
+		return
+	}
+	c.commitTo(at, c.commitProof(at))
+}
+
+// claimedBy returns the highest index that need of some members claim to be certified, 0 if it is
+// not above the commit index.
+func (c *Core) claimedBy(members Set, need int) Index {
 	var claims [quorumcert.MaxVoters]Index
 	n := 0
-	for _, v := range cfg.Voters() {
-		if p := &c.peers[v.ID]; claimed(&p.claim) > c.commit.Index {
+	for id := members.Next(0); id != 0; id = members.Next(id) {
+		if p := &c.peers[id]; claimed(&p.claim) > c.commit.Index {
 			claims[n] = claimed(&p.claim)
 			n++
 		}
 	}
-	if n < cfg.Size().Q {
-		return
+	if n < need {
+		return 0
 	}
 	slices.Sort(claims[:n])
-	at := c.log.floor(claims[n-cfg.Size().Q])
-	if at.Index <= c.commit.Index || c.configs().For(at.Index) != cfg {
-		return
+	return claims[n-need]
+}
+
+// claimants returns who claims that index i is certified.
+func (c *Core) claimants(i Index) Set {
+	var set Set
+	for id := range c.peers {
+		if claimed(&c.peers[id].claim) >= i {
+			set = set.With(NodeID(id))
+		}
 	}
-	c.commitTo(at, c.commitProof(cfg, at))
+	return set
 }
 
 // commitProof makes the commit certificate of at from the claims that cover it.
-func (c *Core) commitProof(cfg *quorumcert.Configuration, at Position) *quorumcert.Commit {
+func (c *Core) commitProof(at Position) *quorumcert.Commit {
 	cc := &quorumcert.Commit{Term: c.term, Index: at.Index, Hash: at.Hash}
 	top := at.Index
-	for _, v := range cfg.Voters() {
-		a := &c.peers[v.ID].claim
-		if claimed(a) < at.Index {
-			continue
-		}
-		cc.Signers = cc.Signers.With(v.ID)
+	signers := c.signersAt(at) & c.claimants(at.Index)
+	for id := signers.Next(0); id != 0; id = signers.Next(id) {
+		a := &c.peers[id].claim
+		cc.Signers = cc.Signers.With(id)
 		cc.Sigs = append(cc.Sigs, a.Sig)
 		cc.Acks = append(cc.Acks, quorumcert.AckedAt{Index: a.Index, Certified: a.Certified})
 		top = max(top, a.Index)
@@ -280,6 +315,8 @@ func (c *Core) commitTo(at Position, cc *quorumcert.Commit) {
 	}
 	if last := blocks[len(blocks)-1]; last.EndsChange() {
 		c.reconfigure(last, cc)
+	} else {
+		c.settle(blocks, cc)
 	}
 }
 

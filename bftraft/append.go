@@ -7,15 +7,17 @@ import (
 
 // Room says whether this node leads and may propose another block now: the blocks on their way
 // are fewer than the window, and so are those not yet committed.
-func (c *Core) Room() bool {
+func (c *Core) Room() bool { return c.room() && !c.closingDue() }
+
+func (c *Core) room() bool {
 	if !c.leading() || c.resigned || c.broken != nil || !c.holdsBase() || c.silenced() ||
-		c.changing() {
+		c.changing() || !c.electionConfig().Has(c.id) && !mutant.On(mutant.M149) {
 		return false
 	}
 	certified, inflight := c.startTip, 0
 	if c.lock.Term == c.term {
 		certified = c.lock.Index
-	} else if c.startTip > 0 {
+	} else if c.startTip > c.commit.Index {
 		inflight = 1 // the log of earlier terms is proposed as one
 	}
 	uncommitted, bytes := 0, 0
@@ -35,7 +37,7 @@ func (c *Core) Room() bool {
 // there. Propose must be called only while Room says so. The block is made durable, acked and sent
 // by the next Ready.
 func (c *Core) Propose(entries []Entry) {
-	if !c.Room() {
+	if !c.room() {
 		panic("bftraft: proposal without room")
 	}
 	if c.provesChange() && !mutant.On(mutant.M139) {
@@ -59,7 +61,7 @@ func (c *Core) makeAcks() {
 	for len(c.toAck) > 0 {
 		p := c.toAck[0]
 		c.toAck = c.toAck[1:]
-		if c.election == nil || c.broken != nil || c.silenced() {
+		if c.election == nil || c.broken != nil || c.silenced() || !c.votes() {
 			continue
 		}
 		c.makeAck(p)
@@ -109,7 +111,7 @@ func (c *Core) signAck(at Position) quorumcert.SignedAck {
 // in an ack of its own (N3).
 func (c *Core) announce() {
 	if c.election == nil || c.broken != nil || c.lock.Term != c.term || !c.holdsBase() ||
-		c.silenced() {
+		c.silenced() || !c.votes() {
 		return
 	}
 	if c.log.below(c.lock.Index) && c.mark.Term != c.term {

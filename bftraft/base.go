@@ -58,7 +58,7 @@ func (c *Core) CommitOf(at Position) *quorumcert.Commit {
 // LacksLog says whether this node needs a state: f+1 voters say that the log behind what is
 // committed here is gone, so an honest one does. What fewer say keeps nobody from asking others.
 func (c *Core) LacksLog() bool {
-	cfg := c.configs().For(c.commit.Index + 1)
+	cfg := c.configs().Latest()
 	gone := 0
 	for _, v := range cfg.Voters() {
 		if v.ID != c.id && c.peers[v.ID].status.Base > c.commit.Index {

@@ -31,6 +31,11 @@ var (
 	ErrChangeEmpty = errors.New("change would leave too few administrators, or too many names")
 	// ErrChangeLimit is returned when the cluster has had as many changes as it can have.
 	ErrChangeLimit = errors.New("the cluster has had as many changes as it can prove to newcomers")
+	// ErrChangeJoint is returned when another change of the voters is not closed yet, which only a
+	// roll-back can be asked for then, or when there is none to roll back.
+	ErrChangeJoint = errors.New("the voters are being changed: wait for that, or roll it back")
+	// ErrChangeNotReady is returned when no quorum of those that are to vote says that it is ready.
+	ErrChangeNotReady = errors.New("no quorum of the new voters has said that it is ready")
 	// ErrChangeCarrier is returned when the client that carries a change may not.
 	ErrChangeCarrier = errors.New("a change must be carried by a client with the role admin")
 )
@@ -66,13 +71,21 @@ type StepKind uint8
 
 // The kinds of steps. Values are part of what is signed and never change.
 const (
-	AddClient    StepKind = 1 // enrols Key under Name with Role
-	RemoveClient StepKind = 2 // takes the client with Key away for ever
-	SetRole      StepKind = 3 // gives the client with Key another Role
-	AddAdmin     StepKind = 4 // makes the holder of Key an administrator under Name
-	RemoveAdmin  StepKind = 5 // takes the administrator with Key away for ever
-	SetQuorum    StepKind = 6 // makes Quorum administrators together the authority
+	AddClient    StepKind = 1  // enrols Key under Name with Role
+	RemoveClient StepKind = 2  // takes the client with Key away for ever
+	SetRole      StepKind = 3  // gives the client with Key another Role
+	AddAdmin     StepKind = 4  // makes the holder of Key an administrator under Name
+	RemoveAdmin  StepKind = 5  // takes the administrator with Key away for ever
+	SetQuorum    StepKind = 6  // makes Quorum administrators together the authority
+	AddNode      StepKind = 7  // lets the node with Key follow the log as a learner, at address Name
+	RemoveNode   StepKind = 8  // takes the node with Key away for ever
+	Promote      StepKind = 9  // makes the learner with Key a voter
+	SetAddress   StepKind = 10 // says that the node with Key is to be reached at Name now
+	RollBack     StepKind = 11 // gives up the change of voters that is not closed yet
 )
+
+// ofNodes says whether a step is about members rather than clients or administrators.
+func (k StepKind) ofNodes() bool { return k >= AddNode && k <= RollBack }
 
 // ChangeStep is one step of a change; its kind says which fields count. The others are zero.
 type ChangeStep struct {
@@ -83,10 +96,10 @@ type ChangeStep struct {
 	Quorum uint16
 }
 
-// Endorsement is one administrator's signature under a change.
+// Endorsement is one signature under a change: an administrator's, or a node's that is ready.
 type Endorsement struct {
-	Admin crypto.PublicKey
-	Sig   crypto.Signature
+	Key crypto.PublicKey
+	Sig crypto.Signature
 }
 
 // Change is what administrators want to be otherwise (J5): steps that lead from the configuration
@@ -97,6 +110,9 @@ type Change struct {
 	Replaces     Position
 	Steps        []ChangeStep
 	Endorsements []Endorsement // ascending by key
+	// Ready are the signatures of those that are to vote behind a change of the voters, ascending by
+	// key: each says that it follows the log and is ready to (J2). Administrators do not sign them.
+	Ready []Endorsement
 }
 
 // Limits of a change, and of all changes that a cluster can ever have: who joins is shown them all
@@ -105,7 +121,7 @@ const (
 	// MaxChangeSteps is the largest number of steps in a change.
 	MaxChangeSteps = 128
 	// MaxChangeBytes is the size of the largest, encoded.
-	MaxChangeBytes = 16 << 10
+	MaxChangeBytes = 32 << 10
 	// MaxChanges is how many there can be.
 	MaxChanges = 1024
 	// MaxChangesBytes is their size together.
@@ -142,23 +158,40 @@ func (c *Change) Digest(cluster Digest) Digest {
 // Endorse adds an administrator's signature, in the place of one of the same key if there is one.
 func (c *Change) Endorse(cluster Digest, key RequestSigner) {
 	d := c.Digest(cluster)
-	e := Endorsement{key.Public(), key.Sign(crypto.DomainChange, d[:])}
-	i, found := slices.BinarySearchFunc(c.Endorsements, e.Admin,
-		func(x Endorsement, k crypto.PublicKey) int { return compareKeys(x.Admin, k) })
+	c.Endorsements = withEndorsement(c.Endorsements,
+		Endorsement{key.Public(), key.Sign(crypto.DomainChange, d[:])})
+}
+
+// AddReady adds what a node that is to vote has signed: see SignReady.
+func (c *Change) AddReady(e Endorsement) { c.Ready = withEndorsement(c.Ready, e) }
+
+// SignReady returns a node's word that it follows the log up to the configuration that the change
+// replaces, and is ready to vote by what the change leads to (J2).
+func SignReady(cluster Digest, c *Change, key RequestSigner) Endorsement {
+	d := c.Digest(cluster)
+	return Endorsement{key.Public(), key.Sign(crypto.DomainReadyToVote, d[:])}
+}
+
+func withEndorsement(list []Endorsement, e Endorsement) []Endorsement {
+	i, found := slices.BinarySearchFunc(list, e.Key,
+		func(x Endorsement, k crypto.PublicKey) int { return compareKeys(x.Key, k) })
 	if found {
-		c.Endorsements[i] = e
-		return
+		list[i] = e
+		return list
 	}
-	c.Endorsements = slices.Insert(c.Endorsements, i, e)
+	return slices.Insert(list, i, e)
 }
 
 // Op returns the operation that carries the change: the only one of its request.
 func (c *Change) Op() []byte {
 	b := c.appendBody(bytes.Clone(changeMark))
-	b = append(b, byte(len(c.Endorsements)))
-	for i := range c.Endorsements {
-		e := &c.Endorsements[i]
-		b = append(append(b, e.Admin[:]...), e.Sig[:]...)
+	return appendEndorsements(appendEndorsements(b, c.Endorsements), c.Ready)
+}
+
+func appendEndorsements(b []byte, list []Endorsement) []byte {
+	b = append(b, byte(len(list)))
+	for i := range list {
+		b = append(append(b, list[i].Key[:]...), list[i].Sig[:]...)
 	}
 	return b
 }
@@ -182,22 +215,26 @@ func DecodeChange(op []byte) (*Change, error) {
 			return nil, ErrChangeMalformed
 		}
 	}
-	var k uint8
-	if !s.ReadUint8(&k) || k > maxChangeEndorsements {
-		return nil, ErrChangeMalformed
-	}
-	for i := range int(k) {
-		var e Endorsement
-		if !s.CopyBytes(e.Admin[:]) || !s.CopyBytes(e.Sig[:]) ||
-			i > 0 && compareKeys(c.Endorsements[i-1].Admin, e.Admin) >= 0 {
-			return nil, ErrChangeMalformed
-		}
-		c.Endorsements = append(c.Endorsements, e)
-	}
-	if !s.Empty() {
+	if !readEndorsements(&s, &c.Endorsements) || !readEndorsements(&s, &c.Ready) || !s.Empty() {
 		return nil, ErrChangeMalformed
 	}
 	return c, nil
+}
+
+func readEndorsements(s *cryptobyte.String, list *[]Endorsement) bool {
+	var n uint8
+	if !s.ReadUint8(&n) || n > maxChangeEndorsements {
+		return false
+	}
+	for i := range int(n) {
+		var e Endorsement
+		if !s.CopyBytes(e.Key[:]) || !s.CopyBytes(e.Sig[:]) ||
+			i > 0 && compareKeys((*list)[i-1].Key, e.Key) >= 0 {
+			return false
+		}
+		*list = append(*list, e)
+	}
+	return true
 }
 
 func (st *ChangeStep) read(s *cryptobyte.String) bool {
@@ -217,14 +254,16 @@ func (st *ChangeStep) sound() bool {
 	switch st.Kind {
 	case AddClient:
 		return named && keyed && ranked && !counted
-	case RemoveClient, RemoveAdmin:
+	case RemoveClient, RemoveAdmin, RemoveNode, Promote:
 		return !named && keyed && !ranked && !counted
 	case SetRole:
 		return !named && keyed && ranked && !counted
-	case AddAdmin:
+	case AddAdmin, AddNode, SetAddress:
 		return named && keyed && !ranked && !counted
 	case SetQuorum:
 		return !named && !keyed && !ranked && counted
+	case RollBack:
+		return !named && !keyed && !ranked && !counted
 	}
 	return false
 }
@@ -233,7 +272,7 @@ func (st *ChangeStep) sound() bool {
 var changeErrors = [...]error{
 	1: ErrChangeMalformed, 2: ErrChangeStale, 3: ErrChangeAuthority, 4: ErrChangeSignature,
 	5: ErrChangeKey, 6: ErrChangeUnknown, 7: ErrChangeEmpty, 8: ErrChangeLimit,
-	9: ErrChangeCarrier,
+	9: ErrChangeCarrier, 10: ErrChangeJoint, 11: ErrChangeNotReady,
 }
 
 // ChangeResult returns the result of a request whose change has come into force (nil), or has not

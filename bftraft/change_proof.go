@@ -17,7 +17,7 @@ var ErrChangeProof = errors.New("changes do not prove themselves")
 // ChangeProof shows that a change is committed to whoever knows the configuration before it (J5).
 type ChangeProof struct {
 	Header quorumcert.Header // of the block that ends with its entry
-	Entry  []byte            // the data of the entry
+	Entry  []byte            // the data of the entry: none if it closes a joint configuration
 	Branch []Digest          // from the entry to the root of the block's entries
 	Commit quorumcert.Commit // of the end of that block
 }
@@ -54,10 +54,16 @@ func (p *ChangeProof) holds(cluster Digest, by *quorumcert.Configuration) bool {
 		return false
 	}
 	n := int(h.Last-h.First) + 1
-	leaf := Entry{EntryConfiguration, p.Entry}.Digest()
-	return crypto.VerifyBranch(h.Root, leaf, n-1, n, p.Branch) &&
-		p.Commit.Verify(cluster, by) == nil
+	leaf := Entry{EntryConfiguration, p.Entry}
+	if p.closes() {
+		leaf.Kind = EntryClosing
+	}
+	return crypto.VerifyBranch(h.Root, leaf.Digest(), n-1, n, p.Branch) &&
+		p.Commit.Verify(cluster, by) == nil && (!p.closes() || by.Closes(p.Commit.Signers))
 }
+
+// closes says whether the entry is the one that closes a joint configuration.
+func (p *ChangeProof) closes() bool { return len(p.Entry) == 0 }
 
 // AppendTo appends the wire form.
 func (p *ChangeProof) AppendTo(b []byte) []byte {

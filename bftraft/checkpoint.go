@@ -8,7 +8,7 @@ import (
 // Certify says to which roots executing the log up to a committed block has led this node (K1).
 // What a crash forgets of it the log tells again, so nothing has to be durable.
 func (c *Core) Certify(cp quorumcert.Checkpoint) {
-	if c.broken != nil || cp.Index > c.commit.Index {
+	if c.broken != nil || cp.Index > c.commit.Index || !c.configs().For(cp.Index).Has(c.id) {
 		return
 	}
 	own := quorumcert.SignedCheckpoint{

@@ -33,6 +33,9 @@ const (
 	FrameChangesReply byte = 42 // a list of ChangeProof
 
 	FrameResign byte = 43 // asks the leader of a term to hand over; no answer
+
+	FrameReady      byte = 44 // asks whether a node is ready for a change of the voters
+	FrameReadyReply byte = 45 // a Readiness
 )
 
 // MaxResultBytes bounds the results of one request, and those under one answer to reads.
@@ -97,10 +100,10 @@ type BlockReply struct {
 func (r *BlockReply) Leaf() Digest { return ResultLeaf(r.Request, Executed, r.Results) }
 
 // Verify says whether the branch leads from the results to the root and the signature is the
-// signer's, judged by the configuration the reply names.
+// signer's, a voter of the configuration that the reply names.
 func (r *BlockReply) Verify(cluster Digest, cs *quorumcert.Configurations) error {
-	cfg := cs.For(r.Reply.Index)
-	if r.Reply.Cluster != cluster || r.Reply.Configuration != cfg.Entry() ||
+	cfg := cs.ForReply(r.Reply.Index, r.Reply.Configuration)
+	if r.Reply.Cluster != cluster || cfg == nil || !cfg.Has(r.Signer) ||
 		!crypto.VerifyBranch(r.Reply.Results, r.Leaf(), int(r.Place), int(r.Leaves), r.Branch) ||
 		cfg.VerifyOne(r.Signer, r.Reply, r.Sig) != nil {
 		return ErrClientMessage
@@ -341,7 +344,7 @@ func (r *ReadReply) VerifyStatement(
 	cluster Digest, cs *quorumcert.Configurations, queries [][]byte,
 ) error {
 	ring := cs.Latest().Keyring()
-	if len(r.Results) > len(queries) ||
+	if len(r.Results) > len(queries) || !cs.Latest().Has(r.Signer) ||
 		ring.Verify(r.Signer, crypto.DomainReadReply, r.statement(cluster, queries), r.Sig) != nil {
 		return ErrClientMessage
 	}

@@ -35,16 +35,89 @@ func (c *Core) proposeProof() {
 	}
 }
 
+// proposeClosing lets a leader close a joint configuration.
+func (c *Core) proposeClosing() {
+	if c.closingDue() && c.room() {
+		c.Propose([]Entry{{Kind: EntryClosing}})
+	}
+}
+
+// closingDue says whether a joint configuration is to be closed before anything else is proposed:
+// a quorum of the incoming voters keeps up. It has acked in this term what is committed in it, which
+// is beyond the change (J2).
+func (c *Core) closingDue() bool {
+	cfg := c.configs().Latest()
+	if cfg.Incoming() == 0 || c.commitTerm != c.term || c.commit.Index <= cfg.Entry() {
+		return false
+	}
+	var acked Set
+	for id := cfg.Incoming().Next(0); id != 0; id = cfg.Incoming().Next(id) {
+		acks := c.peers[id].acks
+		if n := len(acks); n > 0 && acks[n-1].Index >= c.commit.Index && c.log.contains(
+			Position{acks[n-1].Index, acks[n-1].Hash}) {
+			acked = acked.With(id)
+		}
+	}
+	return cfg.HasIncomingQuorum(acked)
+}
+
+// dropClosing has a new leader give up an entry at its log's end that closes a joint configuration
+// and is not certified: the incoming voters may have failed since, and nothing could follow it. If
+// they keep up, there will be another.
+func (c *Core) dropClosing() {
+	n := len(c.log.tail)
+	if n == 0 || !c.log.tail[n-1].Closes() ||
+		c.log.tip.Index <= max(c.commit.Index, c.lock.Index) {
+		return
+	}
+	c.switchSuffix(c.log.tail[n-1].Before(), nil)
+}
+
+// Undecided says whether the log ends with an entry that closes a joint configuration and is not
+// known here to be committed: others may have gone on by the new one (C3).
+func (c *Core) Undecided() bool {
+	return c.log.tip.Index > c.commit.Index && c.closing(c.log.tip)
+}
+
+// closing says whether a position on the chain is the end of an entry that closes a joint
+// configuration: what certifies it takes a quorum of the voters and of the incoming ones (J2).
+func (c *Core) closing(at Position) bool {
+	if c.configs().For(at.Index).Incoming() == 0 || c.log.below(at.Index) {
+		return false
+	}
+	b, ok := c.log.covering(at.Index)
+	return ok && b.Closes() && b.End() == at
+}
+
+// full says whether those who signed are as many as it takes at a position on the chain.
+func (c *Core) full(at Position, signers Set) bool {
+	return !c.closing(at) || c.configs().For(at.Index).Closes(signers)
+}
+
+// elected says whether an election whose base is on the chain holds. One that builds on a closing
+// entry takes a quorum of both, if it is not of those who take over (J3).
+func (c *Core) elected(ec *quorumcert.EC) bool {
+	base := Position{ec.Base.Index, ec.Base.Hash}
+	if c.full(base, ec.Signers) || mutant.On(mutant.M146) {
+		return true
+	}
+	next := c.configs().Behind(base.Index)
+	return next.Entry() == base.Index && (ec.Signers&next.Members()).Len() >= next.Size().Q
+}
+
 // reconfigure lets the change at the end of a block that has just been committed come into force.
 // What was judged by the configuration before it says nothing about what lies beyond.
 func (c *Core) reconfigure(b *Block, cc *quorumcert.Commit) {
+	if b.Last() <= c.gate.members.At.Index || mutant.On(mutant.M22) && c.id == 1 {
+		return // this node was told of it before it had the log so far
+	}
 	proof := newChangeProof(b, cc)
 	next, err := c.gate.After(proof)
 	if err != nil {
 		c.halt() // a quorum has committed what no honest node lets stand
 		return
 	}
-	c.gate = next
+	c.goBy(next)
 	c.out.Changes = append(c.out.Changes, proof)
 	if c.pending != nil && c.pending.Index > b.Last() {
 		c.pending = nil
@@ -54,6 +127,61 @@ func (c *Core) reconfigure(b *Block, cc *quorumcert.Commit) {
 	}
 }
 
+// goBy lets this node go by another gate, and forget those who have left. What it knows of the term
+// may be no proof to others any more.
+func (c *Core) goBy(next *Verifier) {
+	gone := c.gate.nodes &^ next.nodes
+	for id := gone.Next(0); id != 0; id = gone.Next(id) {
+		c.peers[id] = peer{}
+		c.faulty = c.faulty.Without(id)
+	}
+	c.gate = next
+	c.evidence = slices.DeleteFunc(c.evidence, func(e quorumcert.Evidence) bool {
+		return gone.Has(e.Culprit())
+	})
+	c.outdated = c.gate.verifyTermProof(&c.proof) != Accepted
+}
+
+// settle takes notice that something is committed beyond the newest change: those whom it took away
+// are shown both, so that they know that they are not needed any more, and then let go (J4).
+func (c *Core) settle(blocks []*Block, cc *quorumcert.Commit) {
+	members := c.gate.members
+	if len(members.Leaving) == 0 || c.commit.Index <= members.At.Index {
+		return
+	}
+	var to Set
+	for _, n := range members.Leaving {
+		to = to.With(n.ID)
+	}
+	change := c.gate.changes[len(c.gate.changes)-1]
+	if b, ok := c.log.covering(change.Header.Last); ok {
+		c.send(to, ClassBulk, &Committed{Blocks: []*Block{b}, Commit: &change.Commit})
+	}
+	for len(blocks) > 0 && blocks[0].Last() <= change.Header.Last {
+		blocks = blocks[1:]
+	}
+	if len(blocks) > 0 && blocks[len(blocks)-1].Last() == cc.Index {
+		c.send(to, ClassBulk, &Committed{Blocks: blocks, Commit: cc})
+	}
+	c.goBy(c.gate.settled())
+}
+
+// Left says whether this node was a member and is none any more, and the cluster has gone on
+// without it: it is of no more use and should stop, and its key be erased (J4).
+func (c *Core) Left() bool {
+	return c.commit.Index > c.gate.members.At.Index && !c.gate.nodes.Has(c.id) &&
+		c.gate.members.Left(c.cfg.Signer.Public())
+}
+
+// votes says whether what this node signs counts for something (J4).
+func (c *Core) votes() bool { return c.gate.members.Votes(c.id) }
+
+// inForce says whether an index is judged by the newest configuration: only then does a certificate
+// that contradicts what is committed show that more than f are faulty (A5).
+func (c *Core) inForce(i Index) bool {
+	return i > c.gate.members.At.Index || len(c.gate.changes) == 0
+}
+
 // learn takes in changes that came with a state (K1).
 func (c *Core) learn(changes []*ChangeProof) {
 	next, err := c.gate.Following(changes)
@@ -61,7 +189,7 @@ func (c *Core) learn(changes []*ChangeProof) {
 		panic("bftraft: a state with changes that do not prove themselves: " + err.Error())
 	}
 	c.out.Changes = append(c.out.Changes, next.changes[len(c.gate.changes):]...)
-	c.gate = next
+	c.goBy(next)
 }
 
 // admit judges blocks, the first of which follows a position on the chain: by J1, where a change
@@ -72,6 +200,9 @@ func (c *Core) admit(blocks []*Block) ([]*Block, Drop) {
 	if len(blocks) > 0 && blocks[0].First() <= c.commit.Index && !mutant.On(mutant.M24) {
 		return nil, Conflict // perhaps an honest leader's, of an earlier term (A5)
 	}
+	if c.commit.Index < c.gate.members.At.Index {
+		return nil, MissingBlocks // what leads to a change that is known to be committed comes first
+	}
 	for k := 0; k < len(blocks); k++ {
 		if blocks[k].entries[0].Kind != EntryCommit {
 			continue
@@ -80,8 +211,9 @@ func (c *Core) admit(blocks []*Block) ([]*Block, Drop) {
 		if at.Index <= c.commit.Index {
 			continue // judged below
 		}
-		cc := c.gate.changeCommit(at, blocks[k].entries[0].Data)
-		if cc == nil || !c.endsChange(blocks[:k]) {
+		ends, closes := c.endsChange(blocks[:k])
+		cc := c.gate.changeCommit(at, closes, blocks[k].entries[0].Data)
+		if cc == nil || !ends {
 			return nil, InvalidEntry
 		}
 		if drop := c.admitCommitted(blocks[:k], at, cc); drop != Accepted {
@@ -102,12 +234,14 @@ func (c *Core) admit(blocks []*Block) ([]*Block, Drop) {
 	return blocks, Accepted
 }
 
-// endsChange says whether the last of blocks, or the log if there are none, ends with a change.
-func (c *Core) endsChange(blocks []*Block) bool {
+// endsChange says whether the last of blocks, or the log if there are none, ends with a change, and
+// whether that closes a joint configuration.
+func (c *Core) endsChange(blocks []*Block) (ends, closes bool) {
 	if len(blocks) == 0 {
-		return c.changing()
+		return c.changing(), c.closing(c.log.tip)
 	}
-	return blocks[len(blocks)-1].EndsChange()
+	last := blocks[len(blocks)-1]
+	return last.EndsChange(), last.Closes()
 }
 
 // unprovenChange says whether a position on the chain is that of a change that is not committed.

@@ -43,6 +43,7 @@ type Core struct {
 	ecShown    Set                  // leader: who was sent the election certificate
 	startTip   Index                // leader: the end of its log when it took office
 	resigned   bool                 // the leader of this term resigned
+	outdated   bool                 // proof is of a configuration that has been replaced
 	suspicions quorumcert.Collector
 	cause      Cause // why this node suspects the term, 0 if it does not
 
@@ -94,6 +95,7 @@ type peer struct {
 	resentAt    uint64 // tick of the last proposal repeated to it
 	goal        Index  // a commit index it showed that this node has not reached
 	goalAt      uint64 // tick since when
+	kept        bool   // the last index that it showed was reached in time
 	fetched     Position
 	served      int                            // fetches answered since the last heartbeat
 	servedBytes int                            // bytes of blocks in these answers
@@ -121,8 +123,7 @@ func NewCore(cfg Config, r Restored, reader Reader) (*Core, error) {
 	}
 	hs := r.HardState
 	c := &Core{
-		gate: gate,
-		cfg:  cfg, id: cfg.Signer.ID(), cluster: cfg.Cluster,
+		cfg: cfg, gate: gate, id: cfg.Signer.ID(), cluster: cfg.Cluster,
 		term: hs.Term, vote: hs.Vote, lock: hs.Lock, lockQC: hs.LockQC, mark: hs.Mark,
 		proof: hs.Proof, commitCert: r.Commit,
 	}
@@ -150,10 +151,16 @@ func NewCore(cfg Config, r Restored, reader Reader) (*Core, error) {
 	}
 	c.log = loadChain(genesis, base, tip, c.commit.Index, reader)
 	c.backoff = min(int(c.term-max(1, min(c.term, c.commitTerm))), cfg.MaxBackoff)
-	for _, e := range r.Evidence {
-		c.condemn(e.Culprit())
+	if c.commit.Index > c.gate.members.At.Index {
+		c.gate = c.gate.settled()
 	}
-	c.evidence = append(c.evidence, r.Evidence...)
+	c.outdated = c.gate.verifyTermProof(&c.proof) != Accepted
+	for _, e := range r.Evidence {
+		if c.gate.Accuses(&e) {
+			c.condemn(e.Culprit())
+			c.evidence = append(c.evidence, e)
+		}
+	}
 	if c.vote.Candidate != 0 {
 		c.peers[c.id].vote = c.signVote()
 	}
@@ -172,11 +179,11 @@ func (c *Core) Step(v Verified) Drop {
 	if c.broken != nil {
 		return Stale
 	}
-	if !c.configs().Latest().Has(v.from) || v.from == c.id {
+	if !c.gate.nodes.Has(v.from) || v.from == c.id {
 		return UnknownSender
 	}
 	if v.by != c.gate.members && c.gate.verifyContent(v.msg) != Accepted {
-		return BadCertificate // judged before this node knew of a change
+		return Stale // judged before this node knew of a change
 	}
 	drop := c.dispatch(v.from, v.msg)
 	c.advance()
@@ -248,6 +255,7 @@ func (c *Core) Tick() {
 // of the fields and then calls Advance; no Step or Tick comes between.
 func (c *Core) Ready() (Ready, bool) {
 	c.proposeProof()
+	c.proposeClosing()
 	c.makeAcks()
 	c.advance()
 	c.announce()
@@ -291,8 +299,8 @@ func (c *Core) halt() {
 	c.out.Messages = nil
 }
 
-// others returns all voters but this node.
-func (c *Core) others() Set { return c.configs().Latest().Members().Without(c.id) }
+// others returns all members but this node: voters, learners, and who is about to leave.
+func (c *Core) others() Set { return c.gate.nodes.Without(c.id) }
 
 func (c *Core) send(to Set, class Class, m Message) {
 	if e, ok := m.(envelope); ok && e.envelope().From == 0 {

@@ -77,13 +77,18 @@ func (c *Core) onRequestVote(from NodeID, m *RequestVote) Drop {
 	if m.Term > c.term {
 		c.enterTerm(m.Term, TermProof{TC: m.TC})
 	}
-	if c.proof.TC == nil && m.TC != nil {
-		c.proof.TC, c.dirty = m.TC, true
+	if m.TC != nil && c.outdated {
+		c.proof = TermProof{} // nobody goes by it any more
+	}
+	if m.TC != nil && c.proof.TC == nil {
+		c.proof.TC, c.dirty, c.outdated = m.TC, true, false
 	}
 	switch {
 	case c.election != nil && c.election.Leader != from:
 		c.repair(from)
 		return AlreadyVoted
+	case !c.votes() && !mutant.On(mutant.M150):
+		return Unserved
 	case c.faulty.Has(from) && !mutant.On(mutant.M100):
 		return FaultySender
 	case c.vote.Candidate != from && c.vote.Candidate != 0 && !mutant.On(mutant.M102),
@@ -153,15 +158,19 @@ func (c *Core) collectVote(v *quorumcert.SignedVote) Drop {
 func (c *Core) countVotes() {
 	cfg := c.configs().Behind(c.vote.Lock.Index)
 	ec := &quorumcert.EC{Term: c.term, Leader: c.id, Base: c.vote.Lock}
-	for _, voter := range cfg.Voters() {
-		v := &c.peers[voter.ID].vote
+	all := cfg.Members()
+	if c.closing(Position{ec.Base.Index, ec.Base.Hash}) && cfg.Entry() != ec.Base.Index {
+		all |= cfg.Incoming() // it is not known to be committed: both elect (J3)
+	}
+	for id := all.Next(0); id != 0; id = all.Next(id) {
+		v := &c.peers[id].vote
 		same := v.Lock == c.vote.Lock || mutant.On(mutant.M103)
 		if v.Term == c.term && v.Candidate == c.id && same {
-			ec.Signers = ec.Signers.With(voter.ID)
+			ec.Signers = ec.Signers.With(id)
 			ec.Sigs = append(ec.Sigs, v.Sig)
 		}
 	}
-	if len(ec.Sigs) >= cfg.Size().Q && c.lock == c.vote.Lock {
+	if (ec.Signers&cfg.Members()).Len() >= cfg.Size().Q && c.lock == c.vote.Lock && c.elected(ec) {
 		c.takeElection(ec, c.lockQC)
 	}
 }
@@ -201,13 +210,19 @@ func (c *Core) takeElection(ec *quorumcert.EC, base *quorumcert.QC) {
 	below := Lock{Term: c.commitTerm, Index: c.commit.Index}.Higher(ec.Base)
 	if c.commitTerm < ec.Term && (below || ec.Base.Index == c.commit.Index &&
 		ec.Base.Hash != c.commit.Hash) {
-		c.halt()
+		if ec.Base.Index >= c.gate.members.At.Index {
+			c.halt()
+		}
 		return
 	}
 	c.election, c.baseQC = ec, base
+	if c.outdated {
+		c.proof, c.outdated = TermProof{}, false
+	}
 	c.proof.EC, c.proof.BaseQC, c.dirty = ec, base, true
 	c.leaderSeen, c.calmSince = c.now, c.now
 	if ec.Leader == c.id && c.holdsBase() && !mutant.On(mutant.M85) {
+		c.dropClosing()
 		// The first act in a term is to propose the log as it is (N1): so everything before is
 		// acked again in this term.
 		c.ecShown, c.startTip = 0, c.log.tip.Index
@@ -220,7 +235,9 @@ func (c *Core) takeElection(ec *quorumcert.EC, base *quorumcert.QC) {
 // term and of those before, and is itself below every base of a later one (K1).
 func (c *Core) holdsBase() bool {
 	b := c.election.Base
-	return c.log.below(b.Index) || c.log.contains(Position{b.Index, b.Hash})
+	at := Position{b.Index, b.Hash}
+	return c.log.below(b.Index) || c.log.contains(at) && c.elected(c.election) &&
+		(c.baseQC == nil || c.full(at, c.baseQC.Signers))
 }
 
 // lockBase takes the base of the current election, which the chain contains, as the lock, unless it

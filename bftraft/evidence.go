@@ -94,13 +94,18 @@ func (c *Core) hold(e quorumcert.Evidence) Drop {
 			return Duplicate
 		}
 	}
-	if e.Verify(c.cluster, c.configs().Latest()) != nil {
+	if !c.gate.Accuses(&e) {
 		return NoProof
 	}
 	c.evidence = append(c.evidence, e)
 	c.out.Evidence = append(c.out.Evidence, e)
 	c.condemn(culprit)
 	return Accepted
+}
+
+// Accuses says whether a proof verifies, and is against one who has a say now.
+func (v *Verifier) Accuses(e *quorumcert.Evidence) bool {
+	return e.Verify(v.cluster, v.configs.Latest()) == nil
 }
 
 // condemn draws the consequence of a proof: who is proven faulty is not elected, and its reign

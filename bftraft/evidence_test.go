@@ -93,7 +93,7 @@ func TestA6BlockWithAProofThatProvesNothingIsInvalid(t *testing.T) {
 	v, err := NewVerifier(crypto.ZIP215(), g)
 	require.NoError(t, err)
 	good := sampleVotes(v.Cluster(), 2)
-	judge := func(e Entry) checkState { return v.checkEntries([]Entry{e}, false) }
+	judge := func(e Entry) checkState { return v.checkEntries([]Entry{e}) }
 	require.Equal(t, entriesValid, judge(EvidenceEntry(&good)))
 	foreign := sampleVotes(Digest{1}, 2)
 	require.Equal(t, entriesInvalid, judge(EvidenceEntry(&foreign)))

@@ -132,7 +132,7 @@ func (c *Core) seekUnknown() {
 		return
 	}
 	id := c.soughtOf
-	for range c.configs().Latest().Voters() {
+	for range c.others().Len() {
 		id = c.nextPeer(id)
 		p := &c.peers[id]
 		if len(p.acks) == 0 {
@@ -251,7 +251,7 @@ func (c *Core) tryGathered() Drop {
 		return c.install(g)
 	case g.next.Index <= c.commit.Index:
 		c.gather = nil
-		if g.qc != nil && g.qc.Term >= c.commitTerm {
+		if g.qc != nil && g.qc.Term >= c.commitTerm && c.inForce(g.target.Index) {
 			c.halt()
 		}
 		return Conflict
@@ -282,7 +282,9 @@ func (c *Core) install(g *gather) Drop {
 			return drop
 		}
 	}
-	c.setLock(g.qc.Lock, g.qc)
+	if c.full(g.target, g.qc.Signers) {
+		c.setLock(g.qc.Lock, g.qc)
+	}
 	c.recount()
 	c.candidateLockRose()
 	return Accepted
@@ -295,10 +297,26 @@ const overdueBeats = 4
 // overdue says whether this node has long been below a commit index that p showed.
 func (c *Core) overdue(p *peer) bool {
 	if p.goal <= c.commit.Index {
+		p.kept = p.goal > 0 || p.status.Term > 0 && p.status.Commit.Index <= c.commit.Index
 		p.goal, p.goalAt = p.status.Commit.Index, c.now
 	}
-	return p.goal > c.commit.Index &&
+	late := p.goal > c.commit.Index &&
 		c.now-p.goalAt >= overdueBeats*uint64(c.cfg.HeartbeatTicks)
+	p.kept = p.kept && !late
+	return late
+}
+
+// KeepsUp says whether this node reaches in time what a quorum of the voters, itself included if it
+// is one, show to be committed: it may become a voter (J2).
+func (c *Core) KeepsUp() bool {
+	cfg, keeps := c.configs().Latest(), 0
+	for _, v := range cfg.Voters() {
+		p := &c.peers[v.ID]
+		if v.ID == c.id || !c.overdue(p) && p.kept {
+			keeps++
+		}
+	}
+	return keeps >= cfg.Size().Q && c.broken == nil
 }
 
 // askCommitted asks somebody who shows a higher commit index for what leads there, unless this
@@ -308,7 +326,7 @@ func (c *Core) askCommitted() {
 	stuck := c.commit.Index == c.lastAskedCommit
 	c.lastAskedCommit = c.commit.Index
 	id := c.catchUpPeer
-	for range c.configs().Latest().Voters() {
+	for range c.others().Len() {
 		id = c.nextPeer(id)
 		p := &c.peers[id]
 		if p.status.Base > c.commit.Index {
@@ -392,7 +410,7 @@ func (c *Core) onCommitted(from NodeID, m *Committed) Drop {
 	if end.Index <= c.commit.Index {
 		return Duplicate
 	}
-	if drop := crossesChange(m); drop != Accepted {
+	if drop := c.crossesChange(m); drop != Accepted {
 		return drop
 	}
 	if rest := c.beyond(m.Blocks); len(rest) > 0 {
@@ -401,7 +419,9 @@ func (c *Core) onCommitted(from NodeID, m *Committed) Drop {
 			return MissingBlocks // first the change itself, which this node asks for from its commit on
 		}
 		if at.Index < c.commit.Index && c.log.contains(at) {
-			c.halt() // a certified commit that goes another way from below this node's own
+			if c.inForce(m.Commit.Index) {
+				c.halt() // a certified commit that goes another way from below this node's own
+			}
 			return Conflict
 		}
 		if drop := c.takeCommitted(rest, m.Commit.Term); drop != Accepted {
@@ -413,7 +433,8 @@ func (c *Core) onCommitted(from NodeID, m *Committed) Drop {
 		return Conflict
 	}
 	if qc := m.LockQC; qc != nil && qc.Lock.Higher(c.lock) && qc.Term <= c.term &&
-		c.log.contains(Position{qc.Index, qc.Hash}) && c.lockLacksEntries() {
+		c.log.contains(Position{qc.Index, qc.Hash}) && c.lockLacksEntries() &&
+		c.full(Position{qc.Index, qc.Hash}, qc.Signers) {
 		c.setLock(qc.Lock, qc)
 	}
 	if c.peers[from].status.Commit.Index > c.commit.Index {
@@ -424,10 +445,11 @@ func (c *Core) onCommitted(from NodeID, m *Committed) Drop {
 
 // crossesChange refuses blocks that go on beyond a change, and one that is not itself proven
 // committed: by which configuration the certificate is to be judged would not be known (J5).
-func crossesChange(m *Committed) Drop {
+func (c *Core) crossesChange(m *Committed) Drop {
 	for k, b := range m.Blocks {
 		last := k == len(m.Blocks)-1
-		if b.EndsChange() && (!last || m.Commit.Index != b.Last() || !atItsEnd(m.Commit)) {
+		if b.EndsChange() && (!last || m.Commit.Index != b.Last() || !atItsEnd(m.Commit)) ||
+			b.Closes() && !c.configs().For(b.Last()).Closes(m.Commit.Signers) {
 			return BadCertificate
 		}
 	}

@@ -59,11 +59,19 @@ func (v *Verifier) membersAfter(carrier crypto.PublicKey, ch *Change) (*Membersh
 		return nil, err
 	}
 	for i := range ch.Steps {
-		if s := &ch.Steps[i]; s.Kind == AddClient || s.Kind == AddAdmin {
-			if _, err := v.scheme.Expand(s.Key); err != nil {
-				return nil, fmt.Errorf("step %d: %w: %w", i+1, ErrChangeKey, err)
-			}
+		var err error
+		switch s := &ch.Steps[i]; s.Kind {
+		case AddClient, AddAdmin:
+			_, err = v.scheme.Expand(s.Key)
+		case AddNode:
+			_, err = v.scheme.ExpandMember(s.Key)
 		}
+		if err != nil {
+			return nil, fmt.Errorf("step %d: %w: %w", i+1, ErrChangeKey, err)
+		}
+	}
+	if err := v.ready(ch, next); err != nil {
+		return nil, err
 	}
 	return next, nil
 }
@@ -97,24 +105,54 @@ func (v *Verifier) authorized(ch *Change) error {
 	if v.members.Quorum < 1 || len(ch.Endorsements) < need {
 		return ErrChangeAuthority
 	}
-	digest := ch.Digest(v.cluster)
-	checks := make([]crypto.Check, 0, len(ch.Endorsements))
 	for _, e := range ch.Endorsements {
-		if _, found := v.members.findAdmin(e.Admin); !found {
+		if _, found := v.members.findAdmin(e.Key); !found {
 			return ErrChangeSignature
 		}
-		key, err := v.scheme.Expand(e.Admin)
-		if err != nil {
-			return ErrChangeSignature
-		}
-		checks = append(checks, crypto.Check{
-			Key: key, Domain: crypto.DomainChange, Msg: digest[:], Sig: e.Sig,
-		})
 	}
-	if !v.scheme.VerifyAll(checks) {
+	if !v.endorsed(ch, crypto.DomainChange, ch.Endorsements) {
 		return ErrChangeSignature
 	}
 	return nil
+}
+
+// ready says whether a quorum of those that are to vote have signed that they are ready for a
+// change (J2), and nobody else has.
+func (v *Verifier) ready(ch *Change, next *Membership) error {
+	if !next.Joint() {
+		if len(ch.Ready) > 0 {
+			return ErrChangeNotReady // nobody is asked to be
+		}
+		return nil
+	}
+	need := quorumcert.ForNodes(len(next.Incoming)).Q
+	if len(ch.Ready) < need && !mutant.On(mutant.M145) {
+		return ErrChangeNotReady
+	}
+	for _, e := range ch.Ready {
+		is := func(n quorumcert.Voter) bool { return n.Key == e.Key }
+		if !slices.ContainsFunc(next.Incoming, is) {
+			return ErrChangeNotReady
+		}
+	}
+	if !v.endorsed(ch, crypto.DomainReadyToVote, ch.Ready) {
+		return ErrChangeNotReady
+	}
+	return nil
+}
+
+// endorsed says whether all signatures under a change verify.
+func (v *Verifier) endorsed(ch *Change, domain crypto.Domain, list []Endorsement) bool {
+	digest := ch.Digest(v.cluster)
+	checks := make([]crypto.Check, 0, len(list))
+	for _, e := range list {
+		key, err := v.scheme.Expand(e.Key)
+		if err != nil {
+			return false
+		}
+		checks = append(checks, crypto.Check{Key: key, Domain: domain, Msg: digest[:], Sig: e.Sig})
+	}
+	return v.scheme.VerifyAll(checks)
 }
 
 // After returns the gate behind a change that is proven to be committed.
@@ -122,20 +160,12 @@ func (v *Verifier) After(p *ChangeProof) (*Verifier, error) {
 	if p.Header.First <= v.members.At.Index || !p.holds(v.cluster, v.configs.Latest()) {
 		return nil, ErrChangeProof
 	}
-	r, err := v.decodeRequest(p.Entry)
-	if err != nil || !v.holdAll([]signedRequest{r}) {
-		return nil, ErrChangeProof
-	}
-	ch, err := changeOf(r.request)
-	if err != nil || ch == nil {
-		return nil, ErrChangeProof
-	}
-	next, err := v.membersAfter(r.request.Client, ch)
+	next, err := v.membersBehind(p)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrChangeProof, err)
 	}
-	next.At, next.Digest = p.At(), ch.Digest(v.cluster)
-	config, err := quorumcert.NewConfiguration(v.scheme, next.At.Index, next.Voters)
+	next.At = p.At()
+	config, err := next.configuration(v.scheme)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrChangeProof, err)
 	}
@@ -143,37 +173,121 @@ func (v *Verifier) After(p *ChangeProof) (*Verifier, error) {
 	if w.configs, err = v.configs.With(config); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrChangeProof, err)
 	}
-	w.members = next
 	w.changes = append(slices.Clip(v.changes), p)
-	w.clients, err = v.clientsAfter(ch)
-	if err != nil {
+	if err := w.enrol(next); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrChangeProof, err)
 	}
 	return &w, nil
 }
 
-// clientsAfter returns the clients' keys behind a change.
-func (v *Verifier) clientsAfter(ch *Change) ([]clientKey, error) {
-	list := slices.Clone(v.clients)
-	if mutant.On(mutant.M143) {
-		return list, nil
+// membersBehind returns what the entry of a proof makes of the membership.
+func (v *Verifier) membersBehind(p *ChangeProof) (*Membership, error) {
+	if p.closes() {
+		if !v.members.Joint() {
+			return nil, ErrChangeJoint
+		}
+		return v.members.close()
 	}
-	for i := range ch.Steps {
-		s := &ch.Steps[i]
-		switch at, _ := findClientKey(list, s.Key); s.Kind {
-		case AddClient:
-			key, err := v.scheme.Expand(s.Key)
-			if err != nil {
-				return nil, err
-			}
-			list = slices.Insert(list, at, clientKey{s.Key, key, s.Role})
-		case SetRole:
-			list[at].role = s.Role
-		case RemoveClient:
-			list = slices.Delete(list, at, at+1)
+	r, err := v.decodeRequest(p.Entry)
+	if err != nil {
+		return nil, err
+	}
+	if !v.holdAll([]signedRequest{r}) {
+		return nil, ErrRequestSignature
+	}
+	ch, err := changeOf(r.request)
+	if err != nil || ch == nil {
+		return nil, ErrChangeMalformed
+	}
+	next, err := v.membersAfter(r.request.Client, ch)
+	if err != nil {
+		return nil, err
+	}
+	next.Digest = ch.Digest(v.cluster)
+	return next, nil
+}
+
+// configuration returns the configuration of the membership's voters.
+func (m *Membership) configuration(s crypto.Scheme) (*quorumcert.Configuration, error) {
+	if m.Joint() {
+		return quorumcert.NewJoint(s, m.At.Index, m.Voters, m.Incoming)
+	}
+	return quorumcert.NewConfiguration(s, m.At.Index, m.Voters)
+}
+
+// enrol lets a gate that nobody else has seen go by a membership.
+func (v *Verifier) enrol(m *Membership) error {
+	var keys []crypto.KeyEntry
+	v.nodes = 0
+	for _, n := range slices.Concat(m.Nodes, m.Leaving) {
+		v.nodes = v.nodes.With(n.ID)
+		keys = append(keys, crypto.KeyEntry{ID: n.ID, Key: n.Key})
+	}
+	var err error
+	if v.ring, err = crypto.NewKeyring(v.scheme, keys); err != nil {
+		return err
+	}
+	v.members = m
+	if v.clients != nil && mutant.On(mutant.M143) {
+		return nil
+	}
+	clients := make([]clientKey, len(m.Clients))
+	for i, c := range m.Clients {
+		key, err := v.expandClient(c.Key)
+		if err != nil {
+			return err
+		}
+		clients[i] = clientKey{c.Key, key, c.Role}
+	}
+	v.clients = clients
+	return nil
+}
+
+// expandClient expands a client's key, unless that was done before.
+func (v *Verifier) expandClient(k crypto.PublicKey) (crypto.Verifier, error) {
+	if i, ok := findClientKey(v.clients, k); ok {
+		return v.clients[i].verifier, nil
+	}
+	return v.scheme.Expand(k)
+}
+
+// settled returns the gate once something is committed beyond its newest change: whom that took
+// away is listened to no more (J4).
+func (v *Verifier) settled() *Verifier {
+	if len(v.members.Leaving) == 0 {
+		return v
+	}
+	w := *v
+	if err := w.enrol(v.members.settled()); err != nil {
+		panic("bftraft: members less those that leave: " + err.Error())
+	}
+	return &w
+}
+
+// rewrites says whether a certificate of term t for a position goes another way than the newest
+// change, though it is of a later term than what committed that: retired keys cannot rewrite
+// history (J5).
+func (v *Verifier) rewrites(t Term, at Position) bool {
+	n := len(v.changes)
+	if n == 0 || t <= v.changes[n-1].Commit.Term || mutant.On(mutant.M147) {
+		return false
+	}
+	change := v.members.At
+	return at.Index < change.Index || at.Index == change.Index && at.Hash != change.Hash
+}
+
+// rewritesByCommit is rewrites for a commit certificate, which may prove what lies before the
+// change by acks behind it.
+func (v *Verifier) rewritesByCommit(cc *quorumcert.Commit) bool {
+	at := Position{cc.Index, cc.Hash}
+	for _, h := range cc.Headers {
+		if at.Index < v.members.At.Index && h.Last <= v.members.At.Index {
+			at = Position{h.Last, h.Hash()}
 		}
 	}
-	return list, nil
+	return v.rewrites(cc.Term, at) || slices.ContainsFunc(cc.Acks, func(a quorumcert.AckedAt) bool {
+		return a.Index < at.Index && v.rewrites(cc.Term, Position{Index: a.Index})
+	})
 }
 
 // Following returns the gate behind all of a list of changes, oldest first, of which those that it
@@ -193,21 +307,26 @@ func (v *Verifier) Following(list []*ChangeProof) (*Verifier, error) {
 }
 
 // changeCommit returns the certificate that the data of a commit entry is, if it proves that the
-// change at a position is committed.
-func (v *Verifier) changeCommit(at Position, data []byte) *quorumcert.Commit {
-	cc := &quorumcert.Commit{}
+// change at a position is committed, which may be one that closes a joint configuration.
+func (v *Verifier) changeCommit(at Position, closing bool, data []byte) *quorumcert.Commit {
+	cc, by := &quorumcert.Commit{}, v.configs.For(at.Index)
 	s := cryptobyte.String(data)
 	if !quorumcert.ReadCommit(&s, cc) || !s.Empty() || at != (Position{cc.Index, cc.Hash}) ||
-		!atItsEnd(cc) || cc.Verify(v.cluster, v.configs.For(at.Index)) != nil {
+		!atItsEnd(cc) || cc.Verify(v.cluster, by) != nil || closing && !by.Closes(cc.Signers) {
 		return nil
 	}
 	return cc
 }
 
+// newestCloses says whether the newest change closed a joint configuration.
+func (v *Verifier) newestCloses() bool {
+	return len(v.changes) > 0 && v.changes[len(v.changes)-1].closes()
+}
+
 // ProvesChange says whether an entry is what must stand first behind the newest change (J1).
 func (v *Verifier) ProvesChange(e Entry) bool {
 	return e.Kind == EntryCommit && v.members.At.Index > 0 &&
-		v.changeCommit(v.members.At, e.Data) != nil
+		v.changeCommit(v.members.At, v.newestCloses(), e.Data) != nil
 }
 
 // commitEntry returns the entry that stands first behind a change (J1).

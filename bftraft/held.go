@@ -33,8 +33,8 @@ func (c *Core) Held() Held {
 	if g := c.gather; g != nil {
 		h.Gathered, h.GatheredBytes = len(g.blocks), g.bytes
 	}
-	for _, v := range c.configs().Latest().Voters() {
-		h.Acks = max(h.Acks, len(c.peers[v.ID].acks))
+	for id := range c.peers {
+		h.Acks = max(h.Acks, len(c.peers[id].acks))
 	}
 	return h
 }

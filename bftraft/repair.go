@@ -23,6 +23,7 @@ func (c *Core) heartbeat() {
 	c.askAgain()
 	c.seekUnknown()
 	c.askCommitted()
+	c.KeepsUp() // takes notice of who showed what, and since when
 }
 
 // repeatCase repeats, while it matters, what speaks against the leader of the term: its own
@@ -111,7 +112,9 @@ func (c *Core) repair(to NodeID) {
 	p.repairedAt = c.now
 	s := &p.status
 	var proof TermProof
-	if s.Term < c.term {
+	if s.Term < c.term && c.outdated {
+		c.helpAlong(to, s.Term)
+	} else if s.Term < c.term {
 		proof = c.proof
 		if proof.EC != nil {
 			proof.TC = nil // the election alone leads there
@@ -130,6 +133,18 @@ func (c *Core) repair(to NodeID) {
 	}
 }
 
+// helpAlong has a voter that is ahead of another, by the word of voters that have been replaced
+// since, suspect the term the other is in: that word moves nobody any more, and neither can follow
+// the other otherwise (E2).
+func (c *Core) helpAlong(to NodeID, t Term) {
+	if !c.electionConfig().Has(c.id) || t == 0 || mutant.On(mutant.M151) {
+		return
+	}
+	st := quorumcert.Suspicion{Cluster: c.cluster, Term: t}
+	m := &Suspect{Term: t, Signer: c.id, Sig: quorumcert.Sign(c.cfg.Signer, st)}
+	c.sendOne(to, ClassConsensus, m)
+}
+
 // maxResendBytes bounds the blocks in one retransmission; a follower that lacks more fetches it.
 const maxResendBytes = 1 << 20
 
@@ -138,7 +153,11 @@ const maxResendBytes = 1 << 20
 // blocks are many times what it sends.
 func (c *Core) resend(to NodeID, s *Status) {
 	p := &c.peers[to]
-	if c.lastAck.Term != c.term || s.Acked >= c.lastAck.Index ||
+	has := s.Acked
+	if !c.gate.members.Votes(to) {
+		has = s.Tip.Index // it acks nothing
+	}
+	if c.lastAck.Term != c.term || has >= c.lastAck.Index ||
 		c.now-p.resentAt < uint64(c.cfg.HeartbeatTicks)/2 {
 		return
 	}
@@ -204,6 +223,9 @@ func (c *Core) learnQC(from NodeID, qc *quorumcert.QC) Drop {
 		c.halt()
 		return Conflict
 	}
+	if at.Index <= c.commit.Index && !c.log.contains(at) {
+		return Stale // of a configuration that has been replaced
+	}
 	c.pending = qc
 	if !c.log.contains(at) {
 		c.seekFrom(from, nil, at, qc, nil)
@@ -219,7 +241,7 @@ func (c *Core) contradictsCommit(at Position, t Term) bool {
 		return false
 	}
 	return !mutant.On(mutant.M82) && t >= c.commitTerm && at.Index <= c.commit.Index &&
-		c.commitTerm > 0 && !c.log.contains(at)
+		c.commitTerm > 0 && c.inForce(at.Index) && !c.log.contains(at)
 }
 
 // learnCommit takes in a verified commit certificate of something this node has already.
@@ -230,7 +252,9 @@ func (c *Core) learnCommit(cc *quorumcert.Commit) Drop {
 	at := Position{cc.Index, cc.Hash}
 	if at.Index <= c.commit.Index {
 		if !c.log.below(at.Index) && !c.log.contains(at) {
-			c.halt()
+			if c.inForce(at.Index) {
+				c.halt()
+			}
 			return Conflict
 		}
 		return Duplicate
@@ -238,8 +262,8 @@ func (c *Core) learnCommit(cc *quorumcert.Commit) Drop {
 	if !c.log.contains(at) {
 		return MissingBlocks
 	}
-	if c.unprovenChange(at) && !atItsEnd(cc) {
-		return BadCertificate // of later acks, which nobody gives before it is committed
+	if c.unprovenChange(at) && !atItsEnd(cc) || !c.full(at, cc.Signers) {
+		return BadCertificate // of later acks, which nobody gives before it is committed, or of few
 	}
 	c.commitTo(at, cc)
 	return Accepted

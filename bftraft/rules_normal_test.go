@@ -291,6 +291,12 @@ func TestN5IndexGoesByTheConfigurationStrictlyBeforeIt(t *testing.T) {
 		require.NoError(t, err)
 		gate := *l.gate
 		gate.configs = chain
+		members := *l.gate.members
+		members.Voters = g.Voters
+		for _, v := range g.Voters[4:] {
+			members.Nodes = append(members.Nodes, Node{ID: v.ID, Key: v.Key})
+		}
+		require.NoError(t, gate.enrol(&members))
 		c.Verifier = &gate
 	})
 	l.gate = l.m.cfg.Verifier

@@ -39,7 +39,7 @@ func (c *Core) State() State {
 	if c.election != nil {
 		s.Leader = c.election.Leader
 	}
-	for _, v := range c.configs().Latest().Voters() {
+	for _, v := range c.gate.members.Nodes {
 		if v.ID != c.id {
 			p := &c.peers[v.ID]
 			silent := p.status.Term == 0 || c.now-p.heardAt > c.timeout()

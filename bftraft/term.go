@@ -160,7 +160,7 @@ func (c *Core) enterTerm(t Term, proof TermProof) {
 		p.suspects, p.fetched = false, Position{}
 	}
 	c.termStart, c.leaderSeen, c.calmSince = c.now, c.now, c.now
-	c.announceNow, c.gather = false, nil
+	c.announceNow, c.gather, c.outdated = false, nil, false
 	if !mutant.On(mutant.M44) {
 		c.backoff = min(c.backoff+1, c.cfg.MaxBackoff)
 	}

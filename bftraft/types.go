@@ -55,6 +55,7 @@ const (
 	EntryConfiguration EntryKind = 2 // a Request whose change comes into force (J1)
 	EntryCommit        EntryKind = 3 // the commit certificate of a configuration entry (J1)
 	EntryEvidence      EntryKind = 4 // a proof against a voter: see EvidenceEntry
+	EntryClosing       EntryKind = 5 // lets the incoming voters take over; it has no data (J2)
 )
 
 // Entry is one place of the log. Data must not be changed.
@@ -102,7 +103,12 @@ func NewBlock(prev Position, entries []Entry) *Block {
 }
 
 // EndsChange says whether the last entry is a change of the configuration.
-func (b *Block) EndsChange() bool { return b.entries[len(b.entries)-1].Kind == EntryConfiguration }
+func (b *Block) EndsChange() bool {
+	return b.entries[len(b.entries)-1].Kind == EntryConfiguration || b.Closes()
+}
+
+// Closes says whether the last entry closes a joint configuration.
+func (b *Block) Closes() bool { return b.entries[len(b.entries)-1].Kind == EntryClosing }
 
 // seal fills in what follows from the entries and the place.
 func (b *Block) seal() {

@@ -99,7 +99,7 @@ func FuzzDecodeRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		r, err := DecodeRequest(raw)
 		_, verdict := c.gate.VerifyRequest(raw)
-		state := c.gate.checkEntries([]Entry{{EntryRequest, raw}}, false)
+		state := c.gate.checkEntries([]Entry{{EntryRequest, raw}})
 		require.Equal(t, verdict == nil, state == entriesValid, "%v", verdict)
 		if err != nil {
 			require.Nil(t, r)

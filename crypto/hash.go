@@ -34,6 +34,8 @@ const (
 	DomainRequest Domain = "tangaroa/request/v1"
 	// DomainChange is for a change that administrators sign (J5).
 	DomainChange Domain = "tangaroa/change/v1"
+	// DomainReadyToVote is for a node's word that it is ready for a change of the voters (J2).
+	DomainReadyToVote Domain = "tangaroa/ready-to-vote/v1"
 	// DomainReply is for a node's reply to the requests of a block (C2).
 	DomainReply Domain = "tangaroa/reply/v1"
 	// DomainResult is for one result, a leaf of the reply's Merkle tree (C2).

@@ -31,15 +31,19 @@ type Signatures struct {
 }
 
 // verify is the one place where signatures of several voters are judged: need distinct voters of
-// c, all of which signed what statement(k) returns for the k-th of them.
+// c, all of which signed what statement(k) returns for the k-th of them. In a joint configuration
+// incoming voters may have signed as well, who do not count.
 func (s Signatures) verify(c *Configuration, need int, statement func(k int) Statement) error {
-	n := s.Signers.Len()
+	n, counted := s.Signers.Len(), s.Signers&c.members
+	if mutant.On(mutant.M04) || mutant.On(mutant.M148) {
+		counted = s.Signers
+	}
 	switch {
 	case n != len(s.Sigs):
 		return ErrShape
-	case s.Signers&^c.members != 0 && !mutant.On(mutant.M04):
+	case s.Signers&^c.signers != 0 && !mutant.On(mutant.M04):
 		return ErrNotMember
-	case n < need && !mutant.On(mutant.M70):
+	case counted.Len() < need && !mutant.On(mutant.M70):
 		return ErrTooFew
 	}
 	checks := make([]crypto.Check, 0, n)

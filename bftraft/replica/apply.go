@@ -19,13 +19,13 @@ func (r *Replica) apply(b *bftraft.Block) {
 	if len(done) == 0 {
 		return
 	}
-	sig := r.signReply(done[0].result.reply)
 	for i := range done {
 		d := &done[i]
 		r.serves(d.request)
 		r.pool.executed(d.request, r.clock)
-		r.cfg.Transport.Reply(ClientID{Key: d.request.Client},
-			r.blockReply(d.request, &d.result, sig).Encode())
+		if reply := r.blockReply(d.request, &d.result); reply != nil {
+			r.cfg.Transport.Reply(ClientID{Key: d.request.Client}, reply)
+		}
 	}
 }
 
@@ -42,7 +42,7 @@ func (r *Replica) execute(b *bftraft.Block) []executedRequest {
 		case bftraft.EntryEvidence:
 			leaves[i] = r.evidence.execute(b.First()+bftraft.Index(i), e)
 			continue
-		case bftraft.EntryCommit:
+		case bftraft.EntryCommit, bftraft.EntryClosing:
 			leaves[i] = bftraft.ResultLeaf(e.Digest(), bftraft.Executed, nil)
 			continue
 		}
@@ -120,14 +120,30 @@ func (r *Replica) executeOps(
 	return results
 }
 
-func (r *Replica) blockReply(
-	req *bftraft.Request, res *result, sig crypto.Signature,
-) *bftraft.BlockReply {
-	return &bftraft.BlockReply{
-		Client: req.Client, Session: req.Session, Sequence: req.Sequence,
-		Request: res.request, Results: res.results, Reply: res.reply, Signer: r.id, Sig: sig,
-		Place: res.place, Leaves: res.leaves, Branch: res.branch,
+// blockReply returns the signed reply to a request, nil if nobody asks for this node's word.
+func (r *Replica) blockReply(req *bftraft.Request, res *result) []byte {
+	reply, ok := r.vouches(res.reply)
+	if !ok {
+		return nil
 	}
+	b := &bftraft.BlockReply{
+		Client: req.Client, Session: req.Session, Sequence: req.Sequence,
+		Request: res.request, Results: res.results, Reply: reply, Signer: r.id,
+		Sig: r.signReply(reply), Place: res.place, Leaves: res.leaves, Branch: res.branch,
+	}
+	return b.Encode()
+}
+
+// vouches returns the statement that this node makes about a block: as a voter of the configuration
+// that judged it, or else of the newest, whose voters have the results from those before them. Who
+// is no voter makes none.
+func (r *Replica) vouches(reply quorumcert.Reply) (quorumcert.Reply, bool) {
+	if by := r.configs().ForReply(reply.Index, reply.Configuration); by != nil && by.Has(r.id) {
+		return reply, true
+	}
+	newest := r.configs().Latest()
+	reply.Configuration = newest.Entry()
+	return reply, newest.Has(r.id)
 }
 
 // answerAgain returns the reply to a request that was executed before, or nil when its result is
@@ -137,7 +153,7 @@ func (r *Replica) answerAgain(req *bftraft.Request) []byte {
 	if !ok {
 		return nil
 	}
-	return r.blockReply(req, res, r.signReply(res.reply)).Encode()
+	return r.blockReply(req, res)
 }
 
 // rememberedReplies is how many of the newest signatures under replies are kept: clients in a hurry

@@ -193,7 +193,12 @@ func TestLargeRequestsOfAClientAreBoundedByTheirBytes(t *testing.T) {
 }
 
 // readCore has a lock to show.
-type readCore struct{ stuckCore }
+type readCore struct {
+	stuckCore
+	undecided bool
+}
+
+func (c *readCore) Undecided() bool { return c.undecided }
 
 func (*readCore) LockWithQC() (bftraft.Lock, *quorumcert.QC) { return bftraft.Lock{}, nil }
 
@@ -204,6 +209,27 @@ func newReader(t *testing.T) (*Replica, *outbox) {
 	r.cfg.Machine, r.executed.Index = &sized{}, 5
 	r.cfg.Core.Signer = crypto.NewSigner(1, crypto.KeyFromSeed([32]byte{1}))
 	return r, out
+}
+
+// Who cannot say whether others have gone on by a new configuration does not say how far reads must
+// look (C3).
+func TestReadWaitsUntilItIsKnownWhoHasASay(t *testing.T) {
+	r, out := newReader(t)
+	core := r.core.(*readCore)
+	core.undecided = true
+	ask := &bftraft.ReadRequest{Nonce: crypto.Digest{1}, Queries: [][]byte{size(1)}}
+	r.Read(ClientID{Key: crypto.PublicKey{1}}, ask)
+	r.tickReads()
+	require.Empty(t, out.frames)
+	core.undecided = false
+	r.tickReads()
+	require.Len(t, out.frames, 1)
+	core.undecided = true
+	r.Read(ClientID{Key: crypto.PublicKey{1}}, ask)
+	r.now = readPatienceTimeouts * core.Timeout()
+	r.tickReads()
+	require.Empty(t, r.reads, "whoever still wants to know asks again")
+	require.Len(t, out.frames, 1)
 }
 
 func TestReadWaitsForItsIndexAndNoLongerThanItsTime(t *testing.T) {

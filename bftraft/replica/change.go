@@ -10,6 +10,9 @@ import (
 // Verifier returns the gate behind the newest change that is committed here.
 func (r *Replica) Verifier() *bftraft.Verifier { return r.core.Verifier() }
 
+// ReadyFor answers a client's question whether this node is ready for a change of the voters (J2).
+func (r *Replica) ReadyFor(ch *bftraft.Change) []byte { return r.core.ReadyFor(ch).Encode() }
+
 func (r *Replica) configs() *quorumcert.Configurations { return r.Verifier().Configurations() }
 
 // changed lets the change that was executed last count for what follows.

@@ -16,17 +16,19 @@ type evidence struct {
 	offered   bftraft.Set           // whose proof this node, as leader of this term, has proposed
 }
 
-// missing returns the first proof of a voter that is neither in the log nor proposed.
-func (e *evidence) missing() *quorumcert.Evidence {
+// missing returns the first proof of a voter that is neither in the log nor proposed. Of one who is
+// no voter any more no block may hold any.
+func (e *evidence) missing(gate *bftraft.Verifier) *quorumcert.Evidence {
 	for i := range e.known {
-		if c := e.known[i].Culprit(); !e.offered.Has(c) && !e.has(c) {
+		c := e.known[i].Culprit()
+		if !e.offered.Has(c) && !e.has(c) && gate.Accuses(&e.known[i]) {
 			return &e.known[i]
 		}
 	}
 	return nil
 }
 
-func (e *evidence) waits() bool { return e.missing() != nil }
+func (e *evidence) waits(gate *bftraft.Verifier) bool { return e.missing(gate) != nil }
 
 func (e *evidence) has(culprit bftraft.NodeID) bool {
 	for i := range e.convicted {
@@ -38,8 +40,8 @@ func (e *evidence) has(culprit bftraft.NodeID) bool {
 }
 
 // next returns what the next block of this node, as leader, begins with: at most one proof.
-func (e *evidence) next() []bftraft.Entry {
-	proof := e.missing()
+func (e *evidence) next(gate *bftraft.Verifier) []bftraft.Entry {
+	proof := e.missing(gate)
 	if proof == nil {
 		return nil
 	}

@@ -25,7 +25,7 @@ func twoVotes(cluster crypto.Digest, id bftraft.NodeID, term bftraft.Term) quoru
 func TestLeaderProposesEachProofOnce(t *testing.T) {
 	r, core := leadingReplica(5)
 	r.evidence.known = []quorumcert.Evidence{
-		twoVotes(crypto.Digest{1}, 3, 1), twoVotes(crypto.Digest{1}, 4, 1),
+		twoVotes(fourNodes().Cluster(), 3, 1), twoVotes(fourNodes().Cluster(), 4, 1),
 	}
 	for range 5 {
 		r.proposeNext()
@@ -43,7 +43,7 @@ func TestLeaderProposesEachProofOnce(t *testing.T) {
 
 func TestProofInTheLogIsStateOfAll(t *testing.T) {
 	var e evidence
-	first, again := twoVotes(crypto.Digest{1}, 3, 1), twoVotes(crypto.Digest{1}, 3, 2)
+	first, again := twoVotes(fourNodes().Cluster(), 3, 1), twoVotes(fourNodes().Cluster(), 3, 2)
 	beside := crypto.Digest{9}
 	require.Equal(t, beside, e.digest(beside))
 	one := e.execute(5, bftraft.EvidenceEntry(&first))
@@ -56,26 +56,26 @@ func TestProofInTheLogIsStateOfAll(t *testing.T) {
 	other := evidence{}
 	other.execute(6, bftraft.EvidenceEntry(&first))
 	require.NotEqual(t, after, other.digest(beside), "the place counts")
-	require.False(t, e.waits())
+	require.False(t, e.waits(fourNodes()))
 	e.known = append(e.known, again)
-	require.False(t, e.waits(), "what is in the log need not be proposed")
+	require.False(t, e.waits(fourNodes()), "what is in the log need not be proposed")
 	require.Panics(t, func() { e.execute(7, bftraft.Entry{Kind: bftraft.EntryEvidence}) })
 }
 
 func TestNewLeaderDoesNotProposeWhatStandsInItsLog(t *testing.T) {
 	var e evidence
-	proof := twoVotes(crypto.Digest{1}, 3, 1)
+	proof := twoVotes(fourNodes().Cluster(), 3, 1)
 	e.known = append(e.known, proof)
-	require.True(t, e.waits())
+	require.True(t, e.waits(fourNodes()))
 	e.stands(bftraft.EvidenceEntry(&proof))
-	require.False(t, e.waits())
+	require.False(t, e.waits(fourNodes()))
 	e.offered = 0 // the term ends, and with it the block
-	require.True(t, e.waits())
+	require.True(t, e.waits(fourNodes()))
 }
 
 // TestNewTermBringsProofsBackUnlessTheyStandInTheLog enters a term as its leader.
 func TestNewTermBringsProofsBackUnlessTheyStandInTheLog(t *testing.T) {
-	proof := twoVotes(crypto.Digest{1}, 3, 1)
+	proof := twoVotes(fourNodes().Cluster(), 3, 1)
 	enter := func(left ...*bftraft.Block) *Replica {
 		r, _ := leadingReplica(1)
 		r.core = &leftover{fullCore: fullCore{room: 1}, blocksLeft: left}
@@ -84,7 +84,7 @@ func TestNewTermBringsProofsBackUnlessTheyStandInTheLog(t *testing.T) {
 		r.watchLeader()
 		return r
 	}
-	require.True(t, enter().evidence.waits(), "that block may be gone")
+	require.True(t, enter().evidence.waits(fourNodes()), "that block may be gone")
 	b := bftraft.NewBlock(bftraft.Position{}, []bftraft.Entry{bftraft.EvidenceEntry(&proof)})
-	require.False(t, enter(b).evidence.waits(), "that block is still there")
+	require.False(t, enter(b).evidence.waits(fourNodes()), "that block is still there")
 }

@@ -495,7 +495,7 @@ func (r *Replica) proposeNext() {
 	if gate := r.Verifier(); gate != r.pool.gate {
 		r.pool.keep(gate)
 	}
-	if r.leader != r.id || len(r.pool.clients) == 0 && !r.evidence.waits() {
+	if r.leader != r.id || len(r.pool.clients) == 0 && !r.evidence.waits(r.Verifier()) {
 		return
 	}
 	for r.core.Room() {
@@ -510,7 +510,7 @@ func (r *Replica) proposeNext() {
 // nextEntries takes clients in turn, one request at a time, so that a flood by some does not
 // starve the others (E5), until the block is full or nothing is left.
 func (r *Replica) nextEntries() []bftraft.Entry {
-	entries := r.evidence.next()
+	entries := r.evidence.next(r.Verifier())
 	size := 0
 	for _, e := range entries {
 		size += len(e.Data)

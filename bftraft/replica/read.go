@@ -26,7 +26,7 @@ func (r *Replica) Read(client ClientID, req *bftraft.ReadRequest) {
 	if r.stopped != nil {
 		return
 	}
-	if req.MinIndex <= r.executed.Index || mutant.On(mutant.M123) ||
+	if req.MinIndex <= r.executed.Index && !r.core.Undecided() || mutant.On(mutant.M123) ||
 		len(r.reads) >= maxWaitingReads ||
 		r.waitingOf(client.Key) >= maxWaitingReadsPerClient {
 		r.answerRead(client, req)
@@ -49,8 +49,8 @@ func (r *Replica) waitingOf(key crypto.PublicKey) int {
 func (r *Replica) tickReads() {
 	kept := r.reads[:0]
 	for _, w := range r.reads {
-		if w.request.MinIndex <= r.executed.Index ||
-			r.now-w.since >= readPatienceTimeouts*r.core.Timeout() {
+		late := r.now-w.since >= readPatienceTimeouts*r.core.Timeout()
+		if late || w.request.MinIndex <= r.executed.Index && !r.core.Undecided() {
 			r.answerRead(w.client, w.request)
 			continue
 		}
@@ -62,8 +62,9 @@ func (r *Replica) tickReads() {
 
 // answerRead signs what this node knows: its lock, with the certificate, as the bound of what may
 // be committed, and the result where it has executed to.
+// A node that cannot say whether the incoming voters have taken over says nothing.
 func (r *Replica) answerRead(client ClientID, req *bftraft.ReadRequest) {
-	if r.checkStorage(); r.stopped != nil {
+	if r.checkStorage(); r.stopped != nil || r.core.Undecided() {
 		return
 	}
 	lock, qc := r.core.LockWithQC()

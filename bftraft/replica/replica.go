@@ -16,6 +16,9 @@ import (
 // or its disk was set back. It must not sign again under this key (J7).
 var ErrAccused = errors.New("this node is proven faulty: its key signed contradicting statements")
 
+// ErrLeft is why a replica stops that was taken out of the cluster: its key never comes back.
+var ErrLeft = errors.New("this node was taken out of the cluster: its key is of no more use")
+
 // ErrStopped is returned by Flush once the replica has stopped for good; it wraps the reason.
 var ErrStopped = errors.New("replica stopped")
 
@@ -49,6 +52,9 @@ type Protocol interface {
 	Floor(bftraft.Index) bftraft.Position
 	LockWithQC() (bftraft.Lock, *quorumcert.QC)
 	Uncommitted() []*bftraft.Block
+	Undecided() bool
+	ReadyFor(*bftraft.Change) *bftraft.Readiness
+	Left() bool
 	Timeout() uint64
 	State() bftraft.State
 }
@@ -201,8 +207,11 @@ func New(cfg Config) (*Replica, error) {
 		return nil, err
 	}
 	core, err := bftraft.NewCore(cfg.Core, restored, cfg.Storage)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case core.Left():
+		return nil, ErrLeft
 	}
 	r := &Replica{
 		cfg: cfg, id: cfg.Core.Signer.ID(), cluster: cfg.Core.Cluster,
@@ -354,8 +363,11 @@ func (r *Replica) do(ready *bftraft.Ready) {
 		return
 	}
 	r.core.Advance(*ready)
-	if err := r.core.Err(); err != nil {
+	switch err := r.core.Err(); {
+	case err != nil:
 		r.stop(err)
+	case r.core.Left():
+		r.stop(ErrLeft)
 	}
 }
 

@@ -336,8 +336,8 @@ func TestC1LeaderThatOrdersTwiceOrOutOfOrderChangesNothing(t *testing.T) {
 	require.Len(t, done, 3)
 	for i, place := range []uint32{0, 3, 4} {
 		require.Equal(t, place, done[i].result.place)
-		reply := a.r.blockReply(done[i].request, &done[i].result,
-			quorumcert.Sign(a.r.cfg.Core.Signer, done[i].result.reply))
+		reply, err := bftraft.DecodeBlockReply(a.r.blockReply(done[i].request, &done[i].result))
+		require.NoError(t, err)
 		require.NoError(t, reply.Verify(a.verifier.Cluster(), a.verifier.Configurations()))
 	}
 }

@@ -25,6 +25,7 @@ type stuckCore struct {
 func (*stuckCore) Tick()                       {}
 func (*stuckCore) Verifier() *bftraft.Verifier { return fourNodes() }
 func (c *stuckCore) Term() bftraft.Term        { return max(c.term, 1) }
+func (*stuckCore) Left() bool                  { return false }
 func (*stuckCore) Leader() bftraft.NodeID      { return 2 }
 func (*stuckCore) Commit() bftraft.Position    { return bftraft.Position{} }
 func (c *stuckCore) SetStarving(starve bool)   { c.starving = starve }

@@ -67,7 +67,7 @@ func newChangeFile(cluster crypto.Digest, ch *bftraft.Change) *changeFile {
 		f.Steps = append(f.Steps, step)
 	}
 	for _, e := range ch.Endorsements {
-		f.Signatures = append(f.Signatures, signedByAdmin{e.Admin, e.Sig})
+		f.Signatures = append(f.Signatures, signedByAdmin{e.Key, e.Sig})
 	}
 	return f
 }
@@ -98,7 +98,7 @@ func (f *changeFile) change() (*bftraft.Change, error) {
 	}
 	for _, s := range f.Signatures {
 		ch.Endorsements = append(ch.Endorsements,
-			bftraft.Endorsement{Admin: s.Admin, Sig: s.Signature})
+			bftraft.Endorsement{Key: s.Admin, Sig: s.Signature})
 	}
 	if _, err := bftraft.DecodeChange(ch.Op()); err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/pem"
 	"fmt"
+	"slices"
 
 	"golang.org/x/crypto/cryptobyte"
 
@@ -67,7 +68,17 @@ func (r *Receipt) VerifyBy(v *bftraft.Verifier) (*Proven, error) {
 	if r.Proof.Cluster != v.Cluster() {
 		return nil, fmt.Errorf("%w: it is of another cluster", ErrReceipt)
 	}
-	v, err := v.Following(r.Changes)
+	before := slices.IndexFunc(r.Changes, func(p *bftraft.ChangeProof) bool {
+		return p.Header.Last >= r.Proof.Index // only its signers may be of a later configuration
+	})
+	if before < 0 {
+		before = len(r.Changes)
+	}
+	v, err := v.Following(r.Changes[:before])
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrReceipt, err)
+	}
+	later, err := v.Following(r.Changes[before:])
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrReceipt, err)
 	}
@@ -79,8 +90,8 @@ func (r *Receipt) VerifyBy(v *bftraft.Verifier) (*Proven, error) {
 		return nil, fmt.Errorf("%w: it has %d results for %d operations",
 			ErrReceipt, len(r.Results), len(req.Ops))
 	}
-	cfg := v.Configurations().For(r.Proof.Index)
-	if r.Proof.Configuration != cfg.Entry() {
+	cfg := later.Configurations().ForReply(r.Proof.Index, r.Proof.Configuration)
+	if cfg == nil {
 		return nil, fmt.Errorf("%w: %w", ErrReceipt, ErrNewerConfiguration)
 	}
 	leaf := bftraft.ResultLeaf(req.Digest(v.Cluster()), bftraft.Executed, r.Results)

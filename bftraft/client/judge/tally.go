@@ -36,6 +36,12 @@ type replyKey struct {
 	leaf      bftraft.Digest
 }
 
+// agrees says whether two replies say the same, perhaps as voters of different configurations.
+func (k replyKey) agrees(other *replyKey) bool {
+	k.statement.Configuration = other.statement.Configuration
+	return k == *other
+}
+
 // Tally counts the replies to one request until f+1 voters have said the same (C2). It holds at
 // most one reply for each voter, and none once it is settled.
 type Tally struct {
@@ -69,7 +75,8 @@ type Answer struct {
 	Reply  *bftraft.BlockReply // one of the replies
 	Proof  quorumcert.Receipt  // the statement with f+1 signatures
 	Voices quorumcert.Set      // all voters that had answered
-	// Changes are those by which the proof is to be judged: all before the block.
+	// Changes are those by which the proof is to be judged: all before the block, and up to the
+	// configuration whose voters speak.
 	Changes []*bftraft.ChangeProof
 }
 
@@ -91,13 +98,17 @@ func (t *Tally) Add(r *bftraft.BlockReply) (Verdict, *Answer) {
 	if t.settled {
 		return t.late(r.Signer, key), nil
 	}
-	for _, v := range t.voices {
-		if v.signer == r.Signer {
-			if v.key == key {
-				return Repeats, nil
-			}
-			return Dissents, nil
+	for i := range t.voices {
+		switch v := &t.voices[i]; {
+		case v.signer != r.Signer:
+			continue
+		case v.key == key:
+			return Repeats, nil
+		case v.key.agrees(&key):
+			*v = voice{signer: r.Signer, reply: r, key: key} // under a configuration that is in force now
+			return t.count(r, key)
 		}
+		return Dissents, nil
 	}
 	t.voices = append(t.voices, voice{signer: r.Signer, reply: r, key: key})
 	return t.count(r, key)
@@ -110,13 +121,13 @@ func (t *Tally) Names(session, sequence uint64) bool {
 
 // Echoes says whether a reply that nobody has verified says what has been accepted.
 func (t *Tally) Echoes(r *bftraft.BlockReply) bool {
-	return t.settled && t.accepted == replyKey{statement: r.Reply, leaf: r.Leaf()}
+	return t.settled && t.accepted.agrees(&replyKey{statement: r.Reply, leaf: r.Leaf()})
 }
 
 // late judges a reply to a request that has its result.
 func (t *Tally) late(signer bftraft.NodeID, key replyKey) Verdict {
 	switch {
-	case key != t.accepted:
+	case !key.agrees(&t.accepted):
 		t.differ = t.differ.With(signer)
 		return Dissents
 	case t.same.Has(signer):
@@ -133,12 +144,13 @@ func (t *Tally) count(r *bftraft.BlockReply, key replyKey) (Verdict, *Answer) {
 			same = same.With(v.signer)
 		}
 	}
-	if same.Len() <= t.known.Configurations().For(r.Reply.Index).Size().F && !mutant.On(mutant.M30) {
+	cfg := t.known.Configurations().ForReply(r.Reply.Index, r.Reply.Configuration)
+	if (cfg == nil || (same&cfg.Members()).Len() <= cfg.Size().F) && !mutant.On(mutant.M30) {
 		return Counted, nil
 	}
 	a := &Answer{
 		Mine: r.Request == t.request, Reply: r, Proof: quorumcert.Receipt{Reply: r.Reply},
-		Changes: t.known.ChangesUpTo(r.Reply.Index - 1),
+		Changes: t.known.ChangesUpTo(max(r.Reply.Index-1, r.Reply.Configuration)),
 	}
 	for _, v := range t.voices {
 		a.Voices = a.Voices.With(v.signer)

@@ -46,10 +46,10 @@ func NewReplies(
 // Verify says whether a reply is the word of the node, over whose link it came, and its branch
 // leads to the root that the node signed.
 func (j *Replies) Verify(r *bftraft.BlockReply) bool {
-	cfg := j.known.Configurations().For(r.Reply.Index)
-	if r.Signer != j.node || r.Reply.Cluster != j.cluster ||
-		r.Reply.Configuration != cfg.Entry() || !crypto.VerifyBranch(
-		r.Reply.Results, r.Leaf(), int(r.Place), int(r.Leaves), r.Branch) {
+	cfg := j.known.Configurations().ForReply(r.Reply.Index, r.Reply.Configuration)
+	if cfg == nil || r.Signer != j.node || !cfg.Has(j.node) || r.Reply.Cluster != j.cluster ||
+		!crypto.VerifyBranch(
+			r.Reply.Results, r.Leaf(), int(r.Place), int(r.Leaves), r.Branch) {
 		return false
 	}
 	s := signedStatement{r.Reply, r.Sig}
