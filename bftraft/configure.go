@@ -135,6 +135,9 @@ func (c *Core) goBy(next *Verifier) {
 		c.peers[id] = peer{}
 		c.faulty = c.faulty.Without(id)
 	}
+	if next.members.At != c.gate.members.At {
+		c.changedAt = c.now
+	}
 	c.gate = next
 	c.evidence = slices.DeleteFunc(c.evidence, func(e quorumcert.Evidence) bool {
 		return gone.Has(e.Culprit())
@@ -182,14 +185,50 @@ func (c *Core) inForce(i Index) bool {
 	return i > c.gate.members.At.Index || len(c.gate.changes) == 0
 }
 
-// learn takes in changes that came with a state (K1).
+// tellChanges shows a peer that has long not committed the newest change all those that it lacks:
+// perhaps it listens to nobody any more who could hand it the log (N6).
+func (c *Core) tellChanges(to NodeID) {
+	const patience = 4 // heartbeat intervals
+	p, pause := &c.peers[to], patience*uint64(c.cfg.HeartbeatTicks)
+	behind := p.status.Commit.Index
+	if behind >= c.gate.members.At.Index || c.now-c.changedAt < pause || c.now-p.toldAt < pause {
+		return
+	}
+	p.toldAt = c.now
+	m := &Changes{}
+	size := 0
+	for _, proof := range c.gate.changes {
+		if proof.Header.Last <= behind {
+			continue
+		}
+		if size += len(proof.AppendTo(nil)); size > maxChangesAnswer && len(m.List) > 0 {
+			break
+		}
+		m.List = append(m.List, proof)
+	}
+	c.sendOne(to, ClassBulk, m)
+}
+
+// onChanges takes in changes that prove themselves. The log follows.
+func (c *Core) onChanges(m *Changes) Drop {
+	known := len(c.gate.changes)
+	c.learn(m.List)
+	if len(c.gate.changes) == known {
+		return Duplicate
+	}
+	return Accepted
+}
+
+// learn takes in changes that were verified, as those that come with a state are (K1).
 func (c *Core) learn(changes []*ChangeProof) {
 	next, err := c.gate.Following(changes)
 	if err != nil {
-		panic("bftraft: a state with changes that do not prove themselves: " + err.Error())
+		panic("bftraft: changes that were verified do not prove themselves: " + err.Error())
 	}
-	c.out.Changes = append(c.out.Changes, next.changes[len(c.gate.changes):]...)
-	c.goBy(next)
+	if next != c.gate {
+		c.out.Changes = append(c.out.Changes, next.changes[len(c.gate.changes):]...)
+		c.goBy(next)
+	}
 }
 
 // admit judges blocks, the first of which follows a position on the chain: by J1, where a change

@@ -44,6 +44,7 @@ type Core struct {
 	startTip   Index                // leader: the end of its log when it took office
 	resigned   bool                 // the leader of this term resigned
 	outdated   bool                 // proof is of a configuration that has been replaced
+	changedAt  uint64               // tick at which the newest change came into force here
 	suspicions quorumcert.Collector
 	cause      Cause // why this node suspects the term, 0 if it does not
 
@@ -102,6 +103,7 @@ type peer struct {
 	servedAfter Position                       // what it asked for last in this interval
 	checkpoints [2]quorumcert.SignedCheckpoint // its highest, the lower one first; index 0: none
 	stableAt    uint64                         // tick at which it was handed the certificate of one
+	toldAt      uint64                         // tick at which it was told of changes
 }
 
 // maxAcks bounds the acks kept of one voter; maxServed and maxServedBytes the fetches answered to
@@ -223,6 +225,8 @@ func (c *Core) dispatch(from NodeID, m Message) Drop {
 		return c.onCheckpoint(from, &m.Checkpoint)
 	case *StableCheckpoint:
 		return c.onStable(m.Stable)
+	case *Changes:
+		return c.onChanges(m)
 	case *FetchState, *StatePart:
 		return Unserved // whoever holds the state answers these
 	}

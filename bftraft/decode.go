@@ -203,6 +203,13 @@ func (d *decoder) wholeMessage(k messageKind) Message {
 		m = st
 	case kindFetchState, kindStatePart:
 		m = d.stateMessage(k)
+	case kindChanges:
+		c := &Changes{}
+		d.node(&c.From)
+		list, ok := ReadChangeProofs(&d.s)
+		d.want(ok)
+		c.List = list
+		m = c
 	default:
 		return nil
 	}

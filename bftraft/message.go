@@ -35,6 +35,7 @@ const (
 	kindStable         messageKind = 15
 	kindFetchState     messageKind = 16
 	kindStatePart      messageKind = 17
+	kindChanges        messageKind = 18
 )
 
 // AppendEntries is the leader's proposal: blocks that follow each other, and the leader's own ack
@@ -152,6 +153,13 @@ type StableCheckpoint struct {
 	Stable *quorumcert.Stable
 }
 
+// Changes hands over changes of the configuration, oldest first, to who has not committed them: they
+// prove themselves, and show it whom to listen to (J5, N6).
+type Changes struct {
+	signed
+	List []*ChangeProof
+}
+
 // ManifestPart is the number that asks for the manifest of a state, or comes with it.
 const ManifestPart = ^uint32(0)
 
@@ -198,6 +206,7 @@ func (m *CheckpointVote) kind() messageKind        { return kindCheckpoint }
 func (m *StableCheckpoint) kind() messageKind      { return kindStable }
 func (m *FetchState) kind() messageKind            { return kindFetchState }
 func (m *StatePart) kind() messageKind             { return kindStatePart }
+func (m *Changes) kind() messageKind               { return kindChanges }
 
 // envelope gives access to the signature of messages that are signed as a whole.
 type envelope interface {
@@ -241,4 +250,5 @@ var messageNames = [...]string{
 	kindChain: "Chain", kindFetchCommitted: "FetchCommitted", kindCommitted: "Committed",
 	kindEvidence: "Accusation", kindCheckpoint: "CheckpointVote",
 	kindStable: "StableCheckpoint", kindFetchState: "FetchState", kindStatePart: "StatePart",
+	kindChanges: "Changes",
 }

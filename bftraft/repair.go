@@ -83,6 +83,7 @@ func (c *Core) onStatus(from NodeID, m *Status) Drop {
 	p := &c.peers[from]
 	before := p.status
 	p.status, p.heardAt = *m, c.now
+	c.tellChanges(from)
 	switch {
 	case m.Term < c.term:
 		c.repair(from)

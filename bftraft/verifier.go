@@ -188,6 +188,10 @@ func (v *Verifier) verifyContent(m Message) Drop {
 		if !v.Accuses(&m.Evidence) {
 			return NoProof
 		}
+	case *Changes:
+		if _, err := v.Following(m.List); err != nil {
+			return NoProof
+		}
 	case *StableCheckpoint:
 		if m.Stable.Configuration > v.members.At.Index {
 			return UnknownChange

@@ -198,6 +198,10 @@ func (m *Accusation) appendTo(b []byte) []byte {
 	return m.Evidence.AppendTo(append(b, byte(m.From)))
 }
 
+func (m *Changes) appendTo(b []byte) []byte {
+	return AppendChangeProofs(append(b, byte(m.From)), m.List)
+}
+
 func (m *FetchState) appendTo(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(append(b, byte(m.From)), uint64(m.At))
 	return binary.BigEndian.AppendUint32(b, m.Part)

@@ -236,6 +236,7 @@ func (c *wireCluster) instances() []instance {
 		{"fetch_manifest", 4, &FetchState{Part: ManifestPart}},
 		{"state_part", 2, &StatePart{At: 6, Part: 3, Data: []byte("chunk")}},
 		{"state_part_none", 2, &StatePart{At: 9, Part: 3}},
+		{"changes_none", 1, &Changes{}},
 	}
 	for _, i := range list {
 		if _, ok := i.msg.(envelope); ok {
