@@ -28,6 +28,14 @@ func (v *Verifier) entryKind(r *Request) EntryKind {
 	return EntryConfiguration
 }
 
+// Genesis returns the gate of the cluster's genesis.
+func (v *Verifier) Genesis() *Verifier {
+	if v.first == nil {
+		return v
+	}
+	return v.first
+}
+
 // ChangesUpTo returns the proofs of the changes up to index i.
 func (v *Verifier) ChangesUpTo(i Index) []*ChangeProof {
 	n := len(v.changes)
@@ -174,6 +182,9 @@ func (v *Verifier) After(p *ChangeProof) (*Verifier, error) {
 		return nil, fmt.Errorf("%w: %w", ErrChangeProof, err)
 	}
 	w.changes = append(slices.Clip(v.changes), p)
+	if w.first == nil {
+		w.first = v
+	}
 	if err := w.enrol(next); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrChangeProof, err)
 	}

@@ -35,6 +35,7 @@ type Verifier struct {
 	ring    *crypto.Keyring // their keys
 	changes []*ChangeProof  // all changes since the genesis
 	clients []clientKey     // ascending by key
+	first   *Verifier       // of the genesis; nil: this one
 	memory  Memory          // nil: nothing is remembered
 }
 
@@ -61,6 +62,9 @@ func NewVerifier(s crypto.Scheme, g *Genesis) (*Verifier, error) {
 func (v *Verifier) Remembering(m Memory) *Verifier {
 	w := *v
 	w.memory = m
+	if v.first != nil {
+		w.first = v.first.Remembering(m)
+	}
 	return &w
 }
 

@@ -217,7 +217,7 @@ func New(cfg Config) (*Replica, error) {
 		cfg: cfg, id: cfg.Core.Signer.ID(), cluster: cfg.Core.Cluster,
 		core:     core,
 		sessions: newSessions(cfg.Limits.Results), pool: newPool(cfg.Limits),
-		executed: bftraft.Position{Hash: cfg.Core.Cluster}, gate: cfg.Core.Verifier,
+		executed: bftraft.Position{Hash: cfg.Core.Cluster}, gate: cfg.Core.Verifier.Genesis(),
 	}
 	r.evidence.known = restored.Evidence
 	if cfg.Wrap != nil {

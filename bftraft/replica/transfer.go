@@ -423,7 +423,7 @@ func (r *Replica) adopt(m *bftraft.Manifest) error {
 	if err != nil {
 		return fmt.Errorf("restore state: %w", err)
 	}
-	if r.gate, err = r.cfg.Core.Verifier.Following(m.Changes); err != nil {
+	if r.gate, err = r.cfg.Core.Verifier.Genesis().Following(m.Changes); err != nil {
 		return fmt.Errorf("restore members: %w", err)
 	}
 	if !mutant.On(mutant.M130) {

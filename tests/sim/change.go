@@ -32,6 +32,7 @@ func (w *World) learn(v *bftraft.Verifier) {
 		}
 		w.verifier, w.gates = next, append(w.gates, next)
 		w.watch.hit(seenChange)
+		w.enter()
 		for _, c := range w.clients {
 			c.follows()
 		}
@@ -153,12 +154,15 @@ func (c *client) tickStray() {
 }
 
 // chart is who may do what by the committed log, written from the protocol's text and sharing no
-// code with what the nodes go by (J1, J5, J6).
+// code with what the nodes go by (J1, J2, J5, J6).
 type chart struct {
 	at      bftraft.Index // up to where the log has been read
 	number  uint64
 	place   bftraft.Position // the end of the newest change's block
-	entries []bftraft.Index  // the changes'
+	epochs  []epoch          // of each change, the genesis first
+	open    epoch            // what the change that was read last leads to
+	newest  bftraft.NodeID   // the id that was given last
+	nodes   map[crypto.PublicKey]charted
 	roles   map[crypto.PublicKey]byte
 	retired map[crypto.PublicKey]bool
 	admins  map[crypto.PublicKey]crypto.Verifier
@@ -167,8 +171,16 @@ type chart struct {
 func newChart(w *World) *chart {
 	c := &chart{
 		place: bftraft.Position{Hash: w.cluster}, roles: make(map[crypto.PublicKey]byte),
+		nodes:   make(map[crypto.PublicKey]charted),
 		retired: make(map[crypto.PublicKey]bool), admins: make(map[crypto.PublicKey]crypto.Verifier),
 	}
+	first := epoch{}
+	for _, v := range w.genesis.Voters {
+		first.voters = first.voters.With(v.ID)
+		c.nodes[v.Key] = charted{v.ID, true}
+		c.newest = v.ID
+	}
+	c.epochs = []epoch{first}
 	for _, e := range w.genesis.Clients {
 		c.roles[e.Key] = 3
 	}
@@ -183,15 +195,7 @@ func newChart(w *World) *chart {
 }
 
 // configurationOf returns the entry of the change strictly before an index (N5), 0 for the genesis.
-func (c *chart) configurationOf(i bftraft.Index) bftraft.Index {
-	of := bftraft.Index(0)
-	for _, e := range c.entries {
-		if e < i {
-			of = e
-		}
-	}
-	return of
-}
+func (c *chart) configurationOf(i bftraft.Index) bftraft.Index { return c.before(i).entry }
 
 // charts is B11: it reads what has been committed, and holds it to the rules of changes.
 func (o *observer) charts() {
@@ -212,17 +216,36 @@ func (o *observer) charts() {
 				why = "a request of a client that may not write"
 			case e.Kind == bftraft.EntryConfiguration && (!last || !c.takes(o.w, e.Data)):
 				why = "a change that may not come into force"
+			case e.Kind == bftraft.EntryClosing && (!last || len(e.Data) > 0 || !c.closes()):
+				why = "an entry that closes what is not open"
 			}
 			if why != "" {
 				o.fail("B11", "entry %d is committed: %s", b.First()+bftraft.Index(i), why)
 				return
 			}
 		}
-		if entries[len(entries)-1].Kind == bftraft.EntryConfiguration {
-			c.place = b.End()
-			c.entries = append(c.entries, b.Last())
+		if b.EndsChange() {
+			c.place, c.open.entry = b.End(), b.Last()
+			c.epochs = append(c.epochs, c.open)
+			o.sees(&c.open)
 		}
 		c.at = b.Last()
+	}
+}
+
+// sees notes what kind of configuration has come into force.
+func (o *observer) sees(e *epoch) {
+	before := &o.chart.epochs[len(o.chart.epochs)-2]
+	switch {
+	case e.incoming != 0:
+		o.hit(seenJoint)
+	case e.closes:
+		o.hit(seenClosed)
+		if e.voters&before.voters == 0 {
+			o.hit(seenBlueGreen)
+		}
+	case before.incoming != 0:
+		o.hit(seenRolledBack)
 	}
 }
 
@@ -246,39 +269,90 @@ func (c *chart) takes(w *World, raw []byte) bool {
 	if number != c.number+1 || be(body[8:16]) != uint64(c.place.Index) || hash != c.place.Hash {
 		return false
 	}
-	at := 50
-	roles, retired := clone(c.roles), clone(c.retired)
-	for range be(body[48:50]) {
+	now := *c
+	now.roles, now.retired, now.nodes = clone(c.roles), clone(c.retired), clone(c.nodes)
+	now.number = number
+	at, ok := now.takesSteps(body)
+	if !ok {
+		return false
+	}
+	signed := crypto.Hash(crypto.DomainChange, w.cluster[:], body[:at])
+	endorsers := c.signers(body, &at, crypto.DomainChange, signed, func(k crypto.PublicKey) (
+		crypto.Verifier, bool) {
+		v, ok := c.admins[k]
+		return v, ok
+	})
+	ready := c.signers(body, &at, crypto.DomainReadyToVote, signed, func(k crypto.PublicKey) (
+		crypto.Verifier, bool) {
+		v, err := w.scheme.Expand(k)
+		n, there := now.nodes[k]
+		return v, err == nil && there && now.open.incoming.Has(n.id)
+	})
+	if n := now.open.incoming.Len(); n > 0 && len(ready) < quorumOf(n) ||
+		len(endorsers) < adminQuorum || at != len(body)-64 {
+		return false
+	}
+	*c = now
+	return true
+}
+
+// takesSteps takes the steps of a change and returns where they end.
+func (c *chart) takesSteps(body []byte) (at int, ok bool) {
+	at = 50
+	last := c.epochs[len(c.epochs)-1]
+	steps, voters := be(body[48:50]), last.voters
+	rollBack := body[at] == 11
+	if rollBack != (last.incoming != 0) || rollBack && steps > 1 {
+		return 0, false
+	}
+	for range steps {
 		kind, name := body[at], int(body[at+1])
 		var key crypto.PublicKey
 		copy(key[:], body[at+2+name:])
 		role := body[at+2+name+32]
 		at += 2 + name + 32 + 3
-		_, there := roles[key]
-		if (kind == 1) == there || kind == 1 && retired[key] {
-			return false
-		}
-		switch kind {
-		case 2:
-			delete(roles, key)
-			retired[key] = true
+		_, there := c.roles[key]
+		switch {
+		case kind >= 7:
+			if voters, ok = c.moves(kind, key, voters); !ok && !rollBack {
+				return 0, false
+			}
+		case (kind == 1) == there || kind == 1 && c.retired[key]:
+			return 0, false
+		case kind == 2:
+			delete(c.roles, key)
+			c.retired[key] = true
 		default:
-			roles[key] = role
+			c.roles[key] = role
 		}
 	}
-	signed := crypto.Hash(crypto.DomainChange, w.cluster[:], body[:at])
+	c.open = epoch{voters: last.voters}
+	if voters != last.voters {
+		c.open.incoming = voters
+	}
+	return at, true
+}
+
+// signers reads a list of signatures of one text, and returns who signed: nobody, if one is not
+// that of somebody who may.
+func (c *chart) signers(
+	body []byte, at *int, d crypto.Domain, text crypto.Digest,
+	keyOf func(crypto.PublicKey) (crypto.Verifier, bool),
+) map[crypto.PublicKey]bool {
 	signers := make(map[crypto.PublicKey]bool)
-	for k := range int(body[at]) {
-		one := body[at+1+96*k:]
+	n := int(body[*at])
+	*at++
+	for range n {
+		one := body[*at:]
+		*at += 96
 		key := carrierOf(one)
-		v, ok := c.admins[key]
-		if !ok || !v.Verify(crypto.DomainChange, signed[:], crypto.Signature(one[32:96])) {
-			return false
+		v, ok := keyOf(key)
+		if !ok || !v.Verify(d, text[:], crypto.Signature(one[32:96])) {
+			return nil
 		}
 		signers[key] = true
 	}
-	c.roles, c.retired, c.number = roles, retired, number
-	return len(signers) >= adminQuorum
+	return signers
 }
 
 func be(b []byte) (n uint64) {
@@ -305,8 +379,21 @@ func (o *observer) goesBy(m *member) {
 	for _, c := range members.Clients {
 		same = same && o.chart.roles[c.Key] == byte(c.Role)
 	}
+	now := o.chart.epochs[len(o.chart.epochs)-1]
+	same = same && setOf(members.Voters) == now.voters && setOf(members.Incoming) == now.incoming &&
+		len(members.Nodes) == len(o.chart.nodes)
+	for _, n := range members.Nodes {
+		same = same && o.chart.nodes[n.Key].id == n.ID
+	}
 	if !same {
 		o.fail("B11", "node %d goes by change %d at %d, and the log by %d at %d", m.id,
 			members.Number, members.At.Index, o.chart.number, o.chart.place.Index)
 	}
+}
+
+func setOf(voters []quorumcert.Voter) (set quorumcert.Set) {
+	for _, v := range voters {
+		set = set.With(v.ID)
+	}
+	return set
 }

@@ -77,6 +77,7 @@ func (c *client) tick() {
 			c.issueWrite()
 		}
 		c.tickChanges()
+		c.tickMembers()
 		if c.read == nil && c.enrolled() && c.random.chance(100) {
 			c.issueRead()
 		}

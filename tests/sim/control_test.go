@@ -92,8 +92,9 @@ func TestTwoDisksPutBackLoseWrites(t *testing.T) {
 		w := NewWorld(o)
 		for _, i := range forgetful {
 			w.nodes[i].liar = true
+			w.watch.lying = w.watch.lying.With(w.nodes[i].id)
 		}
-		w.watch.blind, w.watch.liars = true, len(forgetful)
+		w.watch.blind = true
 		w.cutOff(w.nodes[3], 5000)
 		w.later(5000, func() {
 			for _, i := range forgetful {
@@ -164,7 +165,7 @@ func TestNothingCommitsWithoutAQuorum(t *testing.T) {
 		o := quiet(uint64(n))
 		o.Nodes, o.Chaos, o.Calm = n, 1_000_000, 60_000
 		w := NewWorld(o)
-		down := n - w.watch.size.Q + 1
+		down := n - quorumOf(n) + 1
 		w.later(3000, func() {
 			for _, m := range w.nodes[:down] {
 				w.crash(m, 1000)

@@ -71,6 +71,12 @@ const (
 	seenPoisoned
 	seenChange
 	seenRevoked
+	seenJoined
+	seenJoint
+	seenClosed
+	seenRolledBack
+	seenLeft
+	seenBlueGreen
 	numMarks
 )
 
@@ -137,6 +143,12 @@ var marks = [numMarks]struct{ id, text string }{
 	seenPoisoned:   {"SEEN-21", "a node caught who served it what is not certified"},
 	seenChange:     {"SEEN-22", "a change of who may do what came into force"},
 	seenRevoked:    {"SEEN-23", "a client lost its rights while it waited for a result"},
+	seenJoined:     {"SEEN-24", "a node joined as a learner"},
+	seenJoint:      {"SEEN-25", "a change of the voters came into force, which was to be closed"},
+	seenClosed:     {"SEEN-26", "the new voters took over"},
+	seenRolledBack: {"SEEN-27", "a change of the voters was given up"},
+	seenLeft:       {"SEEN-28", "a node that was taken out learned of it and stopped"},
+	seenBlueGreen:  {"SEEN-29", "none of the voters was one before"},
 }
 
 // Tally counts, over any number of runs, what happened in them: each mark, each attack, each drop.

@@ -32,6 +32,9 @@ func (w *World) inject(f *Fault) {
 	var m *member
 	if f.Node > 0 {
 		m = w.nodes[f.Node-1]
+		if m.absent || m.gone {
+			return
+		}
 	}
 	switch f.Kind {
 	case KindCrash:

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"tangaroa/bftraft"
 	"tangaroa/crypto"
@@ -10,9 +11,10 @@ import (
 
 // naive is a second verifier of certificates, written from the protocol's text and sharing no code
 // with the first but the signature scheme: it builds the signed bytes itself, counts signers one
-// by one, and judges by the number of voters.
+// by one, and judges by who votes in the configurations that it has read in the log.
 type naive struct {
 	cluster crypto.Digest
+	chart   *chart            // who votes where
 	keys    []crypto.Verifier // by position; identity is position plus one
 	clients map[crypto.PublicKey]crypto.Verifier
 	seen    map[uint64]bool // certificates judged before, by what they say and who signed
@@ -42,33 +44,28 @@ func newNaive(w *World) *naive {
 	return n
 }
 
-// quorum is the smallest number of voters two sets of which share more than f.
-func (n *naive) quorum() int {
-	voters := len(n.keys)
-	f := 0
-	for 3*(f+1)+1 <= voters {
-		f++
-	}
-	q := 0
-	for 2*q < voters+f+1 {
-		q++
-	}
-	return q
-}
-
-// count returns how many different voters signed what says returns for the k-th signature.
-func (n *naive) count(s quorumcert.Signatures, d crypto.Domain, says func(k int) []byte) int {
-	valid, k := 0, 0
+// valid returns who signed what says returns for the k-th signature.
+func (n *naive) valid(
+	s quorumcert.Signatures, d crypto.Domain, says func(k int) []byte,
+) (valid quorumcert.Set) {
+	k := 0
 	for id := 1; id <= 64; id++ {
 		if s.Signers>>(id-1)&1 == 0 {
 			continue
 		}
 		if id <= len(n.keys) && k < len(s.Sigs) && n.keys[id-1].Verify(d, says(k), s.Sigs[k]) {
-			valid++
+			valid |= 1 << (id - 1)
 		}
 		k++
 	}
 	return valid
+}
+
+// enough says whether voters of an epoch signed in sufficient number.
+func (n *naive) enough(
+	by *epoch, s quorumcert.Signatures, d crypto.Domain, says func(k int) []byte,
+) bool {
+	return has(n.valid(s, d, says), by.voters)
 }
 
 // fresh says whether a certificate has not been judged before.
@@ -107,9 +104,10 @@ func (n *naive) tc(tc *quorumcert.TC) bool {
 	if tc == nil || !n.fresh(1, tc.Signatures, uint64(tc.Term)) {
 		return true
 	}
-	return n.count(tc.Signatures, crypto.DomainSuspect, func(int) []byte {
+	signers := n.valid(tc.Signatures, crypto.DomainSuspect, func(int) []byte {
 		return n.u64(append([]byte(nil), n.cluster[:]...), uint64(tc.Term))
-	}) >= n.quorum()
+	})
+	return slices.ContainsFunc(n.chart.epochs, func(e epoch) bool { return has(signers, e.voters) })
 }
 
 // ec judges an election certificate.
@@ -118,12 +116,13 @@ func (n *naive) ec(ec *quorumcert.EC) bool {
 		uint64(ec.Base.Index), uint64(ec.Base.Term), word(ec.Base.Hash)) {
 		return true
 	}
-	return ec.Base.Term < ec.Term &&
-		n.count(ec.Signatures, crypto.DomainVote, func(int) []byte {
-			b := n.u64(append([]byte(nil), n.cluster[:]...), uint64(ec.Term))
-			b = n.u64(append(b, byte(ec.Leader)), uint64(ec.Base.Term), uint64(ec.Base.Index))
-			return append(b, ec.Base.Hash[:]...)
-		}) >= n.quorum()
+	signers := n.valid(ec.Signatures, crypto.DomainVote, func(int) []byte {
+		b := n.u64(append([]byte(nil), n.cluster[:]...), uint64(ec.Term))
+		b = n.u64(append(b, byte(ec.Leader)), uint64(ec.Base.Term), uint64(ec.Base.Index))
+		return append(b, ec.Base.Hash[:]...)
+	})
+	return ec.Base.Term < ec.Term && (has(signers, n.chart.behind(ec.Base.Index).voters) ||
+		has(signers, n.chart.before(ec.Base.Index).voters))
 }
 
 // qc judges a quorum certificate.
@@ -137,9 +136,9 @@ func (n *naive) qc(qc *quorumcert.QC) bool {
 		}
 	}
 	return len(qc.Certified) == qc.Signers.Len() &&
-		n.count(qc.Signatures, crypto.DomainAck, func(k int) []byte {
+		n.enough(n.chart.before(qc.Index), qc.Signatures, crypto.DomainAck, func(k int) []byte {
 			return n.ack(uint64(qc.Term), uint64(qc.Index), qc.Hash, uint64(qc.Certified[k]))
-		}) >= n.quorum()
+		})
 }
 
 // commit judges a commit certificate: each signer acked a position on the chain from the committed
@@ -166,10 +165,10 @@ func (n *naive) commit(cc *quorumcert.Commit) bool {
 			return false
 		}
 	}
-	return n.count(cc.Signatures, crypto.DomainAck, func(k int) []byte {
+	return n.enough(n.chart.before(cc.Index), cc.Signatures, crypto.DomainAck, func(k int) []byte {
 		a := cc.Acks[k]
 		return n.ack(uint64(cc.Term), uint64(a.Index), at[a.Index], uint64(a.Certified))
-	}) >= n.quorum()
+	})
 }
 
 // stable judges the certificate of a checkpoint under the configuration of an entry.
@@ -179,11 +178,11 @@ func (n *naive) stable(st *quorumcert.Stable, by quorumcert.Index) bool {
 		return true
 	}
 	return st.Cluster == n.cluster &&
-		n.count(st.Signatures, crypto.DomainCheckpoint, func(int) []byte {
+		n.enough(n.chart.before(st.Index), st.Signatures, crypto.DomainCheckpoint, func(int) []byte {
 			b := n.u64(append([]byte(nil), st.Cluster[:]...), uint64(by), uint64(st.Index))
 			b = append(append(b, st.Hash[:]...), st.State[:]...)
 			return append(b, st.Sessions[:]...)
-		}) >= n.quorum()
+		})
 }
 
 // passes is B7 for what a node's gate lets pass: every certificate in it convinces the second

@@ -31,8 +31,10 @@ type member struct {
 	boots   int
 	booted  int // when its process was started
 	dead    bool
-	drift   int // permille by which its clock is slow
-	skew    int // what that has added up to, in thousandths of a millisecond
+	absent  bool // it has not joined yet,
+	gone    bool // or has left
+	drift   int  // permille by which its clock is slow
+	skew    int  // what that has added up to, in thousandths of a millisecond
 
 	liar    bool
 	attacks []string
@@ -104,7 +106,7 @@ const rememberedRequests = 64
 // boot starts a node's process on its disk.
 func (w *World) boot(m *member) {
 	m.machine = kv.New()
-	m.gate = w.gates[0].Remembering(bftraft.NewRecent(rememberedRequests))
+	m.gate = w.told(m).Remembering(bftraft.NewRecent(rememberedRequests))
 	m.boots++
 	m.booted, m.busyUntil, m.failed, m.unreadable, m.trap = w.now, 0, false, false, trap{}
 	m.ops, m.ranAt, m.ranOps = m.ops[:0], 0, 0
@@ -128,6 +130,10 @@ func (w *World) boot(m *member) {
 		w.watch.restarts(m)
 	}
 	proc, err := replica.New(cfg)
+	if errors.Is(err, replica.ErrLeft) {
+		w.leaves(m)
+		return
+	}
 	if err != nil {
 		if !m.liar && !m.dead {
 			w.watch.fail("D2", "node %d does not start again: %v", m.id, err)
@@ -192,7 +198,7 @@ func (w *World) crash(m *member, keep int) {
 }
 
 func (w *World) restart(m *member) {
-	if m.proc == nil && !m.dead {
+	if m.proc == nil && !m.dead && !m.absent && !m.gone {
 		w.boot(m)
 	}
 }
@@ -323,6 +329,10 @@ func (w *World) flush(m *member) {
 		w.watch.lastWords(m)
 		w.crash(m, 0)
 		w.at(down, event{kind: eventFault, do: func() { w.restart(m) }})
+		return
+	case errors.Is(err, replica.ErrLeft):
+		w.watch.lastSteps(m)
+		w.leaves(m)
 		return
 	case err != nil && m.failed:
 		return

@@ -23,8 +23,7 @@ type observer struct {
 	err   *Violation
 	naive *naive
 	chart *chart
-	size  quorumcert.Size
-	liars int
+	lying quorumcert.Set
 	// blind turns off what is judged by what could be, for runs with more liars than f: there the
 	// damage itself has to show.
 	blind bool
@@ -36,7 +35,7 @@ type observer struct {
 	signers map[position]quorumcert.Set
 	rivals  map[place][]position
 	chains  map[bftraft.Term]bftraft.Position // the highest in each term that can be certified
-	leaders map[bftraft.Term]map[bftraft.NodeID]quorumcert.Set
+	leaders map[bftraft.Term]map[bftraft.NodeID]support
 	// B5: the highest that each node has signed.
 	signed []signedState
 	// B8: the honest acks of each term that claim something certified.
@@ -92,6 +91,8 @@ type position struct {
 	hash crypto.Digest
 }
 
+func (p position) end() bftraft.Position { return bftraft.Position{Index: p.index, Hash: p.hash} }
+
 type ackKey struct {
 	node bftraft.NodeID
 	place
@@ -112,11 +113,11 @@ type signedState struct {
 
 func newObserver(w *World) *observer {
 	o := &observer{
-		w: w, naive: newNaive(w), chart: newChart(w), size: quorumcert.ForNodes(len(w.nodes)),
+		w: w, naive: newNaive(w), chart: newChart(w),
 		acks: make(map[ackKey]crypto.Digest), signers: make(map[position]quorumcert.Set),
 		rivals: make(map[place][]position), chains: make(map[bftraft.Term]bftraft.Position),
 		votes:       make(map[voteKey]quorumcert.Vote),
-		leaders:     make(map[bftraft.Term]map[bftraft.NodeID]quorumcert.Set),
+		leaders:     make(map[bftraft.Term]map[bftraft.NodeID]support),
 		signed:      make([]signedState, len(w.nodes)+1),
 		claims:      make(map[bftraft.Term][]claim),
 		suspects:    make(map[bftraft.Term]quorumcert.Set),
@@ -133,9 +134,10 @@ func newObserver(w *World) *observer {
 	}
 	for _, m := range w.nodes {
 		if m.liar {
-			o.liars++
+			o.lying = o.lying.With(m.id)
 		}
 	}
+	o.naive.chart = o.chart
 	return o
 }
 
@@ -171,6 +173,9 @@ func (o *observer) dropped(m *member, from bftraft.NodeID, frame []byte, d bftra
 	case bftraft.BadSignature, bftraft.BadCertificate, bftraft.Malformed, bftraft.Oversize,
 		bftraft.WrongSender, bftraft.UnknownSender, bftraft.VoidAck, bftraft.BrokenChain,
 		bftraft.InvalidEntry, bftraft.NoProof, bftraft.PoisonedState:
+		if o.goodElsewhere(m, from, frame, d) {
+			return // one of the two does not know of a change, or has left
+		}
 		o.fail("B7", "node %d refuses what honest node %d sent: %s", m.id, from, d)
 	}
 }
@@ -212,6 +217,23 @@ func (o *observer) said(m *member, msg bftraft.Message) {
 	}
 }
 
+// goodElsewhere says whether a frame that a node refuses passes the gate of some configuration that
+// has been in force.
+func (o *observer) goodElsewhere(
+	m *member, from bftraft.NodeID, frame []byte, d bftraft.Drop,
+) bool {
+	if o.w.opt.Moves == 0 {
+		return false
+	}
+	if d == bftraft.UnknownSender {
+		return true
+	}
+	return slices.ContainsFunc(o.w.gates, func(g *bftraft.Verifier) bool {
+		_, drop := g.Verify(from, frame)
+		return drop == bftraft.Accepted
+	})
+}
+
 func (o *observer) saysAck(m *member, a *quorumcert.SignedAck) {
 	_, again := o.acks[ackKey{m.id, place{a.Term, a.Index}}]
 	o.acked(m, a)
@@ -251,15 +273,12 @@ func (o *observer) acked(m *member, a *quorumcert.SignedAck) {
 	}
 }
 
-// able says whether a set of honest signers and all the liars together are a quorum.
-func (o *observer) able(honest quorumcert.Set) bool { return honest.Len()+o.liars >= o.size.Q }
-
 // oneCertificate is B1 in its latent form: no two hashes at one place have, with all the liars on
 // their side, a quorum each.
 func (o *observer) oneCertificate(at place) {
 	able := 0
 	for _, pos := range o.rivals[at] {
-		if o.able(o.signers[pos]) && at.index > 0 {
+		if o.able(pos.end(), o.signers[pos]) && at.index > 0 {
 			able++
 		}
 	}
@@ -271,8 +290,8 @@ func (o *observer) oneCertificate(at place) {
 // oneChain is B1 for certificates of different indexes: all that are possible in a term lie on one
 // chain.
 func (o *observer) oneChain(pos position) {
-	low := bftraft.Position{Index: pos.index, Hash: pos.hash}
-	if o.blind || low.Index == 0 || !o.able(o.signers[pos]) {
+	low := pos.end()
+	if o.blind || low.Index == 0 || !o.able(low, o.signers[pos]) {
 		return
 	}
 	high, some := o.chains[pos.term]
@@ -305,13 +324,18 @@ func (o *observer) voted(m *member, v *quorumcert.SignedVote) {
 		s.voteTerm, s.vote = v.Term, v.Candidate
 	}
 	if o.leaders[v.Term] == nil {
-		o.leaders[v.Term] = make(map[bftraft.NodeID]quorumcert.Set)
+		o.leaders[v.Term] = make(map[bftraft.NodeID]support)
 	}
 	t := o.leaders[v.Term]
-	t[v.Candidate] = t[v.Candidate].With(m.id)
+	votes := t[v.Candidate]
+	votes.voters = votes.voters.With(m.id)
+	if v.Lock.Higher(votes.lock) {
+		votes.lock = v.Lock
+	}
+	t[v.Candidate] = votes
 	able := 0
 	for _, id := range slices.Sorted(maps.Keys(t)) {
-		if o.able(t[id]) {
+		if o.electable(t[id]) {
 			able++
 		}
 	}
@@ -397,7 +421,7 @@ func (o *observer) couldCommit(at bftraft.Position) bool {
 				honest = honest.With(c.node)
 			}
 		}
-		if o.able(honest) {
+		if o.able(at, honest) {
 			return true
 		}
 	}
@@ -433,7 +457,7 @@ func (o *observer) rises(m *member, hs *bftraft.HardState) {
 	}
 	m.term = hs.Term
 	for o.highTerm < hs.Term {
-		if o.highTerm > 0 && !o.blind && !o.able(o.suspects[o.highTerm].With(m.id)) {
+		if o.highTerm > 0 && !o.blind && !o.ableAtAll(o.suspects[o.highTerm].With(m.id)) {
 			o.fail("B15", "node %d is in term %d, and no quorum can have ended term %d", m.id,
 				hs.Term, o.highTerm)
 			return
@@ -448,8 +472,8 @@ func (o *observer) rises(m *member, hs *bftraft.HardState) {
 
 // elected says whether anybody can have been elected in a term.
 func (o *observer) elected(t bftraft.Term) bool {
-	for _, voters := range o.leaders[t] { // any will do: the order does not matter
-		if o.able(voters) {
+	for _, s := range o.leaders[t] { // any will do: the order does not matter
+		if o.electable(s) {
 			return true
 		}
 	}
@@ -485,6 +509,15 @@ func (o *observer) starts(m *member) {
 	}
 	if m.proc.Core().Backoff >= 2 {
 		o.hit(seenBackoff)
+	}
+}
+
+// lastSteps takes notice of what a node has committed before it stops.
+func (o *observer) lastSteps(m *member) {
+	for _, b := range m.committed {
+		if !m.liar {
+			o.commits(m, b)
+		}
 	}
 }
 

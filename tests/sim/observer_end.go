@@ -23,7 +23,7 @@ const (
 const recoveryMillis = 5000
 
 // recovery is the bound of L5 in milliseconds.
-func (o *observer) recovery() int { return (o.size.F + 2) * recoveryMillis }
+func (o *observer) recovery() int { return (o.chart.most() + 2) * recoveryMillis }
 
 func (o *observer) healed() { o.healedAt, o.healTerm = o.w.now, o.highTerm }
 
@@ -56,11 +56,11 @@ func (o *observer) settled() bool {
 		}
 	}
 	for _, m := range o.w.nodes {
-		if !m.liar && !m.dead && (m.proc == nil || m.proc.Executed().Index < o.highest) {
+		if o.w.answers(m) && (m.proc == nil || m.proc.Executed().Index < o.highest) {
 			return false
 		}
 	}
-	return true
+	return !o.w.verifier.Members().Joint()
 }
 
 // restsFrom and restedUntil enclose a minute in which nothing happens but what liars do: few
@@ -79,7 +79,7 @@ func (o *observer) restedUntil() {
 func (o *observer) restartsAll() {
 	o.fellAt, o.fallen, o.healTerm = o.w.now, o.highest, o.highTerm
 	for _, m := range o.w.nodes {
-		if !m.liar && m.proc != nil {
+		if o.w.answers(m) && m.proc != nil {
 			o.sameState(m)
 			o.goesBy(m)
 		}
@@ -95,7 +95,7 @@ func (o *observer) restartsAll() {
 func (o *observer) comesBack() {
 	for _, m := range o.w.nodes {
 		switch {
-		case m.liar || m.dead:
+		case !o.w.answers(m):
 		case m.proc == nil:
 			o.fail("L5", "node %d is down %d ms after all were restarted", m.id, o.w.now-o.fellAt)
 		case m.proc.Executed().Index < o.highest:
@@ -110,7 +110,7 @@ func (o *observer) comesBack() {
 				o.w.now-o.fellAt)
 		}
 	}
-	if n := o.termsAfterHealing(); n > o.size.F+2+termsUnderWay {
+	if n := o.termsAfterHealing(); n > o.chart.most()+2+termsUnderWay {
 		o.fail("L5", "%d terms began after the restart of all", n)
 	}
 }
@@ -131,12 +131,15 @@ func (o *observer) atEnd() {
 			o.fail("L1", "client %d still waits for a read since %d ms", c.index, c.read.since)
 		}
 	}
-	if bound := o.size.F + 2 + termsUnderWay; o.termsAfterHealing() > bound {
+	if o.w.verifier.Members().Joint() {
+		o.fail("L1", "the change of the voters at %d is not closed", o.w.verifier.Members().At.Index)
+	}
+	if bound := o.chart.most() + 2 + termsUnderWay; o.termsAfterHealing() > bound {
 		o.fail("L1", "%d terms began after the healing", o.termsAfterHealing())
 	}
 	want, sentences := o.replay(), o.sentences()
 	for _, m := range o.w.nodes {
-		if m.liar || m.dead {
+		if !o.w.answers(m) {
 			continue
 		}
 		if m.proc == nil || m.proc.Executed().Index < o.highest {

@@ -41,7 +41,7 @@ const prompt = 40
 func (w *World) whole() bool {
 	o := &w.opt
 	down := func(m *member) bool { return m.proc == nil }
-	return len(w.plan) == 0 && o.MaxDelay <= prompt && o.DropPermille == 0 && o.TailPermille == 0 &&
+	return len(w.plan) == 0 && o.Moves == 0 && o.MaxDelay <= prompt && o.DropPermille == 0 && o.TailPermille == 0 &&
 		o.SlowDisk == 0 && len(o.Drift) == 0 && !slices.ContainsFunc(w.nodes, down)
 }
 
@@ -74,13 +74,13 @@ func (o *observer) joins(m *member, t bftraft.Term) {
 	if o.office.plaints[m.id].since < o.w.over-o.w.opt.Settled+while {
 		return
 	}
-	others := o.liars
+	others := o.lying.Len()
 	for id, p := range o.office.plaints {
 		if bftraft.NodeID(id) != m.id && p.term == t && o.w.now-p.last <= fresh {
 			others++
 		}
 	}
-	if others <= o.size.F {
+	if others <= o.chart.most() && o.w.opt.Moves == 0 {
 		o.fail("L7", "node %d joins %d who suspect term %d of an honest leader (%v)", m.id, others, t,
 			m.core.State().Suspects)
 	}
@@ -105,7 +105,7 @@ func (o *observer) complains(m *member, t bftraft.Term) {
 			long++
 		}
 	}
-	if long > o.size.F && t == o.highTerm && !o.blind {
+	if long > o.chart.most() && t == o.highTerm && !o.blind {
 		o.fail("L1", "term %d goes on while %d honest nodes suspect it", t, long)
 	}
 }
@@ -131,7 +131,7 @@ func (o *observer) wasted(t bftraft.Term) {
 // and for those to whom a liar in office is silent.
 func (o *observer) calmsDown() {
 	for _, m := range o.w.nodes {
-		if m.liar || m.dead || m.proc == nil || o.w.opt.SlowDisk > 0 {
+		if !o.w.answers(m) || m.proc == nil || o.w.opt.SlowDisk > 0 {
 			continue
 		}
 		s := m.proc.Core()
@@ -150,8 +150,8 @@ func (o *observer) proposed(m *member, a *quorumcert.SignedAck) {
 	if a.Index == 0 || o.blind {
 		return
 	}
-	for id, voters := range o.leaders[a.Term] { // any will do: the order does not matter
-		if !o.able(voters.With(id)) {
+	for id, s := range o.leaders[a.Term] { // any will do: the order does not matter
+		if s.voters = s.voters.With(id); !o.electable(s) {
 			continue // who crashed before its own vote left counts it all the same
 		}
 		hash, ok := o.acks[ackKey{id, place{a.Term, a.Index}}]

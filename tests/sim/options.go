@@ -34,6 +34,11 @@ type Options struct {
 	Changes int `json:",omitempty"`
 	Late    int `json:",omitempty"`
 
+	// Moves is the mean number of milliseconds between two changes of the members, and Spare how many
+	// nodes there are that may join.
+	Moves int `json:",omitempty"`
+	Spare int `json:",omitempty"`
+
 	// Drift is by how many permille the clock of each node is off, by position.
 	Drift []int `json:",omitempty"`
 	// Liars are the faulty voters. There are at most f, but for runs that show that more break
@@ -104,6 +109,9 @@ func Expand(seed uint64) Options {
 	}
 	if r := newStream(seed, "changes"); r.chance(300) {
 		o.drawChanges(r)
+	}
+	if r := newStream(seed, "members"); r.chance(300) {
+		o.drawMembers(r)
 	}
 	return o
 }

@@ -75,7 +75,7 @@ func Plan(o Options) []Fault {
 		}
 		r := newStream(o.Seed, "plan "+string(c.kind))
 		for at := r.between(1, 2*mean); at < o.Chaos; at += r.between(1, 2*mean) {
-			f := Fault{At: at, Kind: c.kind, Node: r.between(1, o.Nodes)}
+			f := Fault{At: at, Kind: c.kind, Node: r.between(1, o.Nodes+o.Spare)}
 			f.draw(r, o)
 			if c.kind == KindLoss && !doomed.take(f.Node) {
 				continue
@@ -104,19 +104,19 @@ func (f *Fault) draw(r *stream, o Options) {
 		size := quorumcert.ForNodes(o.Nodes)
 		f.Node, f.Mask, f.Arg = 0, some(r, o.Nodes, size.F), r.between(20, 300)
 	case KindPartition:
-		f.Node, f.Mask = 0, r.next()%(1<<o.Nodes-2)+1
+		f.Node, f.Mask = 0, r.next()%(1<<(o.Nodes+o.Spare)-2)+1
 	case KindOneWay, KindMisroute:
-		f.Arg = r.between(1, o.Nodes)
+		f.Arg = r.between(1, o.Nodes+o.Spare)
 	case KindIsolate:
 		if r.chance(500) {
 			f.Node = 0 // whoever leads then
 		}
 	case KindBridge:
-		f.Mask = r.next() % (1 << o.Nodes)
+		f.Mask = r.next() % (1 << (o.Nodes + o.Spare))
 	case KindFlap:
 		f.Arg = r.between(20, 1500)
 	case KindSwizzle:
-		f.Node, f.Mask = 0, r.next()%(1<<o.Nodes)
+		f.Node, f.Mask = 0, r.next()%(1<<(o.Nodes+o.Spare))
 	case KindSlowLink:
 		f.Arg = r.between(1, 30)
 	case KindStall:

@@ -77,7 +77,9 @@ func NewWorldOf(o Options, plan []Fault) *World {
 			m.drift = o.Drift[i]
 			w.watch.hit(proDrift)
 		}
-		w.boot(m)
+		if !m.absent {
+			w.boot(m)
+		}
 	}
 	if o.SlowDisk > 0 {
 		w.nodes[int(o.Seed%uint64(o.Nodes))].flushTime = o.SlowDisk
@@ -107,10 +109,13 @@ func (w *World) makeGenesis() {
 	}
 	g := &bftraft.Genesis{Name: "sim", Testnet: true}
 	g.Nonce = crypto.Hash(crypto.DomainMessage, []byte(fmt.Sprint(o.Seed)))
-	for i := range o.Nodes {
-		m := &member{id: bftraft.NodeID(i + 1)}
+	for i := range o.Nodes + o.Spare {
+		m := &member{id: bftraft.NodeID(i + 1), absent: i >= o.Nodes}
 		m.signer = nodeSigner{w.keyOf(uint64(i)), m.id}
 		w.nodes = append(w.nodes, m)
+		if m.absent {
+			continue
+		}
 		g.Voters = append(g.Voters, quorumcert.Voter{ID: m.id, Key: m.signer.Public()})
 	}
 	for _, l := range o.Liars {
@@ -126,7 +131,7 @@ func (w *World) makeGenesis() {
 			enrol(fmt.Sprintf("client%d", i+1), w.clients[i].key)
 		}
 	}
-	for i := range min(o.Changes, 1) * administrators {
+	for i := range min(o.Changes+o.Moves, 1) * administrators {
 		w.admins = append(w.admins, w.keyOf(uint64(4000+i)))
 		g.AdminQuorum = adminQuorum
 		g.Admins = append(g.Admins, bftraft.Enrolled{

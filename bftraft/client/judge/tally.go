@@ -152,8 +152,12 @@ func (t *Tally) count(r *bftraft.BlockReply, key replyKey) (Verdict, *Answer) {
 		Mine: r.Request == t.request, Reply: r, Proof: quorumcert.Receipt{Reply: r.Reply},
 		Changes: t.known.ChangesUpTo(max(r.Reply.Index-1, r.Reply.Configuration)),
 	}
+	agree := same
 	for _, v := range t.voices {
 		a.Voices = a.Voices.With(v.signer)
+		if v.key.agrees(&key) {
+			agree = agree.With(v.signer)
+		}
 	}
 	a.Proof.Signers = same
 	for id := same.Next(0); id != 0; id = same.Next(id) {
@@ -163,7 +167,7 @@ func (t *Tally) count(r *bftraft.BlockReply, key replyKey) (Verdict, *Answer) {
 			}
 		}
 	}
-	t.settled, t.accepted, t.same, t.differ = true, key, same, a.Voices&^same
+	t.settled, t.accepted, t.same, t.differ = true, key, agree, a.Voices&^agree
 	t.voices = nil
 	return Settled, a
 }
