@@ -46,8 +46,11 @@ func (c *Core) CommitOf(at Position) *quorumcert.Commit {
 	if cc == nil || at.Index <= c.log.base.Index && cc.Index != at.Index || !c.log.contains(at) {
 		return nil
 	}
-	if cc.Index == at.Index {
+	switch configs := c.configs(); {
+	case cc.Index == at.Index:
 		return cc
+	case configs.For(cc.Index) != configs.For(at.Index):
+		return nil // it is judged by another configuration: the right one could not be read
 	}
 	of := *cc
 	of.Index, of.Hash = at.Index, at.Hash

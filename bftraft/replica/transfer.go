@@ -101,6 +101,9 @@ func (r *Replica) tickTransfer() {
 	if t != nil && r.now%repeatTicks == 0 {
 		t.sent = [quorumcert.MaxVoters + 1]int{}
 	}
+	if t != nil {
+		t.from &= r.others() // whoever has left serves nobody
+	}
 	switch {
 	case r.cfg.Checkpoints.Store == nil:
 	case t == nil && r.now >= r.fetchAt && r.core.LacksLog():
@@ -343,7 +346,7 @@ func (r *Replica) hurry() {
 	if t.manifest == nil || r.now-t.judgedAt < max(drySpan, t.pace) {
 		return
 	}
-	few := t.from.Len() <= r.configs().For(t.begun.Index).Size().F
+	few := t.from.Len() <= r.configs().Latest().Size().F
 	if few && uint64(t.next-t.judged)*t.pace < r.now-t.judgedAt {
 		t.tried = append(t.tried, t.begun.Index)
 		t.pace = min(2*t.pace, slowestPace)

@@ -82,6 +82,9 @@ func (c *client) tickRead() {
 		c.askAnew(r)
 	case c.w.now-r.sentAt >= readLateMillis:
 		c.ask(r, r.owe)
+		if c.w.opt.Moves > 0 { // perhaps all whom it asks have left
+			c.send(c.random.below(len(c.w.nodes)), bftraft.ChangesRequest(c.gate.Members().Number))
+		}
 	}
 }
 
