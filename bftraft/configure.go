@@ -66,7 +66,7 @@ func (c *Core) closingDue() bool {
 // they keep up, there will be another.
 func (c *Core) dropClosing() {
 	n := len(c.log.tail)
-	if n == 0 || !c.log.tail[n-1].Closes() ||
+	if n == 0 || !c.log.tail[n-1].Closes() || c.mark.Term == c.term ||
 		c.log.tip.Index <= max(c.commit.Index, c.lock.Index) {
 		return
 	}
@@ -213,10 +213,24 @@ func (c *Core) tellChanges(to NodeID) {
 func (c *Core) onChanges(m *Changes) Drop {
 	known := len(c.gate.changes)
 	c.learn(m.List)
+	c.commitChanges()
 	if len(c.gate.changes) == known {
 		return Duplicate
 	}
 	return Accepted
+}
+
+// commitChanges commits what is on the chain up to changes that this node was told of: they come
+// with their certificates.
+func (c *Core) commitChanges() {
+	if c.commit.Index >= c.gate.members.At.Index {
+		return
+	}
+	for _, p := range c.gate.changes {
+		if at := p.At(); at.Index > c.commit.Index && c.log.contains(at) && c.broken == nil {
+			c.learnCommit(&p.Commit)
+		}
+	}
 }
 
 // learn takes in changes that were verified, as those that come with a state are (K1).

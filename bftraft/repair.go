@@ -23,6 +23,7 @@ func (c *Core) heartbeat() {
 	c.askAgain()
 	c.seekUnknown()
 	c.askCommitted()
+	c.commitChanges()
 	c.KeepsUp() // takes notice of who showed what, and since when
 }
 

@@ -33,6 +33,9 @@ func (w *World) learn(v *bftraft.Verifier) {
 		w.verifier, w.gates = next, append(w.gates, next)
 		w.watch.hit(seenChange)
 		w.enter()
+		if w.calm { // it was under way when the chaos ended
+			w.later(5000, w.tellAll)
+		}
 		for _, c := range w.clients {
 			c.follows()
 		}

@@ -196,6 +196,7 @@ func (w *World) heal() {
 		m.flushTime, m.lateUntil, m.trap.set = 0, 0, false
 		w.resume(m)
 		w.restart(m)
+		w.tell(m)
 	}
 	w.watch.healed()
 }

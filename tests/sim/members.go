@@ -65,6 +65,21 @@ func (w *World) told(m *member) *bftraft.Verifier {
 	return w.verifier
 }
 
+// tell restarts a node that knows nobody any more who is there: its operator hands it the changes.
+func (w *World) tell(m *member) {
+	if m.proc == nil || m.liar || !w.isMember(m) || w.told(m) == w.gates[0] {
+		return
+	}
+	w.crash(m, 1000)
+	w.restart(m)
+}
+
+func (w *World) tellAll() {
+	for _, m := range w.nodes {
+		w.tell(m)
+	}
+}
+
 // leaves notes that a node has stopped because it is no member any more.
 func (w *World) leaves(m *member) {
 	if !m.liar && w.isMember(m) {
