@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 
 	"tangaroa/bftraft"
 	"tangaroa/crypto"
@@ -56,21 +57,26 @@ func (w *World) told(m *member) *bftraft.Verifier {
 			know = v
 		}
 	}
-	for _, n := range know.Members().Nodes {
-		other := w.nodes[n.ID-1]
-		if other != m && !other.liar && !other.dead && w.isMember(other) {
-			return w.gates[0]
-		}
+	if w.hasFriend(m, know) {
+		return w.gates[0]
 	}
 	return w.verifier
 }
 
+// hasFriend says whether somebody honest whom a node knows is still there.
+func (w *World) hasFriend(m *member, know *bftraft.Verifier) bool {
+	return slices.ContainsFunc(know.Members().Nodes, func(n bftraft.Node) bool {
+		other := w.nodes[n.ID-1]
+		return other != m && !other.liar && !other.dead && w.isMember(other)
+	})
+}
+
 // tell restarts a node that knows nobody any more who is there: its operator hands it the changes.
 func (w *World) tell(m *member) {
-	if m.proc == nil || m.liar || !w.isMember(m) || w.told(m) == w.gates[0] {
+	if m.proc == nil || m.liar || !w.isMember(m) || w.hasFriend(m, m.proc.Verifier()) {
 		return
 	}
-	w.crash(m, 1000)
+	w.crash(m, 0)
 	w.restart(m)
 }
 
