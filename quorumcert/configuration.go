@@ -69,6 +69,9 @@ func NewJoint(s crypto.Scheme, entry Index, voters, incoming []Voter) (*Configur
 		return nil, err
 	}
 	c.incoming, c.next = next.members, next.size
+	if mutant.On(mutant.M20) {
+		c.members, c.size = next.members, next.size
+	}
 	return c, nil
 }
 
@@ -119,8 +122,7 @@ func (c *Configuration) Incoming() Set { return c.incoming }
 // Closes says whether those who signed are a quorum of the voters and of the incoming ones, which
 // is what the entry that closes a joint configuration needs, and an election whose base it is.
 func (c *Configuration) Closes(signers Set) bool {
-	old := (signers&c.members).Len() >= c.size.Q || mutant.On(mutant.M20)
-	return c.incoming != 0 && old && c.HasIncomingQuorum(signers)
+	return c.incoming != 0 && (signers&c.members).Len() >= c.size.Q && c.HasIncomingQuorum(signers)
 }
 
 // HasIncomingQuorum says whether a set holds a quorum of the incoming voters.
