@@ -43,8 +43,8 @@ func (c *Core) proposeClosing() {
 }
 
 // closingDue says whether a joint configuration is to be closed before anything else is proposed:
-// a quorum of the incoming voters keeps up. It has acked in this term what is committed in it, which
-// is beyond the change (J2).
+// a quorum of the incoming voters keeps up. It has acked in this term what is committed in it,
+// beyond the change (J2).
 func (c *Core) closingDue() bool {
 	cfg := c.configs().Latest()
 	if cfg.Incoming() == 0 || c.commitTerm != c.term || c.commit.Index <= cfg.Entry() {

@@ -322,8 +322,8 @@ func (c *Core) sendOne(to NodeID, class Class, m Message) {
 // leading says whether this node leads the current term.
 func (c *Core) leading() bool { return c.election != nil && c.election.Leader == c.id }
 
-// electionConfig is the configuration that suspicions and ranks go by (E3): the newest that is known
-// to be committed, though the log may not have come so far here.
+// electionConfig is the configuration that suspicions and ranks go by (E3): the newest that is
+// known to be committed, though the log may not have come so far here.
 func (c *Core) electionConfig() *quorumcert.Configuration { return c.configs().Latest() }
 
 // setLock takes a certificate whose entries are on the chain as the lock (N3, A2, E4).

@@ -153,8 +153,8 @@ type StableCheckpoint struct {
 	Stable *quorumcert.Stable
 }
 
-// Changes hands over changes of the configuration, oldest first, to who has not committed them: they
-// prove themselves, and show it whom to listen to (J5, N6).
+// Changes hands over changes of the configuration, oldest first, to who has not committed them.
+// They prove themselves, and show it whom to listen to (J5, N6).
 type Changes struct {
 	signed
 	List []*ChangeProof

@@ -161,3 +161,49 @@ func TestConfigurationsGrowWithoutChangingTheOld(t *testing.T) {
 	_, err = NewConfigurations(list[0]).With(list[0])
 	require.ErrorIs(t, err, ErrHistory)
 }
+
+// TestJointConfigurationIsCertifiedByItsVoters: the incoming ones may sign, and count only for the
+// entry that closes it.
+func TestJointConfigurationIsCertifiedByItsVoters(t *testing.T) {
+	cluster := digestOf("cluster")
+	keys := votersOf(0, idsUpTo(8)...)
+	c, err := NewJoint(crypto.ZIP215(), 5, keys[:4], keys[3:])
+	require.NoError(t, err)
+	require.Equal(t, SetOf(1, 2, 3, 4), c.Members())
+	require.Equal(t, SetOf(4, 5, 6, 7, 8), c.Incoming())
+	tc := func(ids ...crypto.NodeID) error {
+		st := Suspicion{Cluster: cluster, Term: 3}
+		var sigs Collector
+		for _, id := range ids {
+			sigs.Add(id, Sign(testSigner(id, int(id)), st))
+		}
+		return (&TC{Term: 3, Signatures: sigs.Take(^Set(0))}).Verify(cluster, c)
+	}
+	require.NoError(t, tc(1, 2, 3))
+	require.NoError(t, tc(1, 2, 4, 7))
+	require.ErrorIs(t, tc(1, 2, 5, 6, 7, 8), ErrTooFew)
+	require.ErrorIs(t, tc(5, 6, 7, 8), ErrTooFew)
+	require.ErrorIs(t, tc(1, 2, 3, 9), ErrNotMember)
+	require.True(t, c.Closes(SetOf(1, 2, 3, 5, 6, 7, 8)))
+	require.True(t, c.Closes(SetOf(1, 2, 4, 5, 6, 7)), "who is in both counts twice")
+	require.False(t, c.Closes(SetOf(1, 2, 3, 4, 5, 6)))
+	require.False(t, c.Closes(SetOf(1, 2, 5, 6, 7, 8)))
+	plain := configOf(t, 6, keys[:4])
+	require.False(t, plain.Closes(SetOf(1, 2, 3, 4)), "nothing is open")
+	other := slices.Clone(keys[3:])
+	other[0].Key = votersOf(20, 4)[0].Key
+	_, err = NewJoint(crypto.ZIP215(), 5, keys[:4], other)
+	require.ErrorIs(t, err, ErrIncoming)
+	_, err = NewJoint(crypto.ZIP215(), 5, keys[:4], nil)
+	require.ErrorIs(t, err, ErrVoters)
+}
+
+func TestRepliesAreOfTheConfigurationOfTheirIndexOrALaterOne(t *testing.T) {
+	cs, list := history(t)
+	require.Same(t, list[1], cs.ForReply(6, 5))
+	require.Same(t, list[4], cs.ForReply(6, 100), "voters of a later one have the results too")
+	require.Nil(t, cs.ForReply(6, 0), "of an earlier one nobody has executed it")
+	require.Nil(t, cs.ForReply(11, 6))
+	require.Nil(t, cs.ForReply(6, 7), "there is none")
+	require.Nil(t, cs.ForReply(6, 101))
+}

@@ -272,7 +272,7 @@ func (o *observer) electable(s support) bool {
 	return has(all, behind.voters)
 }
 
-// nodesOf are the members of the chart: by key, with what they are.
+// charted is a member in the chart: its id, and whether it votes.
 type charted struct {
 	id    bftraft.NodeID
 	votes bool
@@ -322,4 +322,30 @@ func (c *chart) closes() bool {
 	c.number++
 	c.open = epoch{voters: last.incoming, closes: true}
 	return true
+}
+
+// goodElsewhere says whether a frame that a node refuses passes the gate of some configuration that
+// has been in force.
+func (o *observer) goodElsewhere(
+	m *member, from bftraft.NodeID, frame []byte, d bftraft.Drop,
+) bool {
+	if o.w.opt.Moves == 0 {
+		return false
+	}
+	if d == bftraft.UnknownSender {
+		return true
+	}
+	return slices.ContainsFunc(o.w.gates, func(g *bftraft.Verifier) bool {
+		_, drop := g.Verify(from, frame)
+		return drop == bftraft.Accepted
+	})
+}
+
+// lastSteps takes notice of what a node has committed before it stops.
+func (o *observer) lastSteps(m *member) {
+	for _, b := range m.committed {
+		if !m.liar {
+			o.commits(m, b)
+		}
+	}
 }

@@ -217,23 +217,6 @@ func (o *observer) said(m *member, msg bftraft.Message) {
 	}
 }
 
-// goodElsewhere says whether a frame that a node refuses passes the gate of some configuration that
-// has been in force.
-func (o *observer) goodElsewhere(
-	m *member, from bftraft.NodeID, frame []byte, d bftraft.Drop,
-) bool {
-	if o.w.opt.Moves == 0 {
-		return false
-	}
-	if d == bftraft.UnknownSender {
-		return true
-	}
-	return slices.ContainsFunc(o.w.gates, func(g *bftraft.Verifier) bool {
-		_, drop := g.Verify(from, frame)
-		return drop == bftraft.Accepted
-	})
-}
-
 func (o *observer) saysAck(m *member, a *quorumcert.SignedAck) {
 	_, again := o.acks[ackKey{m.id, place{a.Term, a.Index}}]
 	o.acked(m, a)
@@ -509,15 +492,6 @@ func (o *observer) starts(m *member) {
 	}
 	if m.proc.Core().Backoff >= 2 {
 		o.hit(seenBackoff)
-	}
-}
-
-// lastSteps takes notice of what a node has committed before it stops.
-func (o *observer) lastSteps(m *member) {
-	for _, b := range m.committed {
-		if !m.liar {
-			o.commits(m, b)
-		}
 	}
 }
 
