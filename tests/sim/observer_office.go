@@ -42,7 +42,8 @@ func (w *World) whole() bool {
 	o := &w.opt
 	down := func(m *member) bool { return m.proc == nil }
 	return len(w.plan) == 0 && o.Moves == 0 && o.MaxDelay <= prompt && o.DropPermille == 0 &&
-		o.TailPermille == 0 && o.SlowDisk == 0 && len(o.Drift) == 0 && !slices.ContainsFunc(w.nodes, down)
+		o.TailPermille == 0 &&
+		o.SlowDisk == 0 && len(o.Drift) == 0 && !slices.ContainsFunc(w.nodes, down)
 }
 
 // resigns notes that an honest leader has asked to be replaced.
