@@ -3,14 +3,18 @@ package node
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"tangaroa/bftraft"
 	"tangaroa/bftraft/replica"
+	"tangaroa/bftraft/store"
 	"tangaroa/crypto"
+	"tangaroa/p2p"
 )
 
 // gate returns what judges what comes in at a node.
@@ -51,15 +55,13 @@ func carry(t *testing.T, r *running, ch *bftraft.Change) {
 	require.Equal(t, ch.Number, number)
 }
 
-// join starts a node that has not been a member from the start.
-func join(
-	t *testing.T, b *switchboard, g *bftraft.Genesis, id crypto.NodeID, told *running,
-) *running {
-	disk := newDisk(g, id)
-	cfg := testConfig(g, id, disk)
-	cfg.NewNetwork, cfg.Client = b.network, crypto.PrivateKey{}
-	cfg.Changes = told.gate().Changes()
-	return launch(t, cfg, disk)
+// fifthConfig is that of a node which has not been a member from the start.
+func fifthConfig(
+	b *switchboard, g *bftraft.Genesis, disk *store.Memory, told []*bftraft.ChangeProof,
+) Config {
+	cfg := testConfig(g, 5, disk)
+	cfg.NewNetwork, cfg.Client, cfg.Changes = b.network, crypto.PrivateKey{}, told
+	return cfg
 }
 
 // allAt waits until nodes have a number of changes in force, and the same role.
@@ -126,8 +128,9 @@ func agree(t *testing.T, nodes []*running, written uint64) {
 
 // promoteFifth has a fifth node join four, and become a voter.
 func promoteFifth(
-	t *testing.T, b *switchboard, g *bftraft.Genesis, nodes []*running, replies chan []byte,
+	t *testing.T, b *switchboard, nodes []*running, replies chan []byte,
 ) []*running {
+	g := nodes[0].cfg.Genesis
 	five := seeded(5).Public()
 	carry(t, nodes[0], changeAt(nodes[0], bftraft.ChangeStep{
 		Kind: bftraft.AddNode, Key: five, Name: "10.0.0.5:7100",
@@ -135,7 +138,8 @@ func promoteFifth(
 	allAt(t, nodes, 1, RoleVoter)
 	require.Equal(t, RoleLearner, nodes[0].Status().Peers[3].Role)
 	require.Equal(t, []string{"10.0.0.5:7100"}, b.peersOf(1)[3].Addrs)
-	fifth := join(t, b, g, 5, nodes[0])
+	disk := newDisk(g, 5)
+	fifth := launch(t, fifthConfig(b, g, disk, nodes[0].gate().Changes()), disk)
 	all := append(append([]*running{}, nodes...), fifth)
 	allAt(t, all[4:], 1, RoleLearner)
 	promote := changeAt(nodes[1], bftraft.ChangeStep{Kind: bftraft.Promote, Key: five})
@@ -153,9 +157,9 @@ func TestNodesComeAndGoWhileOthersWrite(t *testing.T) {
 		replies := b.client(clientKey().Public())
 		within(t, 10*time.Second, "a leader", func() bool { return agreedLeader(nodes) != 0 })
 		stop := writing(t, nodes[2])
-		all := promoteFifth(t, b, g, nodes, replies)
+		all := promoteFifth(t, b, nodes, replies)
 		stay, gone := all[1:], all[0]
-		defer all[4].end()
+		defer func() { require.NoError(t, all[4].end()) }()
 		remove := changeAt(stay[0], bftraft.ChangeStep{
 			Kind: bftraft.RemoveNode, Key: seeded(1).Public(),
 		})
@@ -187,14 +191,22 @@ func TestNodesComeAndGoWhileOthersWrite(t *testing.T) {
 		written := stop()
 		require.Greater(t, written, 10)
 		agree(t, stay, uint64(written+len("goes on")))
-		refusesToComeBack(t, b, g, gone, stay[0].gate().Changes())
+		told := all[4].cfg.Changes
+		require.Len(t, told, 1)
+		require.NoError(t, all[4].end())
+		disk := all[4].disk.Crash(0)
+		all[4] = launch(t, fifthConfig(b, g, disk, told), disk)
+		allAt(t, stay, 5, RoleVoter)
+		agree(t, stay, uint64(written+len("goes on")))
+		refusesToComeBack(t, b, gone, stay[0].gate().Changes())
 	})
 }
 
 // refusesToComeBack starts a node again that has left, with and without being told.
 func refusesToComeBack(
-	t *testing.T, b *switchboard, g *bftraft.Genesis, gone *running, told []*bftraft.ChangeProof,
+	t *testing.T, b *switchboard, gone *running, told []*bftraft.ChangeProof,
 ) {
+	g := gone.cfg.Genesis
 	disk := gone.disk.Crash(gone.disk.Unsynced()) // as it is when it is closed
 	again := launchOn(t, b, g, gone.id, disk)
 	<-again.ended
@@ -206,4 +218,132 @@ func refusesToComeBack(
 	require.ErrorIs(t, err, ErrConfig)
 	require.ErrorIs(t, err, replica.ErrLeft)
 	require.ErrorContains(t, err, gone.err.Error())
+}
+
+// TestOnlyMembersMayStart is about what a node is refused for before it does anything.
+func TestOnlyMembersMayStart(t *testing.T) {
+	onBoard(t, 4, func(t *testing.T, b *switchboard, nodes []*running) {
+		g, five := testGenesis(4), seeded(5)
+		carry(t, nodes[0], changeAt(nodes[0], bftraft.ChangeStep{
+			Kind: bftraft.AddNode, Key: five.Public(), Name: "five",
+		}))
+		allAt(t, nodes, 1, RoleVoter)
+		joined := nodes[0].gate().Changes()
+		carry(t, nodes[0], changeAt(nodes[0],
+			bftraft.ChangeStep{Kind: bftraft.RemoveNode, Key: five.Public()}))
+		allAt(t, nodes, 2, RoleVoter)
+		left := nodes[0].gate().Changes()
+		damaged := []*bftraft.ChangeProof{joined[0], {Header: left[1].Header}}
+		for name, c := range map[string]struct {
+			id      crypto.NodeID
+			key     crypto.PrivateKey
+			changes []*bftraft.ChangeProof
+			refused string
+		}{
+			"a member by the changes":  {5, five, joined, ""},
+			"a voter of the genesis":   {4, seeded(4), left, ""},
+			"not told of its joining":  {5, five, nil, "ID: there is no node 5"},
+			"under another id":         {6, five, joined, "ID: there is no node 6"},
+			"with another's id":        {4, five, joined, "Key: node 4 has key"},
+			"with another key":         {5, seeded(6), joined, "Key: node 5 has key"},
+			"after it has left":        {5, five, left, "taken out of the cluster by change 2"},
+			"told what is not so":      {5, five, damaged, "Changes: "},
+			"told the second one only": {4, seeded(4), left[1:], "Changes: "},
+		} {
+			cfg := testConfig(g, 1, newDisk(g, 1))
+			cfg.ID, cfg.Key, cfg.Client, cfg.Changes = c.id, c.key, crypto.PrivateKey{}, c.changes
+			_, err := New(cfg)
+			require.Equal(t, c.refused == "", err == nil, "%s: %v", name, err)
+			require.Equal(t, c.refused == "", cfg.Validate() == nil, name)
+			if err != nil {
+				require.ErrorIs(t, err, ErrConfig, name)
+				require.ErrorContains(t, err, c.refused, name)
+			}
+			require.Equal(t, name == "after it has left", errors.Is(err, replica.ErrLeft), name)
+		}
+	})
+}
+
+// TestOnlyAdministratorsAskWhetherANodeIsReady is about the role of the client that asks.
+func TestOnlyAdministratorsAskWhetherANodeIsReady(t *testing.T) {
+	onBoard(t, 4, func(t *testing.T, b *switchboard, nodes []*running) {
+		writer := seeded(101).Public()
+		carry(t, nodes[0], changeAt(nodes[0], bftraft.ChangeStep{
+			Kind: bftraft.AddClient, Name: "writer", Key: writer, Role: bftraft.RoleWrite,
+		}))
+		allAt(t, nodes, 1, RoleVoter)
+		question := bftraft.ReadyRequest(changeAt(nodes[0], bftraft.ChangeStep{
+			Kind: bftraft.RemoveNode, Key: seeded(4).Public(),
+		}))
+		replies := b.client(writer)
+		refused := func(code bftraft.RefusalCode) int {
+			return countOf(nodes[0].metrics.refusals.WithLabelValues(code.String()))
+		}
+		nodes[0].in.FromClient(writer, clientConn, question)
+		synctest.Wait()
+		require.Equal(t, 1, refused(bftraft.RefusedRole))
+		require.Empty(t, replies, "like one who may not ask a leader to hand over")
+		answer, err := bftraft.DecodeReadiness(nodes[0].fromClient(replies, question))
+		require.NoError(t, err)
+		require.Equal(t, bftraft.ReadyYes, answer.Code)
+		nodes[0].in.FromClient(clientKey().Public(), clientConn, question[:len(question)-1])
+		synctest.Wait()
+		require.Equal(t, 1, refused(bftraft.RefusedMalformed))
+	})
+}
+
+// TestAddressesAreThoseOfTheFileOrElseOfTheChange: a change with a wrong one does no harm.
+func TestAddressesAreThoseOfTheFileOrElseOfTheChange(t *testing.T) {
+	onBoard(t, 4, func(t *testing.T, b *switchboard, nodes []*running) {
+		var steps []bftraft.ChangeStep
+		for n, address := range []string{"10.0.0.5:7100", "no address", "10.0.0.7:7100"} {
+			steps = append(steps, bftraft.ChangeStep{
+				Kind: bftraft.AddNode, Key: seeded(byte(5 + n)).Public(), Name: address,
+			})
+		}
+		peer := func(id crypto.NodeID, addrs ...string) p2p.Peer {
+			return p2p.Peer{ID: id, Key: seeded(byte(id)).Public(), Addrs: addrs}
+		}
+		require.NoError(t, nodes[0].SetPeers(
+			[]p2p.Peer{peer(2, "two:1"), peer(7, "seven:1"), peer(9, "nobody:1")}))
+		require.Equal(t, []p2p.Peer{peer(2, "two:1"), peer(3), peer(4)}, b.peersOf(1))
+		carry(t, nodes[0], changeAt(nodes[0], steps...))
+		allAt(t, nodes, 1, RoleVoter)
+		want := []p2p.Peer{peer(2, "two:1"), peer(3), peer(4), peer(5, "10.0.0.5:7100"), peer(6),
+			peer(7, "seven:1")}
+		require.Equal(t, want, b.peersOf(1))
+		require.Error(t, nodes[0].SetPeers([]p2p.Peer{peer(2, "no address")}))
+		require.Equal(t, want, b.peersOf(1))
+		require.NoError(t, nodes[0].SetPeers(nil))
+		want[0], want[5] = peer(2), peer(7, "10.0.0.7:7100")
+		require.Equal(t, want, b.peersOf(1))
+	})
+}
+
+// TestWhoHasLeftIsTalkedToForALittleWhileAndNotListenedTo is about a learner, who is let go at once.
+func TestWhoHasLeftIsTalkedToForALittleWhileAndNotListenedTo(t *testing.T) {
+	onBoard(t, 4, func(t *testing.T, b *switchboard, nodes []*running) {
+		five := bftraft.ChangeStep{Kind: bftraft.AddNode, Key: seeded(5).Public(), Name: "a:1"}
+		carry(t, nodes[0], changeAt(nodes[0], five))
+		allAt(t, nodes, 1, RoleVoter)
+		spoilt := []byte("garbage")
+		heard := func(id crypto.NodeID) int { return nodes[0].droppedOf(id, bftraft.Malformed) }
+		nodes[0].in.FromNode(5, p2p.Consensus, spoilt)
+		synctest.Wait()
+		require.Equal(t, 1, heard(5))
+		carry(t, nodes[0], changeAt(nodes[0],
+			bftraft.ChangeStep{Kind: bftraft.RemoveNode, Key: seeded(5).Public()}))
+		within(t, time.Second, "something is committed beyond it", func() bool {
+			return nodes[0].in.peer(5) == nil
+		})
+		require.Len(t, b.peersOf(1), 4)
+		for id := range crypto.NodeID(255) {
+			if nodes[0].in.peer(id) == nil {
+				nodes[0].in.FromNode(id, p2p.Consensus, spoilt)
+			}
+		}
+		synctest.Wait()
+		require.Equal(t, 1, heard(5))
+		within(t, 2*farewell, "its link ends", func() bool { return len(b.peersOf(1)) == 3 })
+	})
 }
