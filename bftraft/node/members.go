@@ -16,7 +16,7 @@ import (
 
 // The roles of nodes in Status.
 const (
-	RoleVoter    = "voter"
+	RoleVoter    = "voter"    // what it signs counts
 	RoleLearner  = "learner"  // it follows the log and has no say
 	RoleIncoming = "incoming" // it becomes a voter when the change under way is closed
 	RoleLeaving  = "leaving"  // the change under way, or the newest one, takes it out

@@ -320,7 +320,7 @@ func TestAddressesAreThoseOfTheFileOrElseOfTheChange(t *testing.T) {
 	})
 }
 
-// TestWhoHasLeftIsTalkedToForALittleWhileAndNotListenedTo is about a learner, who is let go at once.
+// TestWhoHasLeftIsTalkedToForALittleWhileAndNotListenedTo is about a learner, who goes at once.
 func TestWhoHasLeftIsTalkedToForALittleWhileAndNotListenedTo(t *testing.T) {
 	onBoard(t, 4, func(t *testing.T, b *switchboard, nodes []*running) {
 		five := bftraft.ChangeStep{Kind: bftraft.AddNode, Key: seeded(5).Public(), Name: "a:1"}

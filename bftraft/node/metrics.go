@@ -64,8 +64,8 @@ func newMetrics() *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
 		}),
 	}
-	m.registry.MustRegister(m.dropped, m.slowings, m.clientFull, m.refusals, m.changes, m.sigVerified, m.sigWrong,
-		m.save, m.commit, collectors.NewGoCollector(),
+	m.registry.MustRegister(m.dropped, m.slowings, m.clientFull, m.refusals, m.changes,
+		m.sigVerified, m.sigWrong, m.save, m.commit, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, cause := range bftraft.Causes() {
 		m.changes.WithLabelValues(cause.String())
