@@ -297,6 +297,10 @@ func (x *examiner) entries(b *bftraft.Block) error {
 			}
 			continue
 		}
+		if e.Kind == bftraft.EntryClosing && b.Closes() && x.gate.Members().Joint() {
+			x.note(index, b, "closes the change of the voters: in force behind it")
+			continue
+		}
 		r, err := x.gate.VerifyRequest(e.Data)
 		if err != nil {
 			return fmt.Errorf("entry %d: %w", index, err)

@@ -13,6 +13,23 @@ import (
 // changesType is the type of the PEM block in which changes are kept.
 const changesType = "TANGAROA CHANGES"
 
+// maxChangesBytes bounds a file of as many changes as a cluster can have, each with a certificate
+// of 64 nodes.
+const maxChangesBytes = 32 << 20
+
+// LoadChanges reads a file that EncodeChanges' text was written to.
+func LoadChanges(path string) ([]*bftraft.ChangeProof, error) {
+	text, err := readBounded(path, maxChangesBytes)
+	if err != nil {
+		return nil, fmt.Errorf("read changes: %w", err)
+	}
+	proofs, err := DecodeChanges(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return proofs, nil
+}
+
 // EncodeChanges returns the text of a file of changes: what whoever joins later, or has only the
 // genesis, needs in order to know who is in the cluster now. The proofs prove themselves.
 func EncodeChanges(proofs []*bftraft.ChangeProof) []byte {

@@ -2,6 +2,7 @@ package clusterfile
 
 import (
 	"encoding/pem"
+	"os"
 	"slices"
 	"testing"
 
@@ -28,7 +29,7 @@ func TestChangesSurviveTheFile(t *testing.T) {
 }
 
 func TestChangesThatAreNoneAreRefused(t *testing.T) {
-	good := EncodeChanges([]*bftraft.ChangeProof{exampleProof()})
+	good := EncodeChanges([]*bftraft.ChangeProof{exampleProof(), exampleProof()})
 	block, _ := pem.Decode(good)
 	as := func(kind string, headers map[string]string, content []byte) []byte {
 		return pem.EncodeToMemory(&pem.Block{Type: kind, Headers: headers, Bytes: content})
@@ -48,4 +49,12 @@ func TestChangesThatAreNoneAreRefused(t *testing.T) {
 	}
 	_, err := DecodeChanges(append(good, "\n \n"...))
 	require.NoError(t, err, "white space is nothing")
+	path := write(t, "changes", string(good))
+	proofs, err := LoadChanges(path)
+	require.NoError(t, err)
+	require.Len(t, proofs, 2)
+	_, err = LoadChanges(write(t, "changes", "none"))
+	require.ErrorIs(t, err, ErrInvalid)
+	_, err = LoadChanges(path + "x")
+	require.ErrorIs(t, err, os.ErrNotExist)
 }
