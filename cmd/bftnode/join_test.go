@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -19,9 +20,15 @@ import (
 	"tangaroa/quorumcert"
 )
 
-// change has the only node of a cluster carry a change that its administrator has signed.
-func change(t *testing.T, net string, m *member, ch *bftraft.Change) {
+// change has the first node of a cluster carry a change that its administrator has signed, and
+// those who are to vote behind it.
+func change(
+	t *testing.T, net string, m *member, ch *bftraft.Change, voters ...crypto.PrivateKey,
+) {
 	t.Helper()
+	for _, key := range voters {
+		ch.AddReady(bftraft.SignReady(m.file.Genesis.Hash(), ch, key))
+	}
 	admin, err := crypto.ReadKeyFile(filepath.Join(net, "admin1", clusterfile.KeyName), nil)
 	require.NoError(t, err)
 	ch.Endorse(m.file.Genesis.Hash(), admin)
@@ -47,18 +54,18 @@ func changesOf(t *testing.T, net string) []*bftraft.ChangeProof {
 }
 
 // newcomer writes the folder of a second node, which is told of changes, on ports that are free.
-func newcomer(t *testing.T, net string) (key crypto.PublicKey, address string) {
+func newcomer(t *testing.T, net string) (key crypto.PrivateKey, address string) {
 	t.Helper()
 	free, dir := settingsOf(t, newTestnet(t, "1"), 1), nodeDir(net, 2)
 	require.NoError(t, os.Mkdir(dir, 0o700))
-	private := crypto.GenerateKey()
-	require.NoError(t, crypto.WriteKeyFile(filepath.Join(dir, clusterfile.KeyName), private, nil))
+	key = crypto.GenerateKey()
+	require.NoError(t, crypto.WriteKeyFile(filepath.Join(dir, clusterfile.KeyName), key, nil))
 	require.NoError(t, clusterfile.SaveNode(filepath.Join(dir, clusterfile.NodeName),
 		&clusterfile.Node{
 			ID: 2, Genesis: filepath.Join("..", clusterfile.GenesisName), Changes: "changes",
 			Key: clusterfile.KeyName, Data: clusterfile.DataName, HTTP: free.HTTP,
 		}))
-	return private.Public(), free.Listen
+	return key, free.Listen
 }
 
 func writeChanges(t *testing.T, net string, proofs []*bftraft.ChangeProof) {
@@ -67,19 +74,24 @@ func writeChanges(t *testing.T, net string, proofs []*bftraft.ChangeProof) {
 		clusterfile.EncodeChanges(proofs), 0o600))
 }
 
-// TestNodeJoinsByItsChangesAndIsTakenOut is the life of a learner as its operator sees it.
-func TestNodeJoinsByItsChangesAndIsTakenOut(t *testing.T) {
-	t.Cleanup(http.DefaultClient.CloseIdleConnections)
-	net := newTestnet(t, "1")
+// admitted returns a cluster of one node, with the folder of a second one beside it that a change
+// has let in, and has told of it.
+func admitted(t *testing.T) (net string, key crypto.PrivateKey) {
+	t.Helper()
+	net = newTestnet(t, "1")
 	key, address := newcomer(t, net)
 	m, stop := serve(t, net)
-	at := m.members.At
-	change(t, net, m, &bftraft.Change{Number: 1, Replaces: at, Steps: []bftraft.ChangeStep{
-		{Kind: bftraft.AddNode, Key: key, Name: address},
-	}})
+	change(t, net, m, &bftraft.Change{
+		Number: 1, Replaces: m.members.At, Steps: []bftraft.ChangeStep{
+			{Kind: bftraft.AddNode, Key: key.Public(), Name: address},
+		},
+	})
 	stop()
-	proofs := changesOf(t, net)
-	require.Len(t, proofs, 1)
+	return net, key
+}
+
+func TestNodeIsIdentifiedByItsChanges(t *testing.T) {
+	net, _ := admitted(t)
 	dir := nodeDir(net, 2)
 	code, _, errs := run(t, "init", "--dir", dir)
 	require.Equal(t, cli.Usage, code, "there is no such file: %s", errs)
@@ -87,34 +99,74 @@ func TestNodeJoinsByItsChangesAndIsTakenOut(t *testing.T) {
 	code, _, errs = run(t, "init", "--dir", dir)
 	require.Equal(t, cli.MustNotSign, code, errs)
 	require.Contains(t, errs, "not that of node 2")
+	proofs := changesOf(t, net)
+	require.Len(t, proofs, 1)
+	writeChanges(t, net, append(proofs, &bftraft.ChangeProof{Header: proofs[0].Header}))
+	code, _, errs = run(t, "init", "--dir", dir)
+	require.Equal(t, cli.OK, code, "what is known is not looked at again: %s", errs)
+	require.NoError(t, os.RemoveAll(filepath.Join(dir, clusterfile.DataName)))
+	proofs[0].Commit.Sigs = nil
+	writeChanges(t, net, proofs)
+	code, _, errs = run(t, "init", "--dir", dir)
+	require.Equal(t, cli.Usage, code, "they prove nothing: %s", errs)
+}
+
+// TestNodeJoinsVotesAndIsTakenOut is the life of a node as its operator sees it.
+func TestNodeJoinsVotesAndIsTakenOut(t *testing.T) {
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	net, key := admitted(t)
+	dir, proofs := nodeDir(net, 2), changesOf(t, net)
 	writeChanges(t, net, proofs)
 	mustRun(t, "init", "--dir", dir)
-
 	joined := begin(t, "start", "--dir", dir)
-	m, stop = serve(t, net)
-	statusIs(t, net, 2, func(s *node.Status) bool { return s.Ready && s.Commit > at.Index+1 })
+	m, stop := serve(t, net)
+	statusIs(t, net, 2, func(s *node.Status) bool { return s.Ready && s.Commit > 1 })
 	out := mustRun(t, "status", "--dir", dir)
 	require.Regexp(t, `role +learner, keeps up`, out)
 	require.Regexp(t, `members +since change 1`, out)
 	require.Regexp(t, `1 +voter`, out)
 	change(t, net, m, &bftraft.Change{Number: 2, Replaces: proofs[0].At(),
-		Steps: []bftraft.ChangeStep{{Kind: bftraft.RemoveNode, Key: key}}})
+		Steps: []bftraft.ChangeStep{{Kind: bftraft.Promote, Key: key.Public()}}}, m.key, key)
+	statusIs(t, net, 2, func(s *node.Status) bool {
+		return s.Role == node.RoleVoter && s.Ready && !s.Joint
+	})
+	joined.stop()
 	<-joined.ended
-	said := "node was taken out of the cluster by change 2 at entry 3: its key is of no more use"
-	require.Equal(t, cli.TakenOut, joined.code, joined.errs.String())
-	require.Contains(t, joined.errs.String(), said)
+	require.Equal(t, cli.OK, joined.code, joined.errs.String())
 	stop()
-	code, _, errs = run(t, "start", "--dir", dir)
-	require.Equal(t, cli.TakenOut, code, errs)
-	require.Contains(t, errs, said)
-	require.Equal(t, 1, strings.Count(errs, "\n"))
-	writeChanges(t, net, changesOf(t, net))
-	code, _, errs = run(t, "start", "--dir", dir)
-	require.Equal(t, cli.TakenOut, code, errs)
-	require.Contains(t, errs, said)
-	require.Contains(t, mustRun(t, "inspect", "--dir", dir), "change 2")
+	for id := crypto.NodeID(1); id <= 2; id++ {
+		require.Contains(t, mustRun(t, "inspect", "--dir", nodeDir(net, id)), "closes the change")
+	}
+
+	proofs = changesOf(t, net)
+	require.Len(t, proofs, 3)
+	joined = begin(t, "start", "--dir", dir)
+	m, stop = serve(t, net)
+	change(t, net, m, &bftraft.Change{Number: 4, Replaces: proofs[2].At(),
+		Steps: []bftraft.ChangeStep{{Kind: bftraft.RemoveNode, Key: key.Public()}}}, m.key)
+	<-joined.ended
+	stop()
+	require.Equal(t, cli.TakenOut, joined.code, joined.errs.String())
+	proofs = changesOf(t, net)
+	said := fmt.Sprintf("this node was taken out of the cluster by change 5 at entry %d: its key is "+
+		"of no more use and should be erased: %s", proofs[4].At().Index, settingsOf(t, net, 2).Key)
+	require.Contains(t, joined.errs.String(), said)
+	doesNotComeBack(t, net, proofs, said)
+}
+
+// doesNotComeBack starts a node that has left, without and with being told, and has it begin anew.
+func doesNotComeBack(t *testing.T, net string, proofs []*bftraft.ChangeProof, said string) {
+	dir := nodeDir(net, 2)
+	for range 2 {
+		code, _, errs := run(t, "start", "--dir", dir)
+		require.Equal(t, cli.TakenOut, code, errs)
+		require.Contains(t, errs, said)
+		require.Equal(t, 1, strings.Count(errs, "\n"))
+		writeChanges(t, net, proofs)
+	}
+	require.Contains(t, mustRun(t, "inspect", "--dir", dir), "change 4")
 	require.NoError(t, os.RemoveAll(filepath.Join(dir, clusterfile.DataName)))
-	code, _, errs = run(t, "init", "--dir", dir)
+	code, _, errs := run(t, "init", "--dir", dir)
 	require.Equal(t, cli.TakenOut, code, errs)
 }
 
