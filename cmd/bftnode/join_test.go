@@ -76,10 +76,10 @@ func writeChanges(t *testing.T, net string, proofs []*bftraft.ChangeProof) {
 
 // admitted returns a cluster of one node, with the folder of a second one beside it that a change
 // has let in, and has told of it.
-func admitted(t *testing.T) (net string, key crypto.PrivateKey) {
+func admitted(t *testing.T) (net, address string, key crypto.PrivateKey) {
 	t.Helper()
 	net = newTestnet(t, "1")
-	key, address := newcomer(t, net)
+	key, address = newcomer(t, net)
 	m, stop := serve(t, net)
 	change(t, net, m, &bftraft.Change{
 		Number: 1, Replaces: m.members.At, Steps: []bftraft.ChangeStep{
@@ -87,11 +87,11 @@ func admitted(t *testing.T) (net string, key crypto.PrivateKey) {
 		},
 	})
 	stop()
-	return net, key
+	return net, address, key
 }
 
 func TestNodeIsIdentifiedByItsChanges(t *testing.T) {
-	net, _ := admitted(t)
+	net, address, _ := admitted(t)
 	dir := nodeDir(net, 2)
 	code, _, errs := run(t, "init", "--dir", dir)
 	require.Equal(t, cli.Usage, code, "there is no such file: %s", errs)
@@ -101,6 +101,20 @@ func TestNodeIsIdentifiedByItsChanges(t *testing.T) {
 	require.Contains(t, errs, "not that of node 2")
 	proofs := changesOf(t, net)
 	require.Len(t, proofs, 1)
+	writeChanges(t, net, proofs)
+	m, err := identify(t.Context(), &unlock.Sources{}, settingsOf(t, net, 2))
+	require.NoError(t, err)
+	cfg := m.config()
+	require.Equal(t, []string{address}, cfg.Network.Listen)
+	require.Equal(t, m.file.Peers(2, nil), cfg.Network.Peers)
+	m, err = identify(t.Context(), &unlock.Sources{}, settingsOf(t, net, 1))
+	require.NoError(t, err)
+	require.Empty(t, m.peers(), "it is not told of the other")
+	s := settingsOf(t, net, 1)
+	s.Changes, s.Nodes = filepath.Join(dir, "changes"), map[crypto.NodeID]string{2: "two:1"}
+	m, err = identify(t.Context(), &unlock.Sources{}, s)
+	require.NoError(t, err)
+	require.Equal(t, []string{"two:1"}, m.peers()[0].Addrs)
 	writeChanges(t, net, append(proofs, &bftraft.ChangeProof{Header: proofs[0].Header}))
 	code, _, errs = run(t, "init", "--dir", dir)
 	require.Equal(t, cli.OK, code, "what is known is not looked at again: %s", errs)
@@ -114,7 +128,7 @@ func TestNodeIsIdentifiedByItsChanges(t *testing.T) {
 // TestNodeJoinsVotesAndIsTakenOut is the life of a node as its operator sees it.
 func TestNodeJoinsVotesAndIsTakenOut(t *testing.T) {
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
-	net, key := admitted(t)
+	net, _, key := admitted(t)
 	dir, proofs := nodeDir(net, 2), changesOf(t, net)
 	writeChanges(t, net, proofs)
 	mustRun(t, "init", "--dir", dir)
