@@ -150,18 +150,24 @@ func promoteFifth(
 }
 
 // TestNodesComeAndGoWhileOthersWrite is the life of a cluster: a fifth node joins as a learner and
-// becomes a voter, and the first is taken out.
+// becomes a voter, and one is taken out, be it the leader.
 func TestNodesComeAndGoWhileOthersWrite(t *testing.T) {
+	t.Run("follower", func(t *testing.T) { comeAndGo(t, 1) })
+	t.Run("leader", func(t *testing.T) { comeAndGo(t, 2) })
+}
+
+func comeAndGo(t *testing.T, id crypto.NodeID) {
 	onBoard(t, 4, func(t *testing.T, b *switchboard, nodes []*running) {
 		g := testGenesis(4)
 		replies := b.client(clientKey().Public())
 		within(t, 10*time.Second, "a leader", func() bool { return agreedLeader(nodes) != 0 })
 		stop := writing(t, nodes[2])
 		all := promoteFifth(t, b, nodes, replies)
-		stay, gone := all[1:], all[0]
-		defer func() { require.NoError(t, all[4].end()) }()
+		stay, gone := without(all, id), all[id-1]
+		defer func() { require.NoError(t, stay[3].end()) }()
+		require.Equal(t, id == 2, gone.Status().Leader == id)
 		remove := changeAt(stay[0], bftraft.ChangeStep{
-			Kind: bftraft.RemoveNode, Key: seeded(1).Public(),
+			Kind: bftraft.RemoveNode, Key: seeded(byte(id)).Public(),
 		})
 		askReady(t, replies, stay, remove)
 		carry(t, stay[0], remove)
@@ -191,11 +197,11 @@ func TestNodesComeAndGoWhileOthersWrite(t *testing.T) {
 		written := stop()
 		require.Greater(t, written, 10)
 		agree(t, stay, uint64(written+len("goes on")))
-		told := all[4].cfg.Changes
+		told := stay[3].cfg.Changes
 		require.Len(t, told, 1)
-		require.NoError(t, all[4].end())
-		disk := all[4].disk.Crash(0)
-		all[4] = launch(t, fifthConfig(b, g, disk, told), disk)
+		require.NoError(t, stay[3].end())
+		disk := stay[3].disk.Crash(0)
+		stay[3] = launch(t, fifthConfig(b, g, disk, told), disk)
 		allAt(t, stay, 5, RoleVoter)
 		agree(t, stay, uint64(written+len("goes on")))
 		refusesToComeBack(t, b, gone, stay[0].gate().Changes())
@@ -345,5 +351,33 @@ func TestWhoHasLeftIsTalkedToForALittleWhileAndNotListenedTo(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, 1, heard(5))
 		within(t, 2*farewell, "its link ends", func() bool { return len(b.peersOf(1)) == 3 })
+	})
+}
+
+// TestLeaderThatIsToldToStopAsksWhoHasJoined: the genesis knew of nobody to hand over to.
+func TestLeaderThatIsToldToStopAsksWhoHasJoined(t *testing.T) {
+	onBoard(t, 1, func(t *testing.T, b *switchboard, nodes []*running) {
+		first, two := nodes[0], seeded(2)
+		carry(t, first, changeAt(first, bftraft.ChangeStep{
+			Kind: bftraft.AddNode, Key: two.Public(), Name: "two:1",
+		}))
+		disk := newDisk(first.cfg.Genesis, 2)
+		cfg := fifthConfig(b, first.cfg.Genesis, disk, first.gate().Changes())
+		cfg.ID, cfg.Key = 2, two
+		second := launch(t, cfg, disk)
+		allAt(t, []*running{second}, 1, RoleLearner)
+		promote := changeAt(first, bftraft.ChangeStep{Kind: bftraft.Promote, Key: two.Public()})
+		for id := byte(1); id <= 2; id++ {
+			promote.AddReady(bftraft.SignReady(first.gate().Cluster(), promote, seeded(id)))
+		}
+		carry(t, first, promote)
+		allAt(t, []*running{first, second}, 3, RoleVoter)
+		require.EqualValues(t, 1, second.Status().Leader)
+		term := second.Status().Term
+		require.NoError(t, first.end())
+		within(t, time.Second, "the two have ended the term", func() bool {
+			return second.Status().Term == term+1
+		})
+		require.NoError(t, second.end())
 	})
 }
