@@ -47,12 +47,16 @@ func askReady(t *testing.T, replies chan []byte, nodes []*running, ch *bftraft.C
 	}
 }
 
-// carry has a node carry a change that must come into force.
+// carry has a node carry a change that must come into force, and waits until it goes by it: the
+// result is there a moment before.
 func carry(t *testing.T, r *running, ch *bftraft.Change) {
 	t.Helper()
 	number, why := bftraft.DecodeChangeResult(submit(t, r, ch.Op())[0])
 	require.NoError(t, why)
 	require.Equal(t, ch.Number, number)
+	within(t, time.Second, "it goes by the change", func() bool {
+		return r.gate().Members().Number >= number
+	})
 }
 
 // fifthConfig is that of a node which has not been a member from the start.
