@@ -166,6 +166,31 @@ func TestNodeJoinsVotesAndIsTakenOut(t *testing.T) {
 		"of no more use and should be erased: %s", proofs[4].At().Index, settingsOf(t, net, 2).Key)
 	require.Contains(t, joined.errs.String(), said)
 	doesNotComeBack(t, net, proofs, said)
+	accuse(t, net, key)
+	out = mustRun(t, "inspect", "--dir", nodeDir(net, 1))
+	require.Contains(t, out, "node 2 is proven faulty", "though it has left")
+}
+
+// accuse puts a proof against the second node into the store of the first: votes for two.
+func accuse(t *testing.T, net string, key crypto.PrivateKey) {
+	t.Helper()
+	s := settingsOf(t, net, 1)
+	m, err := identify(t.Context(), &unlock.Sources{}, s)
+	require.NoError(t, err)
+	vote := func(candidate crypto.NodeID) quorumcert.SignedVote {
+		v := quorumcert.Vote{Cluster: m.file.Genesis.Hash(), Term: 9, Candidate: candidate}
+		return quorumcert.SignedVote{
+			Vote: v, Signer: 2, Sig: quorumcert.Sign(crypto.NewSigner(2, key), v),
+		}
+	}
+	disk, err := store.Open(s.Data, store.Options{Identity: m.identity()})
+	require.NoError(t, err)
+	_, err = disk.Load()
+	require.NoError(t, err)
+	require.NoError(t, disk.Save(&bftraft.Ready{MustSync: true, Evidence: []quorumcert.Evidence{
+		{Votes: &quorumcert.VoteConflict{A: vote(1), B: vote(2)}},
+	}}))
+	require.NoError(t, disk.Close())
 }
 
 // doesNotComeBack starts a node that has left, without and with being told, and has it begin anew.
