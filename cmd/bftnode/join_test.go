@@ -147,6 +147,10 @@ func TestNodeJoinsVotesAndIsTakenOut(t *testing.T) {
 	joined.stop()
 	<-joined.ended
 	require.Equal(t, cli.OK, joined.code, joined.errs.String())
+	for _, logged := range []string{"role=learner", "role=incoming before=learner number=2",
+		"role=voter before=incoming number=3"} {
+		require.Contains(t, joined.errs.String(), logged)
+	}
 	stop()
 	for id := crypto.NodeID(1); id <= 2; id++ {
 		require.Contains(t, mustRun(t, "inspect", "--dir", nodeDir(net, id)), "closes the change")
@@ -165,6 +169,9 @@ func TestNodeJoinsVotesAndIsTakenOut(t *testing.T) {
 	said := fmt.Sprintf("this node was taken out of the cluster by change 5 at entry %d: its key is "+
 		"of no more use and should be erased: %s", proofs[4].At().Index, settingsOf(t, net, 2).Key)
 	require.Contains(t, joined.errs.String(), said)
+	require.Contains(t, joined.errs.String(), "role=leaving before=voter number=4")
+	require.Contains(t, joined.errs.String(),
+		`msg="this node was taken out of the cluster" node=2 number=5`)
 	doesNotComeBack(t, net, proofs, said)
 	accuse(t, net, key)
 	out = mustRun(t, "inspect", "--dir", nodeDir(net, 1))
