@@ -34,8 +34,11 @@ var (
 
 // Config is what a Node is made with.
 type Config struct {
-	// Genesis says who is in the cluster. ID and Key say which of its voters this node is.
+	// Genesis says who was in the cluster at its birth, and Changes what became of that, oldest
+	// first: as far as this node is told at its start, the rest it learns. ID and Key say which
+	// member this node is.
 	Genesis *bftraft.Genesis
+	Changes []*bftraft.ChangeProof
 	ID      crypto.NodeID
 	Key     crypto.PrivateKey
 
@@ -49,7 +52,9 @@ type Config struct {
 	// use the same key with Submit at the same time.
 	Client crypto.PrivateKey
 
-	// Network is passed to p2p.New, with Key, Self, Clients and Logger filled in.
+	// Network is passed to p2p.New, with Key, Self, Clients, MaxPeers and Logger filled in. The peers
+	// are the members, whom changes replace; Peers says by key where to find them, and goes before
+	// the address that a change gave them.
 	Network p2p.Config
 	// NewNetwork replaces p2p.New, for simulations and tests.
 	NewNetwork func(p2p.Config, p2p.Handler) (Network, error)
@@ -103,6 +108,15 @@ func DefaultConfig() Config {
 
 // Validate names the first field that cannot be used.
 func (c *Config) Validate() error {
+	if err := c.validateFields(); err != nil {
+		return err
+	}
+	_, _, err := c.gates(crypto.ZIP215())
+	return err
+}
+
+// validateFields judges each field by itself.
+func (c *Config) validateFields() error {
 	switch {
 	case c.Genesis == nil:
 		return invalid("Genesis", "is missing")
@@ -131,29 +145,41 @@ func (c *Config) Validate() error {
 		c.Genesis.Origin != (bftraft.Origin{})) {
 		return invalid("Storage", "keeps no snapshots, and the genesis asks for checkpoints")
 	}
-	return c.validateIdentity()
+	return nil
 }
 
-// validateIdentity holds ID and keys against the genesis.
-func (c *Config) validateIdentity() error {
-	enrolled := c.Client.IsZero()
-	for _, e := range c.Genesis.Clients {
-		enrolled = enrolled || e.Key == c.Client.Public()
+// gates returns what judges by the genesis alone, and by all changes that the node is told of. It
+// is an error if that does not let the node take part.
+func (c *Config) gates(s crypto.Scheme) (genesis, told *bftraft.Verifier, err error) {
+	if genesis, err = bftraft.NewVerifier(s, c.Genesis); err != nil {
+		return nil, nil, err
 	}
-	if !enrolled {
-		return invalid("Client", "key %s is not enrolled in the genesis", c.Client.Public())
+	if told, err = genesis.Following(c.Changes); err != nil {
+		return nil, nil, invalid("Changes", "%v", err)
 	}
-	for _, v := range c.Genesis.Voters {
-		if v.ID != c.ID {
-			continue
+	return genesis, told, c.validateIdentity(genesis, told.Members())
+}
+
+// validateIdentity holds ID and keys against the members.
+func (c *Config) validateIdentity(genesis *bftraft.Verifier, m *bftraft.Membership) error {
+	if !c.Client.IsZero() {
+		if _, enrolled := m.Client(c.Client.Public()); !enrolled {
+			return invalid("Client", "key %s is not enrolled", c.Client.Public())
 		}
-		if v.Key != c.Key.Public() {
-			return invalid("Key", "node %d of the genesis has key %s, not %s", c.ID, v.Key,
-				c.Key.Public())
-		}
-		return nil
 	}
-	return invalid("ID", "the genesis has no node %d", c.ID)
+	key := c.Key.Public()
+	if m.Left(key) {
+		return fmt.Errorf("%w: Key: %w", ErrConfig, departure(genesis, c.Changes, key))
+	}
+	for _, n := range m.Nodes {
+		switch {
+		case n.ID == c.ID && n.Key == key:
+			return nil
+		case n.ID == c.ID:
+			return invalid("Key", "node %d has key %s, not %s", c.ID, n.Key, key)
+		}
+	}
+	return invalid("ID", "there is no node %d; if it has joined, Changes must say so", c.ID)
 }
 
 func invalid(field, format string, args ...any) error {

@@ -10,6 +10,13 @@
 // storage failure the node signs nothing more and Run says why. Run returns nil once its context
 // has ended; a leader then hands over first, if it can do so within Config.Grace.
 //
+// # Members
+//
+// Changes decide who is a member, and a node follows them as they are committed: with whom it is
+// linked, whom it listens to, which clients it admits, and what it counts. What it is told of them
+// at its start only has to lead to its own joining; it learns the rest. A node that was taken out
+// stops once the others have gone on without it; Run then returns a LeftError.
+//
 // # Processors
 //
 // A goroutine that waits for the disk keeps what the Go runtime calls a processor until the runtime

@@ -21,10 +21,13 @@ const peerClasses = 2
 // inbound is the way of bytes to the owner. It implements p2p.Handler.
 type inbound struct {
 	log     *slog.Logger
-	gate    atomic.Pointer[bftraft.Verifier] // behind the newest change; set by the owner
+	self    crypto.NodeID
+	limit   p2p.QueueLimit                   // of each peer and class
+	gate    atomic.Pointer[bftraft.Verifier] // behind the newest change; set by follow
 	metrics *metrics
+	ctx     context.Context // of all goroutines; set by start
 
-	peers   [crypto.MaxNodeID + 1]*[peerClasses]*queue // nil for who is no voter; never changed
+	peers   [crypto.MaxNodeID + 1]atomic.Pointer[peer] // nil for who is no member; set by follow
 	budgets [crypto.MaxNodeID + 1]budget
 	clients *fairQueue
 	forgers forgers
@@ -32,6 +35,13 @@ type inbound struct {
 	asks    chan ask  // to the owner
 	network Network   // set before anything arrives
 	wg      sync.WaitGroup
+}
+
+// peer is another member, to whom this node listens.
+type peer struct {
+	key    crypto.PublicKey // the same id may be given to another key, later on
+	queues [peerClasses]*queue
+	stop   context.CancelFunc // ends the goroutines; nil before start
 }
 
 // step is what another node sent: a verified message, or a reply to a question of this node's.
@@ -42,7 +52,7 @@ type step struct {
 	cost  int                 // what it costs its sender if there is no use for it
 }
 
-// ask is what a client, or the program around the node, wants: exactly one of the last five.
+// ask is what a client, or the program around the node, wants: exactly one of the last six.
 type ask struct {
 	client  replica.ClientID
 	from    crypto.NodeID // the node that forwarded it, if one did
@@ -50,7 +60,8 @@ type ask struct {
 	read    *bftraft.ReadRequest
 	status  bool
 	proofs  bool
-	resign  bftraft.Term // the node shall hand over if it leads this term
+	resign  bftraft.Term    // the node shall hand over if it leads this term
+	ready   *bftraft.Change // is the node ready for it?
 	look    func(*replica.Replica)
 }
 
@@ -62,30 +73,63 @@ const (
 
 func newInbound(cfg *Config, v *bftraft.Verifier, m *metrics) *inbound {
 	in := &inbound{
-		log: cfg.logger(), metrics: m,
+		log: cfg.logger(), self: cfg.ID, limit: cfg.PeerQueue, metrics: m,
 		clients: newFairQueue(cfg.ClientQueue, cfg.MaxClientQueueBytes),
 		steps:   make(chan step, stepsWaiting), asks: make(chan ask, asksWaiting),
 	}
-	in.gate.Store(v)
-	for _, voter := range cfg.Genesis.Voters {
-		if voter.ID == cfg.ID {
+	in.follow(v)
+	return in
+}
+
+// follow has a gate judge what comes in from now on: members that it knows are listened to, and
+// nobody else is. Only the owner calls it.
+func (in *inbound) follow(gate *bftraft.Verifier) {
+	in.gate.Store(gate)
+	var keys [crypto.MaxNodeID + 1]crypto.PublicKey
+	for _, n := range nodesOf(gate.Members()) {
+		keys[n.ID] = n.Key
+	}
+	keys[in.self] = crypto.PublicKey{}
+	for i := range in.peers {
+		id, old := crypto.NodeID(i), in.peers[i].Load()
+		if old != nil && old.key == keys[i] {
 			continue
 		}
-		in.peers[voter.ID] = &[peerClasses]*queue{
-			newQueue(cfg.PeerQueue), newQueue(cfg.PeerQueue),
+		if old != nil {
+			in.peers[i].Store(nil)
+			if old.stop != nil {
+				old.stop()
+			}
 		}
+		if keys[i].IsZero() {
+			continue
+		}
+		in.metrics.watchPeer(id)
+		p := &peer{
+			key: keys[i], queues: [peerClasses]*queue{newQueue(in.limit), newQueue(in.limit)},
+		}
+		if in.ctx != nil {
+			in.listen(id, p)
+		}
+		in.peers[i].Store(p)
 	}
-	return in
+}
+
+// listen begins to verify what a peer sends.
+func (in *inbound) listen(id crypto.NodeID, p *peer) {
+	ctx, stop := context.WithCancel(in.ctx)
+	p.stop = stop
+	for _, q := range p.queues {
+		in.wg.Go(func() { in.verifyPeer(ctx, id, q) })
+	}
 }
 
 // start begins to verify, until ctx ends.
 func (in *inbound) start(ctx context.Context, workers int) {
-	for id, queues := range in.peers {
-		if queues == nil {
-			continue
-		}
-		for _, q := range queues {
-			in.wg.Go(func() { in.verifyPeer(ctx, crypto.NodeID(id), q) })
+	in.ctx = ctx
+	for id := range in.peers {
+		if p := in.peers[id].Load(); p != nil {
+			in.listen(crypto.NodeID(id), p)
 		}
 	}
 	for range workers {
@@ -93,19 +137,28 @@ func (in *inbound) start(ctx context.Context, workers int) {
 	}
 }
 
+// peer returns the member with an id other than this node, nil if there is none.
+func (in *inbound) peer(id crypto.NodeID) *peer {
+	if !id.Valid() {
+		return nil
+	}
+	return in.peers[id].Load()
+}
+
 // FromNode queues a frame of another node.
 func (in *inbound) FromNode(id crypto.NodeID, class p2p.Class, frame []byte) {
-	if !id.Valid() || in.peers[id] == nil {
-		return // the network refuses them, and counts that
+	p := in.peer(id)
+	if p == nil {
+		return // the network refuses them, and counts that; or it is about to
 	}
 	fits := false
 	switch {
 	case len(frame) > 0 && frame[0] == bftraft.FrameRequest:
 		fits = in.clients.push(clientFrame{source: source{node: id}, frame: frame})
 	case class == p2p.Consensus:
-		fits = in.peers[id][0].push(frame)
+		fits = p.queues[0].push(frame)
 	default:
-		fits = in.peers[id][1].push(frame)
+		fits = p.queues[1].push(frame)
 	}
 	if !fits {
 		in.metrics.full(id)
@@ -255,6 +308,11 @@ func (in *inbound) judge(frames []clientFrame) []ask {
 			a.proofs = true
 		case f.frame[0] == bftraft.FrameResign:
 			if a.resign, err = bftraft.DecodeResignRequest(f.frame); err == nil &&
+				!gate.MayAdminister(f.source.key) {
+				err = bftraft.ErrClientRole
+			}
+		case f.frame[0] == bftraft.FrameReady:
+			if a.ready, err = bftraft.DecodeReadyRequest(f.frame); err == nil &&
 				!gate.MayAdminister(f.source.key) {
 				err = bftraft.ErrClientRole
 			}

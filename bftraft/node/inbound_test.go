@@ -209,7 +209,7 @@ func TestFullQueuesDropAndCount(t *testing.T) {
 	require.Equal(t, 2+2, countOf(n.metrics.fulls[2]))
 	require.Equal(t, 3, countOf(n.metrics.fulls[3]))
 	require.Equal(t, 3, countOf(n.metrics.clientFull))
-	require.Equal(t, 3, n.in.peers[2][0].depth())
+	require.Equal(t, 3, n.in.peer(2).queues[0].depth())
 	require.Equal(t, 2+2, n.in.clients.depth())
 }
 
@@ -307,12 +307,12 @@ func TestEachPeerAndClassIsVerifiedOnItsOwn(t *testing.T) {
 		require.Len(t, n.in.steps, stepsWaiting, "the owner is busy")
 		n.in.FromNode(2, p2p.Bulk, frame)
 		synctest.Wait()
-		stuck := n.in.peers[2][1].depth()
+		stuck := n.in.peer(2).queues[1].depth()
 		require.Positive(t, stuck)
 		n.in.FromNode(2, p2p.Consensus, frame)
 		synctest.Wait()
-		require.Zero(t, n.in.peers[2][0].depth(), "consensus is verified meanwhile")
-		require.Equal(t, stuck, n.in.peers[2][1].depth())
+		require.Zero(t, n.in.peer(2).queues[0].depth(), "consensus is verified meanwhile")
+		require.Equal(t, stuck, n.in.peer(2).queues[1].depth())
 	})
 }
 

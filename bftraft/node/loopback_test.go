@@ -105,6 +105,9 @@ func TestFourNodesOnRealSocketsServeStatusAndMetrics(t *testing.T) {
 	require.EqualValues(t, 1, s.Node)
 	require.EqualValues(t, 1, s.Commit)
 	require.Len(t, s.Peers, 3)
+	require.Equal(t, RoleVoter, s.Role)
+	require.Contains(t, body, `"joint": false`)
+	require.Equal(t, RoleVoter, s.Peers[2].Role)
 
 	_, metrics := get(t, nodes[0], "/metrics")
 	for _, name := range []string{

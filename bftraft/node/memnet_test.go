@@ -2,26 +2,34 @@ package node
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"tangaroa/crypto"
 	"tangaroa/p2p"
 )
 
-// switchboard is a network in memory: it loses what is sent to who is not there, and keeps order
-// per sender, receiver and class.
+// switchboard is a network in memory: it loses what is sent to who is not there, or has not the
+// sender among its peers, or the other way round. It keeps order per sender, receiver and class.
 type switchboard struct {
-	mu       sync.Mutex
-	handlers map[crypto.NodeID]p2p.Handler
-	cut      map[crypto.NodeID]bool
-	replies  map[crypto.PublicKey]chan []byte // what clients receive
+	mu      sync.Mutex
+	ports   map[crypto.NodeID]*port
+	cut     map[crypto.NodeID]bool
+	replies map[crypto.PublicKey]chan []byte // what clients receive
 }
 
 func newSwitchboard() *switchboard {
 	return &switchboard{
-		handlers: map[crypto.NodeID]p2p.Handler{}, cut: map[crypto.NodeID]bool{},
+		ports: map[crypto.NodeID]*port{}, cut: map[crypto.NodeID]bool{},
 		replies: map[crypto.PublicKey]chan []byte{},
 	}
+}
+
+// peersOf returns the peers of a node that is there.
+func (s *switchboard) peersOf(id crypto.NodeID) []p2p.Peer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ports[id].peers
 }
 
 func (s *switchboard) isolate(id crypto.NodeID, on bool) {
@@ -42,39 +50,46 @@ func (s *switchboard) client(key crypto.PublicKey) chan []byte {
 type port struct {
 	board   *switchboard
 	id      crypto.NodeID
+	key     crypto.PublicKey
 	handler p2p.Handler
+	peers   []p2p.Peer // under the board's lock
 }
 
 func (s *switchboard) network(c p2p.Config, h p2p.Handler) (Network, error) {
-	return &port{s, c.Self, h}, nil
+	return &port{board: s, id: c.Self, key: c.Key.Public(), handler: h, peers: c.Peers}, nil
 }
 
 func (p *port) Start(context.Context) error {
 	p.board.mu.Lock()
 	defer p.board.mu.Unlock()
-	p.board.handlers[p.id] = p.handler
+	p.board.ports[p.id] = p
 	return nil
 }
 
 func (p *port) Close() error {
 	p.board.mu.Lock()
 	defer p.board.mu.Unlock()
-	delete(p.board.handlers, p.id)
+	delete(p.board.ports, p.id)
 	return nil
 }
 
 func (p *port) Send(to crypto.NodeID, class p2p.Class, frame []byte) bool {
 	p.board.mu.Lock()
-	h := p.board.handlers[to]
-	if p.board.cut[p.id] || p.board.cut[to] {
-		h = nil
-	}
+	other := p.board.ports[to]
+	linked := other != nil && !p.board.cut[p.id] && !p.board.cut[to] && p.admits(other) &&
+		other.admits(p)
 	p.board.mu.Unlock()
-	if h == nil {
+	if !linked {
 		return false
 	}
-	h.FromNode(p.id, class, append([]byte(nil), frame...))
+	other.handler.FromNode(p.id, class, append([]byte(nil), frame...))
 	return true
+}
+
+func (p *port) admits(other *port) bool {
+	return slices.ContainsFunc(p.peers, func(peer p2p.Peer) bool {
+		return peer.ID == other.id && peer.Key == other.key
+	})
 }
 
 // clientConn is the connection of every client on the switchboard.
@@ -102,7 +117,13 @@ func (p *port) ReplyKey(key crypto.PublicKey, frame []byte) int {
 	return 0
 }
 
-func (p *port) SetPeers([]p2p.Peer) error { return nil }
-func (p *port) Review()                   {}
-func (p *port) Addrs() []string           { return []string{"memory"} }
-func (p *port) Stats() p2p.Stats          { return p2p.Stats{} }
+func (p *port) SetPeers(peers []p2p.Peer) error {
+	p.board.mu.Lock()
+	defer p.board.mu.Unlock()
+	p.peers = peers
+	return nil
+}
+
+func (p *port) Review()          {}
+func (p *port) Addrs() []string  { return []string{"memory"} }
+func (p *port) Stats() p2p.Stats { return p2p.Stats{} }

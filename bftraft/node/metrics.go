@@ -16,10 +16,12 @@ import (
 type metrics struct {
 	registry *prometheus.Registry
 
-	// drops is indexed by peer and outcome, and has counters for all voters from the start.
+	// drops is indexed by peer and outcome. Who is a member, or was one since the start, has counters
+	// in it and in the next two: see watchPeer.
 	drops                 [crypto.MaxNodeID + 1][]prometheus.Counter
 	fulls                 [crypto.MaxNodeID + 1]prometheus.Counter
 	slowed                [crypto.MaxNodeID + 1]prometheus.Counter
+	dropped, slowings     *prometheus.CounterVec // of these they are made
 	clientFull            prometheus.Counter
 	refusals              *prometheus.CounterVec
 	changes               *prometheus.CounterVec
@@ -31,11 +33,18 @@ func counter(name, help string) prometheus.Counter {
 	return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 }
 
-func newMetrics(cfg *Config) *metrics {
+func newMetrics() *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		clientFull: counter("bft_client_drops_total",
 			"Frames of clients dropped because a queue was full."),
+		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bft_drops_total", Help: "Messages of other nodes that were ignored, by reason.",
+		}, []string{"peer", "reason"}),
+		slowings: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bft_peer_slowed_total",
+			Help: "Times that another node had to wait because it sent much of no use.",
+		}, []string{"peer"}),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "bft_client_refusals_total", Help: "Requests of clients refused, by reason.",
 		}, []string{"reason"}),
@@ -55,10 +64,9 @@ func newMetrics(cfg *Config) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
 		}),
 	}
-	m.registry.MustRegister(m.clientFull, m.refusals, m.changes, m.sigVerified, m.sigWrong,
-		m.save, m.commit, collectors.NewGoCollector(),
+	m.registry.MustRegister(m.dropped, m.slowings, m.clientFull, m.refusals, m.changes,
+		m.sigVerified, m.sigWrong, m.save, m.commit, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	m.makeDrops(cfg)
 	for _, cause := range bftraft.Causes() {
 		m.changes.WithLabelValues(cause.String())
 	}
@@ -68,34 +76,26 @@ func newMetrics(cfg *Config) *metrics {
 // queueFull is the word for what was dropped before anybody looked at it.
 const queueFull = "queue_full"
 
-func (m *metrics) makeDrops(cfg *Config) {
-	drops := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "bft_drops_total", Help: "Messages of other nodes that were ignored, by reason.",
-	}, []string{"peer", "reason"})
-	slowed := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "bft_peer_slowed_total",
-		Help: "Times that another node had to wait because it sent much of no use.",
-	}, []string{"peer"})
-	m.registry.MustRegister(drops, slowed)
-	for _, v := range cfg.Genesis.Voters {
-		if v.ID == cfg.ID {
-			continue
-		}
-		for _, d := range bftraft.Drops() {
-			var c prometheus.Counter
-			if d != bftraft.Accepted {
-				c = drops.WithLabelValues(label(v.ID), d.String())
-			}
-			m.drops[v.ID] = append(m.drops[v.ID], c)
-		}
-		m.fulls[v.ID] = drops.WithLabelValues(label(v.ID), queueFull)
-		m.slowed[v.ID] = slowed.WithLabelValues(label(v.ID))
+// watchPeer makes the counters of a member that has none, before anybody else is told of it. They
+// stay when it leaves: whoever counts does not like them to begin again.
+func (m *metrics) watchPeer(id crypto.NodeID) {
+	if m.fulls[id] != nil {
+		return
 	}
+	for _, d := range bftraft.Drops() {
+		var c prometheus.Counter
+		if d != bftraft.Accepted {
+			c = m.dropped.WithLabelValues(label(id), d.String())
+		}
+		m.drops[id] = append(m.drops[id], c)
+	}
+	m.fulls[id] = m.dropped.WithLabelValues(label(id), queueFull)
+	m.slowed[id] = m.slowings.WithLabelValues(label(id))
 }
 
 func label(id crypto.NodeID) string { return strconv.Itoa(int(id)) }
 
-// drop counts a message that was ignored. What comes from no voter was refused by the network and
+// drop counts a message that was ignored. What comes from no member was refused by the network and
 // is counted there.
 func (m *metrics) drop(peer crypto.NodeID, d bftraft.Drop) {
 	if peer.Valid() && int(d) < len(m.drops[peer]) && m.drops[peer][d] != nil {
@@ -194,15 +194,16 @@ func (c *pictures) collectVoters(s *Status, out chan<- prometheus.Metric, gauge 
 	for _, id := range s.Faulty {
 		faulty[id] = true
 	}
-	for id, queues := range c.node.in.peers {
-		if queues == nil {
+	for id := range c.node.in.peers {
+		p := c.node.in.peers[id].Load()
+		if p == nil {
 			continue
 		}
 		peer := label(crypto.NodeID(id))
 		out <- prometheus.MustNewConstMetric(descProofs, prometheus.CounterValue,
 			float64(proofs[id]), peer)
 		gauge(descFaulty, truth(faulty[id]), peer)
-		for class, q := range queues {
+		for class, q := range p.queues {
 			gauge(descQueue, float64(q.depth()), peer, p2p.Class(class).String())
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,7 +23,8 @@ import (
 type Node struct {
 	cfg      Config
 	log      *slog.Logger
-	verifier *bftraft.Verifier // of the genesis
+	genesis  *bftraft.Verifier // judges by the genesis alone,
+	verifier *bftraft.Verifier // and by the changes that the node was told of at its start
 	metrics  *metrics
 	in       *inbound
 	local    *submitter // nil without Config.Client
@@ -32,6 +34,13 @@ type Node struct {
 	done    chan struct{} // closed when Run returns
 	network Network       // may be read once started is closed
 	web     net.Listener  // nil without Config.HTTP; likewise
+	relink  chan struct{} // holds a token while links are to follow a change
+
+	linking sync.Mutex // held while the network is told of its peers, which may take a while
+
+	whereMu   sync.Mutex
+	addresses map[crypto.PublicKey][]string // where this node was told that others are
+	guests    []guest                       // who have just left
 
 	// seen is the newest picture of the node, replaced as a whole by the owner.
 	seen    atomic.Pointer[Status]
@@ -39,26 +48,29 @@ type Node struct {
 
 	// The rest belongs to the owner.
 	replica *replica.Replica
+	storage *informedStorage
 	watch   watch
 	awake   time.Time // since when it has owned its replica
 }
 
 // New judges the configuration and prepares a node. It opens nothing.
 func New(cfg Config) (*Node, error) {
-	if err := cfg.Validate(); err != nil {
+	if err := cfg.validateFields(); err != nil {
 		return nil, err
 	}
-	m := newMetrics(&cfg)
-	gate, err := bftraft.NewVerifier(m.scheme(crypto.ZIP215()), cfg.Genesis)
+	m := newMetrics()
+	genesis, told, err := cfg.gates(m.scheme(crypto.ZIP215()))
 	if err != nil {
 		return nil, err
 	}
 	memory := &requestMemory{recent: bftraft.NewRecent(rememberedRequests)}
-	verifier := gate.Remembering(memory)
+	verifier := told.Remembering(memory)
 	n := &Node{
-		cfg: cfg, log: cfg.logger().With("node", cfg.ID), verifier: verifier, metrics: m,
+		cfg: cfg, log: cfg.logger().With("node", cfg.ID),
+		genesis: genesis.Remembering(memory), verifier: verifier, metrics: m,
 		in: newInbound(&cfg, verifier, m), started: make(chan struct{}),
-		done: make(chan struct{}),
+		done: make(chan struct{}), relink: make(chan struct{}, 1),
+		addresses: addressesOf(cfg.Network.Peers),
 	}
 	n.fillIn()
 	if err := n.cfg.Protocol.Validate(); err != nil {
@@ -70,7 +82,7 @@ func New(cfg Config) (*Node, error) {
 	if !cfg.Client.IsZero() {
 		n.local = newSubmitter(cfg.Client, verifier.Cluster())
 	}
-	n.seen.Store(n.picture(&bftraft.State{ID: cfg.ID}, 0))
+	n.seen.Store(n.picture(&bftraft.State{ID: cfg.ID}, 0, verifier.Members()))
 	m.watchNode(n)
 	n.handler = n.newHandler()
 	return n, nil
@@ -82,11 +94,12 @@ func (n *Node) fillIn() {
 	signer := crypto.NewSigner(n.cfg.ID, n.cfg.Key)
 	p, w := &n.cfg.Protocol, &n.cfg.Network
 	p.Cluster, p.Signer = n.verifier.Cluster(), signer
-	p.Verifier = n.verifier
+	p.Verifier = n.genesis // changes come out of storage: their place in the log counts
 	if p.Seed == 0 {
 		p.Seed = binary.BigEndian.Uint64(key[:])
 	}
 	w.Key, w.Self, w.Clients = n.cfg.Key, n.cfg.ID, n.isClient
+	w.MaxPeers = int(crypto.MaxNodeID)
 	if w.Logger == nil {
 		w.Logger = n.log
 	}
@@ -122,16 +135,6 @@ func (n *Node) HTTPAddr() string {
 		return ""
 	}
 	return n.web.Addr().String()
-}
-
-// SetPeers replaces the addresses of the other nodes once the node has started.
-func (n *Node) SetPeers(peers []p2p.Peer) error {
-	select {
-	case <-n.started:
-		return n.network.SetPeers(peers)
-	default:
-		return errors.New("node: has not started")
-	}
 }
 
 // Status returns the newest picture of the node. It is at most a few ticks old.
@@ -186,24 +189,26 @@ func (n *Node) Run(ctx context.Context) error {
 		}
 		defer stop()
 	}
+	out := &transport{metrics: n.metrics, local: n.local}
+	if err := n.load(out); err != nil {
+		return err
+	}
+	n.cfg.Network.Peers = n.peers()
 	network, err := n.cfg.NewNetwork(n.cfg.Network, n.in)
 	if err != nil {
 		return err
 	}
-	n.network, n.in.network = network, network
-	err = n.load()
-	if err == nil {
-		err = n.work(ctx)
-	}
-	return errors.Join(err, network.Close())
+	n.network, n.in.network, out.network = network, network, network
+	return errors.Join(n.work(ctx), network.Close())
 }
 
-// load makes the replica, which goes through its log.
-func (n *Node) load() error {
+// load makes the replica, which goes through its log. It sends nothing before it is flushed.
+func (n *Node) load(out replica.Transport) error {
+	n.storage = &informedStorage{Storage: n.cfg.Storage, told: n.cfg.Changes}
 	cfg := replica.Config{
 		Core:      n.cfg.Protocol,
-		Storage:   &timedStorage{Storage: n.cfg.Storage, metrics: n.metrics},
-		Transport: &transport{network: n.network, metrics: n.metrics, local: n.local},
+		Storage:   &timedStorage{Storage: n.storage, metrics: n.metrics},
+		Transport: out,
 		Machine:   n.cfg.Machine, CheckOp: n.cfg.CheckOp, Progress: n.progress(),
 	}
 	cfg.Origin = n.cfg.Genesis.Origin
@@ -220,11 +225,14 @@ func (n *Node) load() error {
 		}
 	}
 	r, err := replica.New(cfg)
-	if err != nil {
+	switch {
+	case errors.Is(err, replica.ErrLeft):
+		return departure(n.genesis, n.storage.known, n.cfg.Key.Public())
+	case err != nil:
 		return fmt.Errorf("start replica: %w", err)
 	}
 	n.replica = r
-	n.in.gate.Store(r.Verifier())
+	n.in.follow(r.Verifier())
 	n.watch.begin(n, time.Now())
 	return nil
 }
@@ -249,12 +257,13 @@ func (n *Node) work(ctx context.Context) error {
 	defer n.in.wg.Wait()
 	defer cancel()
 	n.in.start(inner, n.cfg.Workers)
+	n.in.wg.Go(func() { n.keepLinks(inner) })
 	if err := n.network.Start(inner); err != nil {
 		return err
 	}
 	close(n.started)
 	n.log.Info("node has started", "cluster", n.cfg.Genesis.Name, "index", n.replica.Executed().Index,
-		"listen", n.network.Addrs(), "http", n.HTTPAddr())
+		"role", n.seen.Load().Role, "listen", n.network.Addrs(), "http", n.HTTPAddr())
 	return n.own(ctx)
 }
 
@@ -300,19 +309,6 @@ func (n *Node) own(ctx context.Context) error {
 			return nil
 		}
 	}
-}
-
-// follow lets a change of who may do what count for what comes in from now on.
-func (n *Node) follow() {
-	gate := n.replica.Verifier()
-	if gate == n.in.gate.Load() {
-		return
-	}
-	n.in.gate.Store(gate)
-	n.network.Review()
-	m := gate.Members()
-	n.log.Info("change in force", "number", m.Number, "index", m.At.Index, "clients", len(m.Clients),
-		"admins", len(m.Admins))
 }
 
 // isClient says who may connect. The network asks on its own goroutines.
@@ -381,6 +377,8 @@ func (n *Node) answer(a *ask) {
 			n.log.Info("asked to hand over", "term", s.Term, "client", a.client.Key)
 			n.replica.Resign()
 		}
+	case a.ready != nil:
+		n.network.ReplyClient(p2p.ConnID(a.client.Conn), n.replica.ReadyFor(a.ready))
 	case a.look != nil:
 		a.look(n.replica)
 	}
@@ -388,7 +386,7 @@ func (n *Node) answer(a *ask) {
 
 // handOver makes a leader ask for its successor. It is false when there is nobody to wait for.
 func (n *Node) handOver() bool {
-	if !n.replica.Core().Leading || len(n.cfg.Genesis.Voters) == 1 {
+	if !n.replica.Core().Leading || len(n.replica.Verifier().Members().Voters) == 1 {
 		return false
 	}
 	n.replica.Resign()
@@ -403,8 +401,14 @@ func (n *Node) succeeded() bool {
 
 // failed says why the replica has stopped, in the words of this package.
 func (n *Node) failed(err error) error {
-	if errors.Is(err, bftraft.ErrBroken) {
+	switch {
+	case errors.Is(err, bftraft.ErrBroken):
 		return err
+	case errors.Is(err, replica.ErrLeft):
+		left := departure(n.genesis, n.replica.Verifier().Changes(), n.cfg.Key.Public())
+		n.log.Info("this node was taken out of the cluster", "number", left.Change,
+			"index", left.Entry)
+		return left
 	}
 	return fmt.Errorf("%w: %w", ErrStorage, err)
 }

@@ -38,14 +38,17 @@ func (s *sum) Restore(io.Reader) error  { return nil }
 
 func seeded(n byte) crypto.PrivateKey { return crypto.KeyFromSeed([32]byte{n}) }
 
-// clientKey is that of the client enrolled in every test, and ownKey(id) that of node id's Submit.
+// clientKey is that of the client enrolled in every test, adminKey that of the administrator, and
+// ownKey(id) that of node id's Submit.
 func clientKey() crypto.PrivateKey              { return seeded(100) }
+func adminKey() crypto.PrivateKey               { return seeded(99) }
 func ownKey(id crypto.NodeID) crypto.PrivateKey { return seeded(150 + byte(id)) }
 
 func testGenesis(n int) *bftraft.Genesis {
 	g := &bftraft.Genesis{
 		Name: "test", Nonce: crypto.Digest{1}, Testnet: true,
 		Clients: []bftraft.Enrolled{{Name: "client", Key: clientKey().Public()}},
+		Admins:  []bftraft.Enrolled{{Name: "admin", Key: adminKey().Public()}}, AdminQuorum: 1,
 	}
 	for id := crypto.NodeID(1); int(id) <= n; id++ {
 		g.Voters = append(g.Voters,
@@ -362,7 +365,7 @@ func TestNodeThatMustNotSignDoesNotStart(t *testing.T) {
 		<-r.ended
 		require.ErrorIs(t, r.err, store.ErrGuardDamaged)
 		require.True(t, store.MustNotSign(r.err))
-		require.Empty(t, b.handlers, "it never joined the network")
+		require.Empty(t, b.ports, "it never joined the network")
 	})
 }
 
@@ -395,9 +398,9 @@ func TestConfigNamesTheFieldThatIsWrong(t *testing.T) {
 	}{
 		{"Genesis", func(c *Config) { c.Genesis = nil }},
 		{"Key", func(c *Config) { c.Key = crypto.PrivateKey{} }},
-		{"Key", func(c *Config) { c.Key = seeded(99) }},
+		{"Key", func(c *Config) { c.Key = seeded(98) }},
 		{"ID", func(c *Config) { c.ID = 9 }},
-		{"Client", func(c *Config) { c.Client = seeded(99) }},
+		{"Client", func(c *Config) { c.Client = seeded(98) }},
 		{"Storage", func(c *Config) { c.Storage = nil }},
 		{"Machine", func(c *Config) { c.Machine = nil }},
 		{"Tick", func(c *Config) { c.Tick = 0 }},

@@ -12,6 +12,7 @@ import (
 // Status is a picture of a node for people and programs. It is what /status serves.
 type Status struct {
 	Node     crypto.NodeID   `json:"node"`
+	Role     string          `json:"role"` // see RoleVoter and those behind it
 	Cluster  crypto.Digest   `json:"cluster"`
 	Name     string          `json:"name"` // of the cluster
 	Testnet  bool            `json:"testnet"`
@@ -19,6 +20,11 @@ type Status struct {
 	Leader   crypto.NodeID   `json:"leader"` // 0 while none is known
 	Suspects string          `json:"suspects"`
 	Backoff  int             `json:"backoff"` // doublings of the timeouts
+
+	// Change is the number of the newest change that is in force here, 0 for none, and Joint says
+	// whether the voters are being changed.
+	Change uint64 `json:"change"`
+	Joint  bool   `json:"joint"`
 
 	Base    quorumcert.Index `json:"base"`    // the log begins behind it
 	Tip     quorumcert.Index `json:"tip"`     // end of the durable log
@@ -55,6 +61,7 @@ type Fetching struct {
 // PeerStatus is what a node knows of another.
 type PeerStatus struct {
 	Node     crypto.NodeID    `json:"node"`
+	Role     string           `json:"role"` // see RoleVoter and those behind it
 	Term     quorumcert.Term  `json:"term"`
 	Leader   crypto.NodeID    `json:"leader"`
 	Commit   quorumcert.Index `json:"commit"`
@@ -81,9 +88,10 @@ func Describe(e *quorumcert.Evidence) EvidenceStatus {
 	return EvidenceStatus{}
 }
 
-// picture makes a Status of a core's state, without judging readiness.
-func (n *Node) picture(s *bftraft.State, applied bftraft.Index) *Status {
+// picture makes a Status of a core's state and its members, without judging readiness.
+func (n *Node) picture(s *bftraft.State, applied bftraft.Index, m *bftraft.Membership) *Status {
 	out := &Status{
+		Role: roleOf(m, n.cfg.Key.Public()), Change: m.Number, Joint: m.Joint(),
 		Node: n.cfg.ID, Cluster: n.verifier.Cluster(), Name: n.cfg.Genesis.Name,
 		Testnet: n.cfg.Genesis.Testnet, Term: s.Term, Leader: s.Leader,
 		Suspects: s.Suspects.String(), Backoff: s.Backoff, Base: s.Base.Index, Tip: s.Tip.Index,
@@ -92,10 +100,14 @@ func (n *Node) picture(s *bftraft.State, applied bftraft.Index) *Status {
 		Evidence: make([]EvidenceStatus, len(s.Evidence)),
 	}
 	out.Faulty = numbers(s.Faulty)
+	var roles [crypto.MaxNodeID + 1]string
+	for _, node := range m.Nodes {
+		roles[node.ID] = roleOf(m, node.Key)
+	}
 	for i := range s.Peers {
 		p := &s.Peers[i]
 		out.Peers[i] = PeerStatus{
-			Node: p.ID, Term: p.Status.Term, Leader: p.Status.Leader,
+			Node: p.ID, Role: roles[p.ID], Term: p.Status.Term, Leader: p.Status.Leader,
 			Commit: p.Status.Commit.Index, Suspects: p.Suspects, Silent: p.Silent,
 		}
 	}
@@ -167,7 +179,8 @@ func (w *watch) saw(m bftraft.Message, drop bftraft.Drop) {
 // look takes a new picture and compares.
 func (w *watch) look(n *Node, now time.Time) {
 	s := n.replica.Core()
-	out := n.picture(&s, n.replica.Executed().Index)
+	members := n.replica.Verifier().Members()
+	out := n.picture(&s, n.replica.Executed().Index, members)
 	out.Executed = n.replica.Stats().Ops
 	out.Uptime = now.Sub(w.begunAt).Seconds()
 	if now.Sub(w.fittedAt) >= fitEvery {
@@ -188,17 +201,23 @@ func (w *watch) look(n *Node, now time.Time) {
 	if !waiting || s.Commit.Index != w.commit {
 		w.commit, w.movedAt = s.Commit.Index, now
 	}
-	out.NotReady = w.notReady(n, &s, now)
+	out.NotReady = w.notReady(members.Voters, &s, now)
 	out.Ready = out.NotReady == ""
 	n.seen.Store(out)
 }
 
 // notReady says why the node is of no use to clients now, "" if it is.
-func (w *watch) notReady(n *Node, s *bftraft.State, now time.Time) string {
-	heard := 1
+func (w *watch) notReady(voters []quorumcert.Voter, s *bftraft.State, now time.Time) string {
+	var silent bftraft.Set
 	for i := range s.Peers {
-		if !s.Peers[i].Silent {
-			heard++
+		if s.Peers[i].Silent {
+			silent = silent.With(s.Peers[i].ID)
+		}
+	}
+	heard := 0
+	for _, v := range voters {
+		if !silent.Has(v.ID) {
+			heard++ // this node hears itself, if it is one
 		}
 	}
 	switch {
@@ -208,7 +227,7 @@ func (w *watch) notReady(n *Node, s *bftraft.State, now time.Time) string {
 		return "no leader is known"
 	case s.Suspects != bftraft.CauseNone:
 		return "this node suspects the leader: " + s.Suspects.String()
-	case heard < quorumcert.ForNodes(len(n.cfg.Genesis.Voters)).Q:
+	case heard < quorumcert.ForNodes(len(voters)).Q:
 		return "no quorum of nodes is heard of"
 	case now.Sub(w.movedAt) >= staleAfter:
 		return "what waits is not being committed here"

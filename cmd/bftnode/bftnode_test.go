@@ -89,14 +89,15 @@ func TestNodeThatMustNotSignSaysWhyInOneLineAndWhatToDo(t *testing.T) {
 	}{
 		{"data gone", func(t *testing.T, net string) {
 			require.NoError(t, os.RemoveAll(settingsOf(t, net, 1).Data))
-		}, []string{"missing", "bftnode init", "new key"}},
+		}, []string{"missing", "bftnode init", "new key", "keygen"}},
 		{"guard gone", func(t *testing.T, net string) {
 			require.NoError(t, os.Remove(filepath.Join(settingsOf(t, net, 1).Data, "guard")))
 		}, []string{"missing"}},
 		{"guard damaged", func(t *testing.T, net string) {
 			path := filepath.Join(settingsOf(t, net, 1).Data, "guard")
 			require.NoError(t, os.WriteFile(path, make([]byte, 8192), 0o600))
-		}, []string{"guard", "new key"}},
+		}, []string{"guard", "new key: bftnode keygen a new key, then bftclient member replace " +
+			"--node 1 --key NEWKEY --address HOST:PORT"}},
 		{"another node's data", func(t *testing.T, net string) {
 			data := settingsOf(t, net, 1).Data
 			require.NoError(t, os.RemoveAll(data))

@@ -139,6 +139,19 @@ func statusIs(t *testing.T, net string, id crypto.NodeID, wanted func(*node.Stat
 // fill runs the only node of a cluster and has it execute operations for its client.
 func fill(t *testing.T, net string, ops ...kv.Op) {
 	t.Helper()
+	m, stop := serve(t, net)
+	for _, op := range ops {
+		raw, err := kv.EncodeOp(op)
+		require.NoError(t, err)
+		_, err = m.node.Submit(t.Context(), raw)
+		require.NoError(t, err)
+	}
+	stop()
+}
+
+// serve runs the only node of a cluster, with a client in it, until it is stopped.
+func serve(t *testing.T, net string) (m *member, stop func()) {
+	t.Helper()
 	s := settingsOf(t, net, 1)
 	s.Security, s.Transport, s.HTTP = "tls", "tcp", "off"
 	m, err := identify(t.Context(), &unlock.Sources{}, s)
@@ -155,12 +168,8 @@ func fill(t *testing.T, net string, ops ...kv.Op) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- m.run(ctx) }()
-	for _, op := range ops {
-		raw, err := kv.EncodeOp(op)
-		require.NoError(t, err)
-		_, err = m.node.Submit(ctx, raw)
-		require.NoError(t, err)
+	return m, func() {
+		cancel()
+		require.NoError(t, <-ended)
 	}
-	cancel()
-	require.NoError(t, <-ended)
 }

@@ -214,12 +214,31 @@ func (x *examiner) checkState(l *bftraft.Restored) error {
 	}
 	for i := range l.Evidence {
 		e := &l.Evidence[i]
-		if err := e.Verify(cluster, configs.Latest()); err != nil {
+		if err := x.accuses(e); err != nil {
 			return fmt.Errorf("evidence against node %d: %w", e.Culprit(), err)
 		}
 		x.report.Evidence = append(x.report.Evidence, node.Describe(e))
 	}
 	return nil
+}
+
+// accuses says why a proof accuses nobody that the cluster has ever had, nil if it does: it
+// outlives the membership of whom it accuses.
+func (x *examiner) accuses(e *quorumcert.Evidence) error {
+	gate := x.gate // of the genesis, before the log is gone through
+	err := e.Verify(x.report.Cluster, gate.Configurations().Latest())
+	for _, p := range x.verifier.Changes() {
+		if err == nil {
+			break
+		}
+		next, wrong := gate.After(p)
+		if wrong != nil {
+			return wrong
+		}
+		gate = next
+		err = e.Verify(x.report.Cluster, gate.Configurations().Latest())
+	}
+	return err
 }
 
 // walk verifies the chain, its requests and its commit certificates.
@@ -295,6 +314,10 @@ func (x *examiner) entries(b *bftraft.Block) error {
 			if err := x.evidenceEntry(index, b, e); err != nil {
 				return err
 			}
+			continue
+		}
+		if e.Kind == bftraft.EntryClosing && b.Closes() && x.gate.Members().Joint() {
+			x.note(index, b, "closes the change of the voters: in force behind it")
 			continue
 		}
 		r, err := x.gate.VerifyRequest(e.Data)

@@ -3,7 +3,7 @@
 //
 // It wires packages together and holds no logic of the protocol. Its exit codes are those of
 // package cli; 8 means that the node must not sign, 9 that the data directory is in use, 10 that a
-// key to what is encrypted is missing or wrong.
+// key to what is encrypted is missing or wrong, 11 that the node was taken out of the cluster.
 package main
 
 import (

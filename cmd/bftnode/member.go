@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 
 	"tangaroa/bftraft"
 	"tangaroa/bftraft/kv"
@@ -16,12 +18,15 @@ import (
 	"tangaroa/cmd/internal/clusterfile"
 	"tangaroa/cmd/internal/unlock"
 	"tangaroa/crypto"
+	"tangaroa/p2p"
 )
 
 // member is a node with all that is handed to it.
 type member struct {
 	settings *clusterfile.Node
 	file     *clusterfile.File
+	told     []*bftraft.ChangeProof // what the settings say that became of the genesis,
+	members  *bftraft.Membership    // and who is a member by that
 	key      crypto.PrivateKey
 	master   crypto.SecretKey // of the store; zero if it is not encrypted
 	unlocked []byte           // the unlock key of the key file; none if it is not locked
@@ -31,27 +36,51 @@ type member struct {
 	leak     *leak // nil unless it is an adversary that hands out what it hears
 }
 
-// identify reads genesis and key and makes sure that the two belong together.
+// identify reads genesis, changes and key and makes sure that they belong together. A key that has
+// left the cluster does: the store that was made with it can still be looked at.
 func identify(ctx context.Context, from *unlock.Sources, s *clusterfile.Node) (*member, error) {
 	file, err := clusterfile.LoadGenesis(s.Genesis)
 	if err != nil {
+		return nil, cli.WithCode(cli.Usage, err)
+	}
+	m := &member{settings: s, file: file}
+	if err := m.readChanges(); err != nil {
 		return nil, cli.WithCode(cli.Usage, err)
 	}
 	keys, err := openKeys(ctx, from, s.Key)
 	if err != nil {
 		return nil, err
 	}
-	m := &member{
-		settings: s, file: file, key: keys.Signing, master: keys.Master, unlocked: keys.Passphrase,
+	m.key, m.master, m.unlocked = keys.Signing, keys.Master, keys.Passphrase
+	if n, is := m.members.Node(m.key.Public()); is && n.ID == s.ID ||
+		m.members.Left(m.key.Public()) {
+		return m, nil
 	}
-	for _, v := range file.Genesis.Voters {
-		if v.ID == s.ID && v.Key == m.key.Public() {
-			return m, nil
-		}
+	by := s.Genesis
+	if s.Changes != "" {
+		by += " with " + s.Changes
 	}
 	return nil, cli.Errorf(cli.MustNotSign,
-		"must not sign: the key %s is not that of node %d in %s; check id, key and genesis",
-		s.Key, s.ID, s.Genesis)
+		"must not sign: the key %s is not that of node %d in %s; check id, key, genesis and changes",
+		s.Key, s.ID, by)
+}
+
+// readChanges reads what became of the genesis, if the settings say where.
+func (m *member) readChanges() error {
+	gate, err := bftraft.NewVerifier(crypto.ZIP215(), &m.file.Genesis)
+	if err != nil {
+		return err
+	}
+	if m.settings.Changes != "" {
+		if m.told, err = clusterfile.LoadChanges(m.settings.Changes); err != nil {
+			return err
+		}
+		if gate, err = gate.Following(m.told); err != nil {
+			return fmt.Errorf("%s: %w", m.settings.Changes, err)
+		}
+	}
+	m.members = gate.Members()
+	return nil
 }
 
 func (m *member) identity() store.Identity {
@@ -78,7 +107,10 @@ func (m *member) open(log *slog.Logger) error {
 	cfg := m.config()
 	cfg.Corrupt = corrupt
 	if m.node, err = node.New(cfg); err != nil {
-		return cli.WithCode(cli.Usage, errors.Join(err, m.store.Close()))
+		if !errors.Is(err, replica.ErrLeft) {
+			err = cli.WithCode(cli.Usage, err)
+		}
+		return errors.Join(storeError(m.settings, err), m.store.Close())
 	}
 	return nil
 }
@@ -86,16 +118,13 @@ func (m *member) open(log *slog.Logger) error {
 func (m *member) config() node.Config {
 	s := m.settings
 	cfg := node.DefaultConfig()
-	cfg.Genesis, cfg.ID, cfg.Key = &m.file.Genesis, s.ID, m.key
+	cfg.Genesis, cfg.Changes, cfg.ID, cfg.Key = &m.file.Genesis, m.told, s.ID, m.key
 	cfg.Storage, cfg.Machine, cfg.CheckOp = m.store,
 		kv.NewRetaining(m.file.Genesis.Upkeep.History), kv.CheckOp
 	cfg.Network.Security, cfg.Network.Transport = s.Security, s.Transport
-	cfg.Network.Peers = m.file.Peers(s.ID, s.Nodes)
-	listen := s.Listen
-	if listen == "" {
-		listen = m.file.Address(s.ID)
-	}
-	if listen != "" {
+	cfg.Network.Peers = m.peers()
+	own, _ := m.members.Node(m.key.Public())
+	if listen := cmp.Or(s.Listen, m.file.Address(s.ID), own.Address); listen != "" {
 		cfg.Network.Listen = []string{listen}
 	}
 	if s.HTTP != "off" {
@@ -103,6 +132,20 @@ func (m *member) config() node.Config {
 	}
 	cfg.Pprof, cfg.Logger = s.Pprof, m.log
 	return cfg
+}
+
+// peers says where the other nodes are, as far as genesis and settings do.
+func (m *member) peers() []p2p.Peer {
+	s := m.settings
+	peers := m.file.Peers(s.ID, s.Nodes)
+	for _, n := range m.members.Nodes {
+		listed := func(p p2p.Peer) bool { return p.ID == n.ID }
+		address := s.Nodes[n.ID]
+		if address != "" && n.ID != s.ID && !slices.ContainsFunc(peers, listed) {
+			peers = append(peers, p2p.Peer{ID: n.ID, Key: n.Key, Addrs: []string{address}})
+		}
+	}
+	return peers
 }
 
 // run is the node's life, until ctx ends or something fails.
@@ -120,10 +163,19 @@ func (m *member) run(ctx context.Context) error {
 	return err
 }
 
-// storeError gives an error of the store its exit code and says what to do.
+// newKey says how a node is enrolled again whose key must not be used any more.
+func newKey(s *clusterfile.Node) string {
+	return fmt.Sprintf("bftnode keygen a new key, then bftclient member replace --node %d "+
+		"--key NEWKEY --address HOST:PORT", s.ID)
+}
+
+// storeError gives an error of the store, or of what is in it, its exit code and says what to do.
 func storeError(s *clusterfile.Node, err error) error {
 	advice := ""
+	left := &node.LeftError{}
 	switch {
+	case errors.As(err, &left):
+		return cli.Errorf(cli.TakenOut, "%w: %s", left, s.Key)
 	case errors.Is(err, store.ErrNeedsKey), errors.Is(err, store.ErrWrongKey):
 		return cli.Errorf(cli.Locked, "%w: %s: use the key file that the store was made with, or "+
 			"its copy of after the last bftnode master-key rotate, not %s", err, s.Data, s.Key)
@@ -134,16 +186,16 @@ func storeError(s *clusterfile.Node, err error) error {
 		return cli.Errorf(cli.InUse, "data directory %s is in use: %w", s.Data, err)
 	case errors.Is(err, store.ErrMissing):
 		advice = "if this node has never run, make its store with bftnode init; " +
-			"if it has, it needs a new key"
+			"if it has, it needs a new key: " + newKey(s)
 	case errors.Is(err, store.ErrWrongIdentity):
 		advice = "check data, id, key and genesis"
 	case errors.Is(err, replica.ErrOrigin):
 		return cli.Errorf(cli.Usage, "%w: %s: bftnode snapshot restore puts it there", err, s.Data)
 	case errors.Is(err, replica.ErrAccused):
 		return cli.Errorf(cli.MustNotSign, "must not sign: %w: another process uses its key, or its "+
-			"disk was set back; give node %d a new key", err, s.ID)
+			"disk was set back, so it needs a new key: %s", err, newKey(s))
 	case store.MustNotSign(err):
-		advice = "its disk has lost what it may have signed, so it needs a new key"
+		advice = "its disk has lost what it may have signed, so it needs a new key: " + newKey(s)
 	default:
 		return err
 	}

@@ -35,6 +35,9 @@ const (
 var settings = []setting{
 	{"genesis", "FILE", "the cluster's genesis", "", true,
 		func(n *clusterfile.Node) *string { return &n.Genesis }},
+	{"changes", "FILE", "what became of the genesis, for a node that has joined since; " +
+		"bftclient member list writes it", "", true,
+		func(n *clusterfile.Node) *string { return &n.Changes }},
 	{"key", "FILE", "this node's private key", "", true,
 		func(n *clusterfile.Node) *string { return &n.Key }},
 	{"passphrase-file", "FILE", "passphrase of the key, if it is encrypted", "", true,
@@ -45,8 +48,8 @@ var settings = []setting{
 		func(n *clusterfile.Node) *string { return &n.UnlockSocket }},
 	{"data", "DIR", "store and guard of this node", "", true,
 		func(n *clusterfile.Node) *string { return &n.Data }},
-	{"listen", "HOST:PORT", "where nodes and clients connect; the genesis' address by default", "",
-		false, func(n *clusterfile.Node) *string { return &n.Listen }},
+	{"listen", "HOST:PORT", "where nodes and clients connect; its address in genesis or changes " +
+		"by default", "", false, func(n *clusterfile.Node) *string { return &n.Listen }},
 	{"http", "HOST:PORT", "status and metrics; off for none", defaultHTTP, false,
 		func(n *clusterfile.Node) *string { return &n.HTTP }},
 	{"security", "NAME", "tls or noise; the same in the whole cluster", "tls", false,
@@ -80,7 +83,7 @@ func placeFlags() []ucli.Flag {
 func settingFlags() []ucli.Flag {
 	flags := append(placeFlags(),
 		&ucli.UintFlag{Name: "id", EnvVars: []string{env("id")},
-			Usage: "which node of the genesis this is, `NUMBER`"},
+			Usage: "which node this is, `NUMBER`"},
 		&ucli.BoolFlag{Name: "pprof", EnvVars: []string{env("pprof")},
 			Usage: "serve profiles beside the metrics"})
 	for _, s := range settings {

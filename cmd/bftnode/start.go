@@ -72,7 +72,8 @@ func initCommand() *ucli.Command {
 		Name: "init", Usage: "make the empty store of a node that has never run",
 		Description: `Example:  bftnode init --dir node1
 A node whose store is gone must not be given an empty one under the same key: it would
-forget what it signed, and count as a liar. Give it a new key instead.
+forget what it signed, and count as a liar. Give it a new key instead. A node that joins a
+cluster which runs needs --changes: see bftclient member list.
 
 With --encrypt the store is encrypted; its master key is added to the key file. See
 bftnode lock.`,
@@ -81,6 +82,9 @@ bftnode lock.`,
 			m, err := identify(c.Context, sources(c, s), s)
 			if err != nil {
 				return err
+			}
+			if m.members.Left(m.key.Public()) {
+				return storeError(s, &node.LeftError{})
 			}
 			if m.file.Genesis.Origin != (bftraft.Origin{}) {
 				return cli.Errorf(cli.Usage, "the cluster of %s begins with a saved state: use "+

@@ -104,6 +104,8 @@ func printStatus(w io.Writer, s *node.Status) {
 	rows := [][]string{
 		{"cluster", s.Name + " " + s.Cluster.Short()},
 		{"node", fmt.Sprint(s.Node)},
+		{"role", ownRole(s)},
+		{"members", membersLine(s)},
 		{"ready", ready},
 		{"term", fmt.Sprint(s.Term)},
 		{"leader", leaderName(s)},
@@ -120,16 +122,56 @@ func printStatus(w io.Writer, s *node.Status) {
 	for i := range s.Peers {
 		p := &s.Peers[i]
 		rows = append(rows, []string{
-			fmt.Sprint(p.Node), fmt.Sprint(p.Term), fmt.Sprint(p.Commit), peerState(s, p),
+			fmt.Sprint(p.Node), p.Role, fmt.Sprint(p.Term), fmt.Sprint(p.Commit), peerState(s, p),
 		})
 	}
 	if len(rows) > 0 {
 		fmt.Fprintln(w)
-		_ = cli.WriteTable(w, []string{"PEER", "TERM", "COMMIT", "STATE"}, rows)
+		_ = cli.WriteTable(w, []string{"PEER", "ROLE", "TERM", "COMMIT", "STATE"}, rows)
 	}
 	for _, e := range s.Evidence {
 		fmt.Fprintf(w, "\nnode %d is proven faulty: %s\n", e.Culprit, explain(e))
 	}
+}
+
+// ownRole shows a node's role, and of a learner how far it is behind: once it is not, it can be
+// made a voter.
+func ownRole(s *node.Status) string {
+	if s.Role != node.RoleLearner {
+		return s.Role
+	}
+	if behind := lag(s); behind > 0 {
+		return fmt.Sprintf("%s, behind by %d", s.Role, behind)
+	}
+	return s.Role + ", keeps up"
+}
+
+// lag is how far a node is behind what at least one honest voter has committed, if no more of them
+// lie than may.
+func lag(s *node.Status) quorumcert.Index {
+	var commits []quorumcert.Index
+	for i := range s.Peers {
+		if p := &s.Peers[i]; p.Role == node.RoleVoter || p.Role == node.RoleLeaving {
+			commits = append(commits, p.Commit)
+		}
+	}
+	if len(commits) == 0 {
+		return 0
+	}
+	slices.Sort(commits)
+	f := quorumcert.ForNodes(len(commits)).F
+	return max(commits[len(commits)-1-f], s.Commit) - s.Commit
+}
+
+func membersLine(s *node.Status) string {
+	line := "as at the genesis"
+	if s.Change > 0 {
+		line = fmt.Sprintf("since change %d", s.Change)
+	}
+	if s.Joint {
+		line += "; the voters are being changed"
+	}
+	return line
 }
 
 // barWidth is how many characters a bar of progress has.

@@ -21,6 +21,7 @@ const (
 	MustNotSign   Code = 8  // bftnode: what is on disk does not allow this node to sign
 	InUse         Code = 9  // bftnode: the data directory belongs to another process
 	Locked        Code = 10 // bftnode: an unlock key or master key is missing or wrong
+	TakenOut      Code = 11 // bftnode: a change has taken this node out of the cluster for good
 )
 
 // coded is an error that knows its exit code.

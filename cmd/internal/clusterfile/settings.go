@@ -28,12 +28,15 @@ const maxSettingsBytes = 1 << 20
 // Node is the settings of one node. A field left out of the file is zero, and the command decides
 // what it stands for; LoadNode does not.
 type Node struct {
-	ID crypto.NodeID `yaml:"id"` // which voter of the genesis we are
+	ID crypto.NodeID `yaml:"id"` // which node we are
 
 	Genesis string `yaml:"genesis"` // path
 	Key     string `yaml:"key"`     // path of the private key
 	Data    string `yaml:"data"`    // folder of the store and the guard
 	Listen  string `yaml:"listen"`  // "host:port" for nodes and clients
+
+	// Changes is the path of a file of what became of the genesis: see LoadChanges.
+	Changes string `yaml:"changes,omitempty"`
 
 	// PassphraseFile holds the passphrase of the key, if it is encrypted.
 	PassphraseFile string `yaml:"passphrase_file,omitempty"`
@@ -50,7 +53,7 @@ type Node struct {
 	LogFormat string `yaml:"log_format,omitempty"` // text or json
 	Adversary string `yaml:"adversary,omitempty"`  // how to misbehave, in a testnet
 
-	// Nodes are addresses to use instead of the hints in the genesis.
+	// Nodes are addresses to use instead of the hints in the genesis, and of those in changes.
 	Nodes map[crypto.NodeID]string `yaml:"nodes,omitempty"`
 }
 
@@ -73,7 +76,7 @@ func LoadNode(path string) (*Node, error) {
 		return nil, err
 	}
 	resolve(path, &n.Genesis, &n.Key, &n.Data, &n.PassphraseFile, &n.UnlockKeyFile,
-		&n.UnlockSocket)
+		&n.UnlockSocket, &n.Changes)
 	if err := checkOverrides(path, n.Nodes); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,251 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"tangaroa/bftraft"
+	"tangaroa/bftraft/replica"
+	"tangaroa/crypto"
+	"tangaroa/p2p"
+	"tangaroa/quorumcert"
+)
+
+// The roles of nodes in Status.
+const (
+	RoleVoter    = "voter"    // what it signs counts
+	RoleLearner  = "learner"  // it follows the log and has no say
+	RoleIncoming = "incoming" // it becomes a voter when the change under way is closed
+	RoleLeaving  = "leaving"  // the change under way, or the newest one, takes it out
+	RoleNone     = "none"     // it is no member
+)
+
+// nodesOf returns all whom a member talks to, itself included.
+func nodesOf(m *bftraft.Membership) []bftraft.Node { return slices.Concat(m.Nodes, m.Leaving) }
+
+// roleOf returns the role of the holder of a key.
+func roleOf(m *bftraft.Membership, key crypto.PublicKey) string {
+	is := func(v quorumcert.Voter) bool { return v.Key == key }
+	votes, comes := slices.ContainsFunc(m.Voters, is), slices.ContainsFunc(m.Incoming, is)
+	leaves := slices.ContainsFunc(m.Leaving, func(n bftraft.Node) bool { return n.Key == key })
+	_, follows := m.Node(key)
+	switch {
+	case leaves, votes && m.Joint() && !comes:
+		return RoleLeaving
+	case votes:
+		return RoleVoter
+	case comes:
+		return RoleIncoming
+	case follows:
+		return RoleLearner
+	}
+	return RoleNone
+}
+
+// LeftError is why Run ends, or New refuses, once this node has been taken out of the cluster. It
+// wraps replica.ErrLeft.
+type LeftError struct {
+	Change uint64        // number of the change that took it out, 0 if it is not known any more
+	Entry  bftraft.Index // which ends with this entry
+}
+
+// Error says what happened and what to do.
+func (e *LeftError) Error() string {
+	by := ""
+	if e.Change > 0 {
+		by = fmt.Sprintf(" by change %d at entry %d", e.Change, e.Entry)
+	}
+	return "this node was taken out of the cluster" + by +
+		": its key is of no more use and should be erased"
+}
+
+// Unwrap returns replica.ErrLeft.
+func (e *LeftError) Unwrap() error { return replica.ErrLeft }
+
+// departure looks for the one of a list of changes, all since the genesis, that took a key out.
+func departure(
+	genesis *bftraft.Verifier, changes []*bftraft.ChangeProof, key crypto.PublicKey,
+) *LeftError {
+	for gate := genesis; len(changes) > 0; changes = changes[1:] {
+		next, err := gate.After(changes[0])
+		if err != nil {
+			break
+		}
+		if gate = next; gate.Members().Left(key) {
+			return &LeftError{gate.Members().Number, gate.Members().At.Index}
+		}
+	}
+	return &LeftError{}
+}
+
+// informedStorage keeps the changes that a node is told of at its start beside those that it has
+// seen committed. So all that the core goes by is in one place, whether its log has got there.
+type informedStorage struct {
+	replica.Storage
+	told  []*bftraft.ChangeProof
+	known []*bftraft.ChangeProof // what Load returned
+}
+
+// Load returns what a Core goes on from.
+func (s *informedStorage) Load() (bftraft.Restored, error) {
+	r, err := s.Storage.Load()
+	if err != nil {
+		return r, err
+	}
+	var newest bftraft.Index
+	if n := len(r.Changes); n > 0 {
+		newest = r.Changes[n-1].Header.Last
+	}
+	news := slices.DeleteFunc(slices.Clone(s.told), func(p *bftraft.ChangeProof) bool {
+		return p.Header.Last <= newest
+	})
+	if len(news) > 0 {
+		if err := s.Storage.Save(&bftraft.Ready{Changes: news, MustSync: true}); err != nil {
+			return r, fmt.Errorf("save changes: %w", err)
+		}
+		r.Changes = slices.Concat(r.Changes, news)
+	}
+	s.known = r.Changes
+	return r, nil
+}
+
+// follow lets a change of who may do what, and of who is a member, count for what comes in from now
+// on.
+func (n *Node) follow() {
+	gate, old := n.replica.Verifier(), n.in.gate.Load()
+	if gate == old {
+		return
+	}
+	n.in.follow(gate)
+	n.dismiss(old.Members(), gate.Members())
+	signal(n.relink)
+	m := gate.Members()
+	if m.Number == old.Members().Number {
+		return // nobody is leaving any more
+	}
+	n.log.Info("change in force", "number", m.Number, "index", m.At.Index, "joint", m.Joint(),
+		"nodes", len(m.Nodes), "voters", len(m.Voters), "clients", len(m.Clients),
+		"admins", len(m.Admins))
+	key := n.cfg.Key.Public()
+	if role, before := roleOf(m, key), roleOf(old.Members(), key); role != before {
+		n.log.Info("this node has another role", "role", role, "before", before,
+			"number", m.Number, "index", m.At.Index)
+	}
+}
+
+// farewell is how long links outlive the membership of who is at their other end: the last thing
+// that a node is told, that it is not needed any more, is on its way then. Nothing that it says is
+// listened to meanwhile.
+const farewell = time.Second
+
+// guest is a node that has left and whose link is still there.
+type guest struct {
+	node  bftraft.Node
+	until time.Time
+}
+
+// dismiss lets the links to members that have left end soon.
+func (n *Node) dismiss(old, next *bftraft.Membership) {
+	n.whereMu.Lock()
+	defer n.whereMu.Unlock()
+	until := time.Now().Add(farewell)
+	stay := nodesOf(next)
+	for _, node := range nodesOf(old) {
+		is := func(other bftraft.Node) bool { return other.Key == node.Key }
+		if !slices.ContainsFunc(stay, is) {
+			n.guests = append(n.guests, guest{node, until})
+		}
+	}
+}
+
+// keepLinks has the network link this node with the members, whenever they have changed. It has a
+// goroutine of its own, since the end of a link may wait for who is at its other end.
+func (n *Node) keepLinks(ctx context.Context) {
+	var later <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.relink:
+			later = time.After(farewell)
+		case <-later:
+		}
+		if err := n.link(); err != nil && ctx.Err() == nil {
+			n.log.Warn("links to the other nodes could not be changed", "err", err)
+		}
+		n.network.Review()
+	}
+}
+
+// link has the network link this node with those whom it should be linked with now.
+func (n *Node) link() error {
+	n.linking.Lock()
+	defer n.linking.Unlock()
+	return n.network.SetPeers(n.peers())
+}
+
+// peers returns all whom this node should be linked with, and where they are: where this node
+// was told, or else where the change says that enrolled them. Where that is no address, as if it
+// said nothing: whoever is there has to dial.
+func (n *Node) peers() []p2p.Peer {
+	n.whereMu.Lock()
+	defer n.whereMu.Unlock()
+	now := time.Now()
+	n.guests = slices.DeleteFunc(n.guests, func(g guest) bool { return !now.Before(g.until) })
+	nodes := nodesOf(n.in.gate.Load().Members())
+	for _, g := range n.guests {
+		again := func(other bftraft.Node) bool { return other.ID == g.node.ID }
+		if !slices.ContainsFunc(nodes, again) {
+			nodes = append(nodes, g.node)
+		}
+	}
+	var peers []p2p.Peer
+	for _, node := range nodes {
+		if node.ID == n.cfg.ID || node.Key == n.cfg.Key.Public() {
+			continue
+		}
+		p := p2p.Peer{ID: node.ID, Key: node.Key, Addrs: n.addresses[node.Key]}
+		if len(p.Addrs) == 0 && node.Address != "" {
+			if p.Addrs = []string{node.Address}; n.fits(p) != nil {
+				p.Addrs = nil
+			}
+		}
+		peers = append(peers, p)
+	}
+	return peers
+}
+
+// fits says why the network could not use these peers.
+func (n *Node) fits(peers ...p2p.Peer) error {
+	network := n.cfg.Network
+	network.Peers = peers
+	return network.Validate()
+}
+
+// SetPeers replaces what this node was told about where the others are, once it has started. Who is
+// linked with it, the changes of the members decide.
+func (n *Node) SetPeers(peers []p2p.Peer) error {
+	select {
+	case <-n.started:
+	default:
+		return errors.New("node: has not started")
+	}
+	if err := n.fits(peers...); err != nil {
+		return err
+	}
+	n.whereMu.Lock()
+	n.addresses = addressesOf(peers)
+	n.whereMu.Unlock()
+	return n.link()
+}
+
+func addressesOf(peers []p2p.Peer) map[crypto.PublicKey][]string {
+	addresses := make(map[crypto.PublicKey][]string)
+	for _, p := range peers {
+		addresses[p.Key] = p.Addrs
+	}
+	return addresses
+}
