@@ -157,6 +157,7 @@ func NewCore(cfg Config, r Restored, reader Reader) (*Core, error) {
 		c.gate = c.gate.settled()
 	}
 	c.outdated = c.gate.verifyTermProof(&c.proof) != Accepted
+	c.out.Changes = gate.changes[min(len(r.Changes), len(gate.changes)):] // it was told of them
 	for _, e := range r.Evidence {
 		if c.gate.Accuses(&e) {
 			c.condemn(e.Culprit())

@@ -278,6 +278,9 @@ func (c *Core) install(g *gather) Drop {
 		return Stale // the certificate was judged before this node knew of the change
 	}
 	if len(blocks) > 0 {
+		if !c.roomFor(blocks[0].First()-1, blocks) {
+			return TooFarAhead // what of it is committed comes first
+		}
 		if drop := c.replaceSuffix(blocks); drop != Accepted {
 			return drop
 		}

@@ -335,6 +335,10 @@ func (o *observer) goodElsewhere(
 	if d == bftraft.UnknownSender {
 		return true
 	}
+	msg, _ := bftraft.DecodeMessage(frame)
+	if d == bftraft.BadCertificate && msg != nil && o.convinces(msg) {
+		return true
+	}
 	return slices.ContainsFunc(o.w.gates, func(g *bftraft.Verifier) bool {
 		_, drop := g.Verify(from, frame)
 		return drop == bftraft.Accepted

@@ -188,9 +188,14 @@ func (n *naive) stable(st *quorumcert.Stable, by quorumcert.Index) bool {
 // passes is B7 for what a node's gate lets pass: every certificate in it convinces the second
 // verifier too.
 func (o *observer) passes(m *member, msg bftraft.Message) {
-	if m.liar {
-		return
+	if !m.liar && !o.convinces(msg) {
+		o.fail("B7", "node %d lets a %s pass whose certificate does not convince", m.id,
+			bftraft.MessageName(msg))
 	}
+}
+
+// convinces says whether every certificate in a message does.
+func (o *observer) convinces(msg bftraft.Message) bool {
 	good := true
 	switch msg := msg.(type) {
 	case *bftraft.AppendEntries:
@@ -205,8 +210,5 @@ func (o *observer) passes(m *member, msg bftraft.Message) {
 	case *bftraft.StableCheckpoint:
 		good = o.naive.stable(msg.Stable, o.chart.configurationOf(msg.Stable.Index+1))
 	}
-	if !good {
-		o.fail("B7", "node %d lets a %s pass whose certificate does not convince", m.id,
-			bftraft.MessageName(msg))
-	}
+	return good
 }
