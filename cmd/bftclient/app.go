@@ -30,7 +30,7 @@ EXIT CODES
       same command with the --request-id that the message names is safe
    6  the proof does not verify
    7  this client is not authorised, or may only read
-  11  too few of the nodes that would vote are ready: the members stay as they are`
+  12  too few of the nodes that would vote are ready: the members stay as they are`
 
 func newApp(s streams) *ucli.App {
 	app := &ucli.App{

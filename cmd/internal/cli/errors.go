@@ -21,7 +21,7 @@ const (
 	MustNotSign   Code = 8  // bftnode: what is on disk does not allow this node to sign
 	InUse         Code = 9  // bftnode: the data directory belongs to another process
 	Locked        Code = 10 // bftnode: an unlock key or master key is missing or wrong
-	NotReady      Code = 11 // bftclient: too few of the nodes that would vote are ready to
+	NotReady      Code = 12 // bftclient: too few of the nodes that would vote are ready to
 )
 
 // coded is an error that knows its exit code.
