@@ -193,6 +193,21 @@ func TestReadShowsThatTheMembersHaveChanged(t *testing.T) {
 	})
 }
 
+// TestReadOfOneNodeIsAskedAgainOnceTheMembersAreKnown: its answer was judged by older ones.
+func TestReadOfOneNodeIsAskedAgainOnceTheMembersAreKnown(t *testing.T) {
+	playChanging(t, 4, func(s *scene) {
+		s.pass(time.Second)
+		s.replaceAll()
+		s.order(4, bftraft.SignRequest(s.id, clientKey(), 9, 1, [][]byte{put(t, "a", "1")}))
+		s.pass(time.Second)
+		require.Zero(t, s.client.Members().Number)
+		began := time.Now()
+		_, err := s.client.ReadFrom(s.within(time.Minute), 4, 0, get(t, "a"))
+		require.NoError(t, err)
+		require.Less(t, time.Since(began), time.Second)
+	})
+}
+
 // TestClientThatIsGivenTheChangesNeedsNobodyOfTheGenesis finds all where the changes say.
 func TestClientThatIsGivenTheChangesNeedsNobodyOfTheGenesis(t *testing.T) {
 	playChanging(t, 4, func(s *scene) {

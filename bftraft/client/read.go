@@ -375,8 +375,9 @@ func (c *Client) readOne(
 			c.mu.Lock()
 			reply := r.first
 			c.mu.Unlock()
-			if reply == nil {
-				continue // the members have changed, which is no answer
+			if reply == nil { // the members have changed, and an answer may have been judged in vain
+				repeat.Reset(0)
+				continue
 			}
 			return ReadResult{
 				Value: reply.Results[0], Index: reply.Executed, Nodes: quorumcert.SetOf(reply.Signer),
