@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tangaroa/bftraft"
@@ -33,7 +34,9 @@ type Client struct {
 
 	mu         sync.Mutex
 	closed     bool
-	up         quorumcert.Set // nodes with a link
+	up         quorumcert.Set // members with a link
+	nodes      []bftraft.Node // the members, as far as the fields here go by them
+	relink     bool           // the link has not been told of them yet
 	queue      []*Future      // waiting to be sent, in order
 	queueBytes int
 	flights    []*flight // sent or about to be, in order; as long as Window
@@ -52,14 +55,19 @@ type Client struct {
 	proofs     []*proofs
 	stats      Stats
 	surveys    []*following
+	canvasses  []*canvass
 	follows    [quorumcert.MaxVoters + 1]time.Time // when each was last asked for changes
+
+	// gone are the ids of nodes that are no members any more and may have links yet: what comes over
+	// those is nobody's word, as another may have the id. It is changed with the mutex held.
+	gone atomic.Uint64
 }
 
 // config is the newest configuration that is known.
 func (c *Client) config() *quorumcert.Configuration { return c.known.Configurations().Latest() }
 
-// New connects to all nodes of a cluster. It returns at once: operations wait until nodes can be
-// reached, and links that break are made again.
+// New connects to all nodes of a cluster, and to those that come later. It returns at once:
+// operations wait until nodes can be reached, and links that break are made again.
 func New(cfg Config) (*Client, error) { return NewWithLink(cfg, DialHost(cfg)) }
 
 // NewWithLink is New over a link of the caller's, which the client closes.
@@ -90,11 +98,8 @@ func NewWithLink(cfg Config, dial Dial) (*Client, error) {
 	}
 	c.known.gate.Store(gate)
 	c.judges.init(c.cluster, &c.known)
-	voters := gate.Configurations().Latest().Voters()
-	c.stats.Nodes = make([]NodeStats, len(voters))
-	for i, v := range voters {
-		c.stats.Nodes[i].ID = v.ID
-	}
+	c.nodes, c.relink = gate.Members().Nodes, gate.Members().Number > 0
+	c.stats.follow(nil, c.nodes)
 	c.stop, c.cancel = context.WithCancel(context.Background())
 	link, err := dial(c)
 	if err != nil {
@@ -104,7 +109,7 @@ func NewWithLink(cfg Config, dial Dial) (*Client, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.link = link
-	c.askStatus(c.up) // of those that came up before the link was known here
+	c.greet(c.up) // those that came up before the link was known here
 	go c.run()
 	return c, nil
 }

@@ -32,8 +32,13 @@ type scene struct {
 
 func play(t *testing.T, size int, change func(*Config), plot func(*scene)) {
 	t.Helper()
+	playOf(t, testGenesis(size), change, plot)
+}
+
+func playOf(t *testing.T, g *bftraft.Genesis, change func(*Config), plot func(*scene)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := &scene{T: t, cluster: newCluster(t, size)}
+		s := &scene{T: t, cluster: newClusterOf(t, g)}
 		cfg := DefaultConfig()
 		cfg.Genesis, cfg.Key, cfg.CheckOp = s.genesis, clientKey(), kv.CheckOp
 		cfg.Probe = -1 // each request to the leader alone, unless the test says otherwise

@@ -15,6 +15,10 @@
 // operation that was sent, its outcome is unknown and the error says so; sending it again under
 // its RequestID is safe.
 //
+// The nodes that a client talks to are those that are members now (J1): it follows each change,
+// which proves itself, with new links and without those to nodes that are gone. Who has the genesis
+// of long ago needs one honest member that it can find.
+//
 // The package does not know the state machine: operations, queries and results are bytes.
 //
 // # Threads

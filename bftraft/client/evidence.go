@@ -57,7 +57,7 @@ func (c *Client) Evidence(ctx context.Context) ([]bftraft.Conviction, quorumcert
 // askEvidence asks the nodes that can be reached and have not answered. Once none are left the
 // others are not waited for: they may be away for long.
 func (c *Client) askEvidence(p *proofs) {
-	absent := c.up &^ p.heard
+	absent := c.reachable() &^ p.heard
 	if absent == 0 && p.heard != 0 {
 		p.finish()
 	}
@@ -73,7 +73,7 @@ func (c *Client) takeEvidence(from bftraft.NodeID, frame []byte) bool {
 		return false
 	}
 	for i := range list {
-		if list[i].Evidence.Verify(c.cluster, c.config()) != nil {
+		if !c.proves(&list[i].Evidence) {
 			return false
 		}
 	}
@@ -84,11 +84,25 @@ func (c *Client) takeEvidence(from bftraft.NodeID, frame []byte) bool {
 		for _, conviction := range list {
 			p.add(conviction)
 		}
-		if p.heard == c.config().Members() {
+		if c.config().Members()&^p.heard == 0 {
 			p.finish()
 		}
 	}
 	return true
+}
+
+// proves says whether a proof holds against a voter of any configuration, the newest first: who has
+// been found out is removed, and the proof stands.
+func (c *Client) proves(e *quorumcert.Evidence) bool {
+	known := c.known.Configurations()
+	for by := known.Latest(); ; by = known.For(by.Entry()) {
+		if e.Verify(c.cluster, by) == nil {
+			return true
+		}
+		if by.Entry() == 0 {
+			return false
+		}
+	}
 }
 
 // add keeps one proof of each culprit, one that stands in the log before any other.

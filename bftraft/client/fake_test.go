@@ -54,7 +54,7 @@ type cluster struct {
 	links   []*fakeLink          // all of one client key: what goes to one goes to all
 }
 
-// node is one voter. Its own goroutine takes in what was sent to it, in order.
+// node is one member. Its own goroutine takes in what was sent to it, in order.
 type node struct {
 	c       *cluster
 	id      bftraft.NodeID
@@ -74,25 +74,41 @@ type node struct {
 	// bend changes a frame that leaves, or drops it (nil). It may sign as the node.
 	bend func(frame []byte) [][]byte
 	deaf bool
+	// word is what it says when it is asked whether it is ready for a change; nil: nothing.
+	word func(ch *bftraft.Change) *bftraft.Readiness
 }
 
-func newCluster(t *testing.T, size int) *cluster {
-	c := &cluster{t: t, genesis: testGenesis(size), term: 1, leader: 1, last: map[uint64]uint64{}}
+func newCluster(t *testing.T, size int) *cluster { return newClusterOf(t, testGenesis(size)) }
+
+func newClusterOf(t *testing.T, g *bftraft.Genesis) *cluster {
+	c := &cluster{t: t, genesis: g, term: 1, leader: 1, last: map[uint64]uint64{}}
 	c.id = c.genesis.Hash()
 	var err error
 	c.gate, err = bftraft.NewVerifier(crypto.ZIP215(), c.genesis)
 	require.NoError(t, err)
 	for _, v := range c.genesis.Voters {
-		c.nodes = append(c.nodes, &node{
-			c: c, id: v.ID, signer: crypto.NewSigner(v.ID, testKey(byte(v.ID))),
-			inbox: make(chan []byte, 4096), machine: kv.New(),
-			answers: map[RequestID]*bftraft.BlockReply{},
-		})
+		c.nodes = append(c.nodes, c.newNode(v.ID))
 	}
 	return c
 }
 
-func (c *cluster) node(id int) *node { return c.nodes[id-1] }
+func (c *cluster) newNode(id bftraft.NodeID) *node {
+	return &node{
+		c: c, id: id, signer: crypto.NewSigner(id, testKey(byte(id))),
+		inbox: make(chan []byte, 4096), machine: kv.New(),
+		answers: map[RequestID]*bftraft.BlockReply{},
+	}
+}
+
+// node returns a node, nil for one that was never started.
+func (c *cluster) node(id int) *node {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if id > len(c.nodes) {
+		return nil
+	}
+	return c.nodes[id-1]
+}
 
 // fakeLink joins one client to the cluster.
 type fakeLink struct {
@@ -100,21 +116,54 @@ type fakeLink struct {
 	to   Receiver
 	stop chan struct{}
 	wg   sync.WaitGroup
+
+	mu   sync.Mutex
+	told [][]bftraft.Node                 // what the link was told of the members
+	ends map[bftraft.NodeID]chan struct{} // of the nodes that it joins
 }
 
 func (c *cluster) dial(to Receiver) (Link, error) {
-	l := &fakeLink{c: c, to: to, stop: make(chan struct{})}
+	l := &fakeLink{
+		c: c, to: to, stop: make(chan struct{}), ends: map[bftraft.NodeID]chan struct{}{},
+	}
 	c.mu.Lock()
 	c.links = append(c.links, l)
 	c.mu.Unlock()
-	for _, n := range c.nodes {
-		l.wg.Go(func() { n.serve(l) })
+	for _, v := range c.genesis.Voters {
+		l.join(v.ID)
 	}
 	return l, nil
 }
 
+// join begins to serve by a node that can be reached.
+func (l *fakeLink) join(id bftraft.NodeID) {
+	if n := l.c.node(int(id)); n != nil && l.ends[id] == nil {
+		end := make(chan struct{})
+		l.ends[id] = end
+		l.wg.Go(func() { n.serve(l, end) })
+	}
+}
+
+func (l *fakeLink) SetNodes(list []bftraft.Node) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.told = append(l.told, list)
+	for id, end := range l.ends {
+		if !slices.ContainsFunc(list, func(n bftraft.Node) bool { return n.ID == id }) {
+			close(end)
+			delete(l.ends, id)
+		}
+	}
+	for _, n := range list {
+		l.join(n.ID)
+	}
+}
+
 func (l *fakeLink) Send(to bftraft.NodeID, frame []byte) bool {
-	n := l.c.nodes[to-1]
+	n := l.c.node(int(to))
+	if n == nil {
+		return false
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.deaf {
@@ -134,14 +183,21 @@ func (l *fakeLink) Close() error {
 	return nil
 }
 
-// serve runs a node for as long as the client is there. A message takes a millisecond.
-func (n *node) serve(l *fakeLink) {
+// serve runs a node for as long as the client is there and has a link to it. A message takes a
+// millisecond.
+func (n *node) serve(l *fakeLink, end chan struct{}) {
+	if n.isGone() {
+		return
+	}
 	l.to.Up(n.id)
+	defer l.to.Down(n.id)
 	poll := time.NewTicker(time.Millisecond)
 	defer poll.Stop()
 	for {
 		select {
 		case <-l.stop:
+			return
+		case <-end:
 			return
 		case frame := <-n.inbox:
 			n.take(frame)
@@ -157,13 +213,17 @@ func (n *node) take(frame []byte) {
 	n.mu.Unlock()
 	switch frame[0] {
 	case bftraft.FrameRequest:
-		req, err := n.c.gate.VerifyRequest(frame[1:])
+		req, err := n.c.verifier().VerifyRequest(frame[1:])
 		require.NoError(n.c.t, err)
 		n.mu.Lock()
 		answer := n.answers[RequestID{req.Session, req.Sequence}]
+		if answer != nil {
+			n.renew(answer)
+			frame = answer.Encode()
+		}
 		n.mu.Unlock()
 		if answer != nil {
-			n.send(answer.Encode())
+			n.send(frame)
 			return
 		}
 		if n.c.refuses() {
@@ -187,6 +247,8 @@ func (n *node) take(frame []byte) {
 		frame := bftraft.EncodeConvictions(n.convicted)
 		n.mu.Unlock()
 		n.send(frame)
+	case bftraft.FrameChanges, bftraft.FrameReady:
+		n.takeOfMembers(frame)
 	}
 }
 
@@ -263,6 +325,9 @@ func (n *node) execute() {
 			break
 		}
 		n.executed++
+		if len(block) == 0 {
+			continue // a change of the members
+		}
 		for _, r := range n.apply(block) {
 			n.answers[RequestID{r.Session, r.Sequence}] = r
 			out = append(out, r.Encode())
@@ -299,7 +364,7 @@ func (n *node) apply(block []*bftraft.Request) []*bftraft.BlockReply {
 	}
 	statement := quorumcert.Reply{
 		Cluster: n.c.id, Index: n.executed, Hash: hashAt(n.executed),
-		Results: crypto.MerkleRoot(leaves),
+		Results: crypto.MerkleRoot(leaves), Configuration: n.c.verifier().Members().At.Index,
 	}
 	for i, r := range replies {
 		r.Reply, r.Branch = statement, crypto.NewMerkleTree(leaves).Branch(i)
@@ -317,6 +382,7 @@ func hashAt(i bftraft.Index) bftraft.Digest {
 func (n *node) answer(req *bftraft.ReadRequest) *bftraft.ReadReply {
 	r := &bftraft.ReadReply{
 		Nonce: req.Nonce, Lock: quorumcert.Lock{Hash: n.c.id}, Executed: n.executed,
+		Configuration: n.c.verifier().Members().At.Index,
 	}
 	for _, q := range req.Queries {
 		if n.room == 0 || len(r.Results) < n.room {
@@ -344,9 +410,10 @@ func (c *cluster) lock() *quorumcert.QC {
 func (c *cluster) certify(term bftraft.Term, i bftraft.Index) *quorumcert.QC {
 	ack := quorumcert.Ack{Cluster: c.id, Term: term, Index: i, Hash: hashAt(i)}
 	qc := &quorumcert.QC{Lock: quorumcert.Lock{Term: term, Index: i, Hash: ack.Hash}}
-	for _, n := range c.nodes[:quorumcert.ForNodes(len(c.nodes)).Q] {
-		qc.Signers = qc.Signers.With(n.id)
-		qc.Sigs = append(qc.Sigs, quorumcert.Sign(n.signer, ack))
+	by := c.verifier().Configurations().For(i)
+	for _, v := range by.Voters()[:by.Size().Q] {
+		qc.Signers = qc.Signers.With(v.ID)
+		qc.Sigs = append(qc.Sigs, quorumcert.Sign(c.node(int(v.ID)).signer, ack))
 		qc.Certified = append(qc.Certified, 0)
 	}
 	return qc

@@ -102,6 +102,7 @@ func (c *Client) takeChanges(from bftraft.NodeID, frame []byte) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.regroup()
 	for _, f := range c.surveys {
 		f.heard = 0
 	}
@@ -129,7 +130,7 @@ func (c *Client) upToDate(from bftraft.NodeID) {
 	defer c.mu.Unlock()
 	for _, f := range c.surveys {
 		f.heard = f.heard.With(from)
-		if !f.over && f.heard.Len() >= c.config().Size().Q {
+		if voters := f.heard & c.config().Members(); !f.over && voters.Len() >= c.config().Size().Q {
 			f.over = true
 			close(f.done)
 		}

@@ -3,16 +3,21 @@ package client
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"tangaroa/bftraft"
 	"tangaroa/crypto"
 	"tangaroa/p2p"
+	"tangaroa/quorumcert"
 )
 
 // Link carries frames to nodes. Send never blocks; frames may be lost. Close returns when the
 // Receiver will not be called any more.
 type Link interface {
 	Send(to bftraft.NodeID, frame []byte) bool
+	// SetNodes names all members there are from now on: links to others end, and links to new ones
+	// are made. It is not called by what the link calls.
+	SetNodes(list []bftraft.Node)
 	Close() error
 }
 
@@ -28,11 +33,50 @@ type Receiver interface {
 type Dial func(Receiver) (Link, error)
 
 // hostLink is the link over real sockets.
-type hostLink struct{ host *p2p.Host }
+type hostLink struct {
+	host *p2p.Host
+	cfg  p2p.Config
+}
 
 // Send queues a frame for a node.
 func (l hostLink) Send(to bftraft.NodeID, frame []byte) bool {
 	return l.host.Send(to, p2p.Client, frame)
+}
+
+// SetNodes keeps the links to nodes that stay as they are. A node is looked for where the settings
+// say and where the change does that enrolled it: whoever answers must prove to have its key.
+func (l hostLink) SetNodes(list []bftraft.Node) {
+	var peers []p2p.Peer
+	for _, n := range list {
+		if p := (p2p.Peer{ID: n.ID, Key: n.Key}); l.takes(p) {
+			p.Addrs = l.addresses(p, n.Address)
+			peers = append(peers, p)
+		}
+	}
+	_ = l.host.SetPeers(peers) // all of them were judged: only a host that is closed refuses them
+}
+
+// addresses returns where a node may be. One that cannot be used, which administrators may have
+// mistyped, keeps nobody from the other nodes.
+func (l hostLink) addresses(p p2p.Peer, enrolled string) []string {
+	var all, usable []string
+	if i := slices.IndexFunc(l.cfg.Peers, func(o p2p.Peer) bool { return o.Key == p.Key }); i >= 0 {
+		all = l.cfg.Peers[i].Addrs
+	}
+	for _, a := range append(slices.Clone(all), enrolled) {
+		p.Addrs = []string{a}
+		if a != "" && !slices.Contains(usable, a) && l.takes(p) {
+			usable = append(usable, a)
+		}
+	}
+	return usable
+}
+
+// takes says whether the host can be given a peer.
+func (l hostLink) takes(p p2p.Peer) bool {
+	cfg := l.cfg
+	cfg.Peers = []p2p.Peer{p}
+	return cfg.Validate() == nil
 }
 
 // Close ends all connections.
@@ -54,8 +98,8 @@ func (h hostHandler) NodeUp(id crypto.NodeID) { h.to.Up(id) }
 
 func (h hostHandler) NodeDown(id crypto.NodeID) { h.to.Down(id) }
 
-// DialHost connects to all nodes of the configuration, and goes on trying until Close. Of the
-// settings it needs Key, Peers, Security, Transport and Logger.
+// DialHost connects to all nodes of the configuration and those that follow them, and goes on
+// trying until Close. Of the settings it needs Key, Peers, Security, Transport and Logger.
 func DialHost(cfg Config) Dial {
 	return func(to Receiver) (Link, error) {
 		if len(cfg.Peers) == 0 {
@@ -64,7 +108,7 @@ func DialHost(cfg Config) Dial {
 		hc := p2p.DefaultConfig()
 		hc.Key, hc.Peers = cfg.Key, cfg.Peers
 		hc.Security, hc.Transport = cfg.Security, cfg.Transport
-		hc.Logger = cfg.Logger
+		hc.Logger, hc.MaxPeers = cfg.Logger, quorumcert.MaxVoters
 		host, err := p2p.New(hc, hostHandler{to})
 		if err != nil {
 			return nil, err
@@ -72,6 +116,6 @@ func DialHost(cfg Config) Dial {
 		if err := host.Start(context.Background()); err != nil {
 			return nil, err
 		}
-		return hostLink{host}, nil
+		return hostLink{host, hc}, nil
 	}
 }

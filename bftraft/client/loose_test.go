@@ -20,7 +20,8 @@ type wire struct {
 	mu      sync.Mutex
 	sent    []bftraft.NodeID
 	frames  [][]byte
-	full    bool // it takes nothing
+	full    bool             // it takes nothing
+	told    [][]bftraft.Node // what it was told of the members
 	closing func()
 }
 
@@ -32,6 +33,8 @@ func (w *wire) Send(to bftraft.NodeID, frame []byte) bool {
 	}
 	return !w.full
 }
+
+func (w *wire) SetNodes(list []bftraft.Node) { w.told = append(w.told, list) }
 
 func (w *wire) Close() error {
 	if w.closing != nil {

@@ -151,15 +151,15 @@ func (c *Client) read(calls []*call) {
 	for i, l := range calls {
 		queries[i] = l.query
 	}
+	config := c.config()
 	r := c.begin(&reading{
-		Question: judge.Linearizable(c.config(), queries...), calls: calls,
-		asks: c.config().Members(),
+		Question: judge.Linearizable(config, queries...), calls: calls, asks: config.Members(),
 	})
 	c.mu.Lock()
 	for _, l := range calls {
 		l.asked = r
 	}
-	c.ask(r, c.up)
+	c.ask(r, c.reachable())
 	late := c.pace.first()
 	c.mu.Unlock()
 	repeat := time.NewTimer(late)
@@ -228,7 +228,7 @@ func (c *Client) ask(r *reading, to quorumcert.Set) {
 func (c *Client) repeatRead(r *reading) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ask(r, r.Unheard()&c.up)
+	c.ask(r, r.Unheard()&c.reachable())
 }
 
 // stuck says that the read index is known and still nobody agrees: a lock may have been given up.
@@ -332,9 +332,9 @@ func (c *Client) ReadStale(ctx context.Context, query []byte) (ReadResult, error
 	r := &reading{Question: judge.Question{Queries: [][]byte{query}}, asks: c.config().Members()}
 	return c.readOne(ctx, r, c.cfg.Late,
 		func(r *reading) {
-			fresh := c.up &^ asked
+			fresh := c.reachable() &^ asked
 			if fresh == 0 {
-				asked, fresh = 0, c.up
+				asked, fresh = 0, c.reachable()
 			}
 			if id := fresh.Next(0); id != 0 {
 				asked = asked.With(id)
@@ -375,6 +375,10 @@ func (c *Client) readOne(
 			c.mu.Lock()
 			reply := r.first
 			c.mu.Unlock()
+			if reply == nil { // the members have changed, and an answer may have been judged in vain
+				repeat.Reset(0)
+				continue
+			}
 			return ReadResult{
 				Value: reply.Results[0], Index: reply.Executed, Nodes: quorumcert.SetOf(reply.Signer),
 			}, nil

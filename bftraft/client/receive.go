@@ -6,14 +6,15 @@ import (
 
 	"tangaroa/bftraft"
 	"tangaroa/crypto"
+	"tangaroa/quorumcert"
 )
 
 // Frame is called by the link with a frame from a node.
 func (c *Client) Frame(from bftraft.NodeID, frame []byte) {
-	if !c.config().Has(from) || len(frame) == 0 {
+	if len(frame) == 0 || !c.isMember(from) || quorumcert.Set(c.gone.Load()).Has(from) {
 		return
 	}
-	ok := false
+	ok, voter := false, c.config().Has(from)
 	switch frame[0] {
 	case bftraft.FrameReply:
 		ok = c.takeReply(from, frame)
@@ -27,8 +28,10 @@ func (c *Client) Frame(from bftraft.NodeID, frame []byte) {
 		ok = c.takeEvidence(from, frame)
 	case bftraft.FrameChangesReply:
 		ok = c.takeChanges(from, frame)
+	case bftraft.FrameReadyReply:
+		ok = c.takeReadiness(from, frame)
 	}
-	if !ok {
+	if !ok && voter { // what others say counts for nothing, and they may know themselves to be voters
 		c.report([]Dissent{{Node: from, Kind: DissentInvalid}})
 	}
 }
@@ -164,7 +167,7 @@ func (c *Client) takeRefusal(from bftraft.NodeID, frame []byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f, _ := c.find(RequestID{r.Session, r.Sequence})
-	if f == nil || !f.sent.Has(from) {
+	if f == nil || !f.sent.Has(from) || !c.config().Has(from) {
 		return true
 	}
 	if n := c.stats.node(from); n != nil {
@@ -202,7 +205,9 @@ func (c *Client) takeStatus(from bftraft.NodeID, frame []byte) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.leaders.note(s)
+	if c.config().Has(from) {
+		c.leaders.note(s)
+	}
 	for _, v := range c.statuses {
 		v.take(s)
 	}
@@ -219,10 +224,12 @@ func (c *Client) takeReadReply(from bftraft.NodeID, frame []byte) bool {
 	if !ok {
 		return true // nobody waits for it any more
 	}
-	if !c.judges.read(from, r, queries) {
-		return false
-	}
+	newest := c.Members().At.Index // before it is judged: it may have become known meanwhile
+	valid := c.judges.read(from, r, queries)
 	c.hears(from, r.Configuration)
+	if !valid {
+		return r.Configuration > newest // voters that are not known here may have certified its lock
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if n := c.stats.node(from); n != nil {
@@ -268,7 +275,21 @@ type Stats struct {
 	Ops      uint64      // operations in them
 	Repeated uint64      // repetitions of requests that were late
 	Busy     uint64      // repetitions of requests that a node had no room for
-	Nodes    []NodeStats // ascending by id
+	Nodes    []NodeStats // of the members there are now, ascending by id
+}
+
+// follow counts for the nodes of another list. Those that are on both keep what they have.
+func (s *Stats) follow(before, now []bftraft.Node) {
+	list := make([]NodeStats, len(now))
+	for i, n := range now {
+		list[i].ID = n.ID
+		for k, o := range before {
+			if o.ID == n.ID && o.Key == n.Key {
+				list[i] = s.Nodes[k]
+			}
+		}
+	}
+	s.Nodes = list
 }
 
 func (s *Stats) node(id crypto.NodeID) *NodeStats {

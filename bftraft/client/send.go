@@ -15,6 +15,7 @@ func (c *Client) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		c.tellLink()
 		for c.launch() {
 		}
 		timer.Reset(c.repeatLate())
@@ -86,7 +87,7 @@ func (c *Client) probeWhenDue(now time.Time) (probed bool, wait time.Duration) {
 }
 
 // unshown says whether some node that can be reached has not been sent a request.
-func (c *Client) unshown(f *flight) bool { return f.frame != nil && c.up&^f.sent != 0 }
+func (c *Client) unshown(f *flight) bool { return f.frame != nil && c.reachable()&^f.sent != 0 }
 
 // probe shows all nodes what is under way, from the oldest on: a node can time only what follows
 // without a gap on what has been executed, and the newest waits longest for a leader that takes one
@@ -98,9 +99,9 @@ func (c *Client) probe() (shown, size int) {
 		if f.frame == nil || looked > probeBytes && f != c.flights[0] {
 			break
 		}
-		f.reach |= c.up
-		before := f.sent
-		for id := c.up.Next(0); id != 0; id = c.up.Next(id) {
+		all, before := c.reachable(), f.sent
+		f.reach |= all
+		for id := all.Next(0); id != 0; id = all.Next(id) {
 			if !before.Has(id) {
 				c.sendTo(f, id)
 			}
@@ -154,16 +155,17 @@ func (c *Client) board() (*flight, [][]byte) {
 // send sends a flight to all, or to the leader, or to anybody who may forward it while no leader is
 // known.
 func (c *Client) send(f *flight, all bool) {
-	f.reach |= c.up
+	up := c.reachable()
+	f.reach |= up
 	if all {
-		for id := c.up.Next(0); id != 0; id = c.up.Next(id) {
+		for id := up.Next(0); id != 0; id = up.Next(id) {
 			c.sendTo(f, id)
 		}
 		return
 	}
 	to := c.leaders.best(c.config().Size().F)
-	if !c.up.Has(to) {
-		to = c.up.Next(0)
+	if !up.Has(to) {
+		to = up.Next(0)
 	}
 	if to != 0 {
 		c.sendTo(f, to)
@@ -215,7 +217,7 @@ func (c *Client) repeatLate() time.Duration {
 	probed, next := c.probeWhenDue(now)
 	if (late || probed) && now.Sub(c.asked) >= c.pace.first() {
 		c.asked = now
-		c.askStatus(c.up)
+		c.askStatus(c.reachable())
 	}
 	return min(wait, next)
 }
@@ -228,18 +230,33 @@ func (c *Client) askStatus(to quorumcert.Set) {
 	}
 }
 
+// greet asks nodes that came up for their status, and for changes if there may be any: who knows
+// only of members that are gone learns of the others from the first that is not.
+func (c *Client) greet(to quorumcert.Set) {
+	c.askStatus(to & c.config().Members())
+	if len(c.cfg.Genesis.Admins) == 0 {
+		return
+	}
+	for id := to.Next(0); id != 0; id = to.Next(id) {
+		c.link.Send(id, bftraft.ChangesRequest(c.Members().Number))
+	}
+}
+
 // Up is called by the link when a node can be reached. What was sent before may be lost.
 func (c *Client) Up(id bftraft.NodeID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.config().Has(id) || c.closed {
+	if !c.isMember(id) || c.closed {
 		return
 	}
 	c.up = c.up.With(id)
 	if c.link == nil {
 		return // New will ask
 	}
-	c.askStatus(quorumcert.SetOf(id))
+	c.greet(quorumcert.SetOf(id))
+	if !c.config().Has(id) {
+		return
+	}
 	for _, f := range c.flights {
 		// Nodes that could not be reached when they executed a request have told nobody. So
 		// as long as they may be needed, they get it when they come up, and answer again.

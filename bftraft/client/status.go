@@ -19,33 +19,52 @@ type NodeReport struct {
 // survey collects one status of each node. The client's mutex guards it.
 type survey struct {
 	reports []NodeReport
-	missing int
+	over    bool
 	done    chan struct{} // closed when nobody is missing
 }
 
 func (v *survey) take(s *bftraft.NodeStatus) {
 	for i := range v.reports {
-		if v.reports[i].ID != s.From || v.reports[i].Status != nil {
-			continue
+		if v.reports[i].ID == s.From && v.reports[i].Status == nil {
+			v.reports[i].Status = s
 		}
-		v.reports[i].Status = s
-		if v.missing--; v.missing == 0 {
-			close(v.done)
+	}
+	v.finish()
+}
+
+// follow makes the survey one of voters. What those said that were asked before stays, unless they
+// are gone.
+func (v *survey) follow(voters []quorumcert.Voter, gone quorumcert.Set) {
+	old := v.reports
+	v.reports = nil
+	for _, voter := range voters {
+		r := NodeReport{ID: voter.ID}
+		for _, o := range old {
+			if o.ID == r.ID && !gone.Has(o.ID) {
+				r = o
+			}
 		}
+		v.reports = append(v.reports, r)
+	}
+	v.finish()
+}
+
+func (v *survey) finish() {
+	if !v.over && v.absent() == 0 {
+		v.over = true
+		close(v.done)
 	}
 }
 
-// Status asks every node for its status and returns when all have answered or ctx has ended. Each
+// Status asks every voter for its status and returns when all have answered or ctx has ended. Each
 // is one node's word, signed.
 func (c *Client) Status(ctx context.Context) []NodeReport {
-	v := &survey{done: make(chan struct{}), missing: len(c.config().Voters())}
-	for _, voter := range c.config().Voters() {
-		v.reports = append(v.reports, NodeReport{ID: voter.ID})
-	}
+	v := &survey{done: make(chan struct{})}
 	c.mu.Lock()
+	v.follow(c.config().Voters(), 0)
 	c.statuses = append(c.statuses, v)
 	c.mu.Unlock()
-	c.poll(ctx, v.done, func() { c.askStatus(v.absent() & c.up) })
+	c.poll(ctx, v.done, func() { c.askStatus(v.absent() & c.reachable()) })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.statuses = slices.DeleteFunc(c.statuses, func(o *survey) bool { return o == v })

@@ -6,6 +6,7 @@ import (
 
 	ucli "github.com/urfave/cli/v2"
 
+	"tangaroa/bftraft"
 	"tangaroa/bftraft/client"
 	"tangaroa/bftraft/kv"
 	"tangaroa/cmd/internal/cli"
@@ -28,7 +29,8 @@ EXIT CODES
    5  no quorum answered in time. A write may or may not have happened: repeating the
       same command with the --request-id that the message names is safe
    6  the proof does not verify
-   7  this client is not authorised, or may only read`
+   7  this client is not authorised, or may only read
+  12  too few of the nodes that would vote are ready: the members stay as they are`
 
 func newApp(s streams) *ucli.App {
 	app := &ucli.App{
@@ -124,6 +126,7 @@ var exitCodes = []struct {
 	{client.ErrNoQuorum, cli.NoQuorum},
 	{client.ErrResultForgotten, cli.NoQuorum},
 	{client.ErrReceipt, cli.BadProof},
+	{bftraft.ErrChangeNotReady, cli.NotReady},
 	{client.ErrRequestID, cli.Usage},
 	{client.ErrConfig, cli.Usage},
 	{p2p.ErrConfig, cli.Usage},

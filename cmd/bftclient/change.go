@@ -7,18 +7,20 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	ucli "github.com/urfave/cli/v2"
 
 	"tangaroa/bftraft"
+	"tangaroa/bftraft/client"
 	"tangaroa/cmd/internal/cli"
 	"tangaroa/crypto"
 )
 
 func changeCommand() *ucli.Command {
 	return &ucli.Command{
-		Name: "change", Usage: "enrol and remove clients and administrators, and set their roles",
+		Name: "change", Usage: "enrol and remove clients, administrators and nodes, and set roles",
 		Description: `A change is drafted, signed by as many administrators as the genesis demands (see
 sign-change, which needs no network), and applied:
 
@@ -26,7 +28,8 @@ sign-change, which needs no network), and applied:
   bftclient sign-change --key root.key change.json
   bftclient change apply change.json
 
-Each change follows the one before: of two that were drafted at once, one must be drafted anew.`,
+Each change follows the one before: of two that were drafted at once, one must be drafted anew.
+For nodes alone the commands of bftclient member are shorter.`,
 		Subcommands: []*ucli.Command{draftCommand(), applyCommand()},
 	}
 }
@@ -34,7 +37,10 @@ Each change follows the one before: of two that were drafted at once, one must b
 func draftCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "draft", Usage: "write down a change of what is in force now, for administrators to sign",
-		Description: `Identities are what bftnode keygen prints. A NAME may also be a public key.`,
+		Description: `Example:  bftclient change draft --out change.json --promote 5 --remove-node 2
+Identities are what bftnode keygen prints. A NAME may also be a public key, and so may the ID of a
+node. A change that promotes learners or removes voters comes into force as soon as those that would
+vote are ready, and is closed by the leader.`,
 		Flags: []ucli.Flag{
 			&ucli.StringFlag{Name: "out", Required: true, Usage: "a new `FILE`"},
 			&ucli.StringSliceFlag{Name: "add", Usage: "enrol a client or administrator, `IDENTITY.json`"},
@@ -45,17 +51,33 @@ func draftCommand() *ucli.Command {
 			&ucli.StringSliceFlag{Name: "set-role", Usage: "give a client another role, `NAME=ROLE`"},
 			&ucli.UintFlag{Name: "admin-quorum",
 				Usage: "how many administrators decide from then on, `M`"},
+			&ucli.StringSliceFlag{Name: "add-node",
+				Usage: "let a node follow the log as a learner, `PUB=HOST:PORT`"},
+			&ucli.StringSliceFlag{Name: "set-address",
+				Usage: "say where a node is to be reached now, `ID=HOST:PORT`"},
+			&ucli.StringSliceFlag{Name: "promote", Usage: "make a learner a voter, `ID`"},
+			&ucli.StringSliceFlag{Name: "remove-node", Usage: "take a node away for ever, `ID`"},
+			&ucli.BoolFlag{Name: "roll-back",
+				Usage: "give up the change of the voters that is not closed yet, and nothing else"},
 		},
 		Action: draft,
 	}
+}
+
+// refuseOld refuses to write over a file, before anything is done.
+func refuseOld(path string) error {
+	if _, err := os.Stat(path); path != "" && err == nil {
+		return cli.Errorf(cli.Usage, "%s exists already", path)
+	}
+	return nil
 }
 
 func draft(c *ucli.Context) error {
 	if err := cli.RequireArgs(c, 0, 0); err != nil {
 		return err
 	}
-	if _, err := os.Stat(c.String("out")); err == nil {
-		return cli.Errorf(cli.Usage, "%s exists already", c.String("out"))
+	if err := refuseOld(c.String("out")); err != nil {
+		return err
 	}
 	s, err := connect(c, nil)
 	if err != nil {
@@ -128,8 +150,60 @@ func stepsOf(c *ucli.Context, m *bftraft.Membership) ([]bftraft.ChangeStep, erro
 		steps = append(steps,
 			bftraft.ChangeStep{Kind: bftraft.SetQuorum, Quorum: uint16(quorum)})
 	}
+	nodes, err := stepsOfNodes(c, m)
+	if err != nil {
+		return nil, err
+	}
+	steps = append(steps, nodes...)
+	if c.Bool("roll-back") {
+		if len(steps) > 0 {
+			return nil, errors.New("--roll-back is a change of its own")
+		}
+		steps = []bftraft.ChangeStep{{Kind: bftraft.RollBack}}
+	}
 	if len(steps) == 0 {
 		return nil, errors.New("change what? see bftclient change draft --help")
+	}
+	return steps, nil
+}
+
+// stepsOfNodes returns the steps about nodes that flags ask for. Nodes come before those that were
+// there are promoted, and go last.
+func stepsOfNodes(c *ucli.Context, m *bftraft.Membership) ([]bftraft.ChangeStep, error) {
+	var steps []bftraft.ChangeStep
+	for _, text := range c.StringSlice("add-node") {
+		key, address, _ := strings.Cut(text, "=")
+		step := bftraft.ChangeStep{Kind: bftraft.AddNode, Name: address}
+		var err error
+		if step.Key, err = crypto.ParsePublicKey(key); err == nil {
+			err = checkNode(step.Key, address, false)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("--add-node %s: %w", text, err)
+		}
+		steps = append(steps, step)
+	}
+	for _, of := range []struct {
+		flag string
+		kind bftraft.StepKind
+	}{
+		{"set-address", bftraft.SetAddress}, {"promote", bftraft.Promote},
+		{"remove-node", bftraft.RemoveNode},
+	} {
+		for _, text := range c.StringSlice(of.flag) {
+			name, address := text, ""
+			if of.kind == bftraft.SetAddress {
+				name, address, _ = strings.Cut(text, "=")
+			}
+			n, err := nodeNamed(m, name)
+			if err == nil && of.kind == bftraft.SetAddress {
+				err = checkNode(n.Key, address, false)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("--%s %s: %w", of.flag, text, err)
+			}
+			steps = append(steps, bftraft.ChangeStep{Kind: of.kind, Key: n.Key, Name: address})
+		}
 	}
 	return steps, nil
 }
@@ -193,8 +267,11 @@ func stepToAdd(path, role string) (bftraft.ChangeStep, error) {
 func applyCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "apply", Usage: "bring a signed change into force", ArgsUsage: "FILE",
-		Description: `The client that applies it must have the role admin. To apply a change that is in
-force already does no harm.`,
+		Description: `Example:  bftclient change apply change.json
+The client that applies it must have the role admin. To apply a change that is in force already does
+no harm. One that changes the voters comes into force once a quorum of those that would vote says
+that it is ready, which is waited for as long as --timeout says. The leader closes it then:
+bftclient member list shows when.`,
 		Flags: writeFlags(),
 		Action: func(c *ucli.Context) error {
 			if err := cli.RequireArgs(c, 1, 1); err != nil {
@@ -218,6 +295,9 @@ func applyChange(c *ucli.Context, path string) error {
 	}
 	defer s.close()
 	ch, err := readChangeFile(path, s.Verifier().Cluster())
+	if err == nil {
+		err = s.addReady(ch)
+	}
 	if err != nil {
 		return err
 	}
@@ -226,6 +306,10 @@ func applyChange(c *ucli.Context, path string) error {
 		return err
 	}
 	got, err := s.Wait(s.ctx, s.GoAlone(ch.Op()))
+	if errors.Is(err, client.ErrUnknownOutcome) && len(ch.Ready) > 0 {
+		receipt.drop()
+		return unknownChange(err) // the same request id would stand for other words of the nodes
+	}
 	if err != nil {
 		receipt.drop()
 		return explain(err)
@@ -241,6 +325,25 @@ func applyChange(c *ucli.Context, path string) error {
 	return cli.Print(c, answer, func(w io.Writer) {
 		fmt.Fprintf(w, "change %d is in force\n", number)
 	})
+}
+
+// addReady adds the words of those that are ready, if a change of the voters needs them.
+func (s *session) addReady(ch *bftraft.Change) error {
+	if !slices.ContainsFunc(ch.Steps, func(step bftraft.ChangeStep) bool {
+		return step.Kind == bftraft.Promote || step.Kind == bftraft.RemoveNode
+	}) {
+		return nil
+	}
+	m, err := s.Follow(s.ctx)
+	if err != nil {
+		return explain(err)
+	}
+	next, err := m.After(ch)
+	if err != nil || !next.Joint() {
+		return nil // the cluster says why it cannot come into force, or that it is
+	}
+	r := &rollout{electorate: s, progress: s.warn.progress}
+	return r.collect(s.ctx, ch, nil)
 }
 
 func signChangeCommand() *ucli.Command {

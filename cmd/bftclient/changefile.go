@@ -30,11 +30,12 @@ type placeOfChange struct {
 }
 
 type stepOfChange struct {
-	Do     string            `json:"do"`
-	Name   string            `json:"name,omitempty"`
-	Key    *crypto.PublicKey `json:"key,omitempty"`
-	Role   string            `json:"role,omitempty"`
-	Quorum uint16            `json:"quorum,omitempty"`
+	Do      string            `json:"do"`
+	Name    string            `json:"name,omitempty"`
+	Address string            `json:"address,omitempty"` // of a node: its name in the protocol
+	Key     *crypto.PublicKey `json:"key,omitempty"`
+	Role    string            `json:"role,omitempty"`
+	Quorum  uint16            `json:"quorum,omitempty"`
 }
 
 type signedByAdmin struct {
@@ -47,7 +48,13 @@ var stepNames = map[bftraft.StepKind]string{
 	bftraft.AddClient: "add client", bftraft.RemoveClient: "remove client",
 	bftraft.SetRole: "set role", bftraft.AddAdmin: "add admin",
 	bftraft.RemoveAdmin: "remove admin", bftraft.SetQuorum: "set admin quorum",
+	bftraft.AddNode: "add node", bftraft.RemoveNode: "remove node",
+	bftraft.Promote: "promote node", bftraft.SetAddress: "set node address",
+	bftraft.RollBack: "roll back",
 }
+
+// addressed says whether the name in a step is the address of a node.
+func addressed(k bftraft.StepKind) bool { return k == bftraft.AddNode || k == bftraft.SetAddress }
 
 func newChangeFile(cluster crypto.Digest, ch *bftraft.Change) *changeFile {
 	f := &changeFile{
@@ -58,6 +65,9 @@ func newChangeFile(cluster crypto.Digest, ch *bftraft.Change) *changeFile {
 	for i := range ch.Steps {
 		s := &ch.Steps[i]
 		step := stepOfChange{Do: stepNames[s.Kind], Name: s.Name, Quorum: s.Quorum}
+		if addressed(s.Kind) {
+			step.Name, step.Address = "", s.Name
+		}
 		if !s.Key.IsZero() {
 			step.Key = &s.Key
 		}
@@ -84,6 +94,12 @@ func (f *changeFile) change() (*bftraft.Change, error) {
 			if name == s.Do {
 				step.Kind = kind
 			}
+		}
+		if addressed(step.Kind) {
+			step.Name, s.Address, s.Name = s.Address, s.Name, ""
+		}
+		if s.Address != "" {
+			return nil, fmt.Errorf("step %d: it has a name or an address that means nothing", i+1)
 		}
 		if s.Key != nil {
 			step.Key = *s.Key
@@ -158,6 +174,9 @@ func (f *changeFile) print(w io.Writer) {
 		fmt.Fprintf(w, "  %s", s.Do)
 		if s.Name != "" {
 			fmt.Fprintf(w, " %q", s.Name)
+		}
+		if s.Address != "" {
+			fmt.Fprintf(w, " at %s", s.Address)
 		}
 		if s.Key != nil {
 			fmt.Fprintf(w, " %v", s.Key)

@@ -53,6 +53,18 @@ func newMerger(faulty int, from kv.Revision) *merger {
 	return m
 }
 
+// follow goes by other voters from now on, of whom so many may be faulty. What those told that left
+// is forgotten, and who comes, perhaps under an id that another had, begins behind what is
+// confirmed.
+func (m *merger) follow(others quorumcert.Set, faulty int) {
+	m.faulty = faulty
+	for id := others.Next(0); id != 0; id = others.Next(id) {
+		m.feeds[id] = feed{from: m.at + 1}
+	}
+	m.differ &^= others
+	m.gone &^= others
+}
+
 // question returns what a node is to be asked next; false as long as there is enough of it.
 func (m *merger) question(id bftraft.NodeID, span kv.Span) (kv.Events, bool) {
 	f := &m.feeds[id]

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	ucli "github.com/urfave/cli/v2"
 
@@ -56,7 +57,14 @@ func loadSettings(c *ucli.Context) (*settings, error) {
 
 // connect makes the client of a command. What change does to its settings comes last.
 func connect(c *ucli.Context, change func(*client.Config)) (*session, error) {
-	if timeoutOf(c) <= 0 {
+	return connectFor(c, timeoutOf(c), change)
+}
+
+// connectFor is connect for a command that takes as long as limit at most.
+func connectFor(
+	c *ucli.Context, limit time.Duration, change func(*client.Config),
+) (*session, error) {
+	if limit <= 0 {
 		return nil, cli.Errorf(cli.Usage, "--timeout must be positive")
 	}
 	format, err := cli.FormatOf(c)
@@ -80,7 +88,6 @@ func connect(c *ucli.Context, change func(*client.Config)) (*session, error) {
 	if err != nil {
 		return nil, explain(err)
 	}
-	limit := timeoutOf(c)
 	ctx, cancel := context.WithTimeoutCause(c.Context, limit, fmt.Errorf("after %v", limit))
 	return &session{Client: made, ctx: ctx, cancel: cancel, warn: warn, key: cfg.Key.Public()}, nil
 }
@@ -146,12 +153,21 @@ var dissentWords = map[client.DissentKind]string{
 	client.DissentInvalid: "sent something that does not verify",
 }
 
-func (w *warner) say(message string) {
+func (w *warner) say(message string) { w.line("warning", message) }
+
+// progress tells what is waited for.
+func (w *warner) progress(message string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.line("progress", message)
+}
+
+func (w *warner) line(kind, message string) {
 	if !w.json {
-		fmt.Fprintf(w.to, "warning: %s\n", message)
+		fmt.Fprintf(w.to, "%s: %s\n", kind, message)
 		return
 	}
-	line, _ := json.Marshal(map[string]string{"warning": message})
+	line, _ := json.Marshal(map[string]string{kind: message})
 	fmt.Fprintf(w.to, "%s\n", line)
 }
 

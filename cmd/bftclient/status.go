@@ -60,19 +60,19 @@ what f+1 nodes say alike. It waits at most two seconds for nodes that do not ans
 			if err := cli.RequireArgs(c, 0, 0); err != nil {
 				return err
 			}
-			var genesis *bftraft.Genesis
-			s, err := connect(c, func(cfg *client.Config) { genesis = cfg.Genesis })
+			var name string
+			s, err := connect(c, func(cfg *client.Config) { name = cfg.Genesis.Name })
 			if err != nil {
 				return err
 			}
 			defer s.close()
 			ctx, cancel := context.WithTimeout(s.ctx, surveyTime(c))
 			defer cancel()
-			sum := summarize(genesis, s.Status(ctx))
+			sum := summarize(name, s.Status(ctx))
 			if err := cli.Print(c, sum, sum.print); err != nil {
 				return err
 			}
-			if sum.answering() <= quorumcert.ForNodes(len(genesis.Voters)).F {
+			if sum.answering() <= quorumcert.ForNodes(len(sum.Nodes)).F {
 				return cli.Errorf(cli.NoQuorum, "only %d of %d nodes answered in time",
 					sum.answering(), len(sum.Nodes))
 			}
@@ -89,10 +89,10 @@ func surveyTime(c *ucli.Context) time.Duration {
 	return 2 * time.Second
 }
 
-// summarize puts the nodes' words together.
-func summarize(g *bftraft.Genesis, reports []client.NodeReport) *clusterStatus {
-	size := quorumcert.ForNodes(len(g.Voters))
-	sum := &clusterStatus{Name: g.Name, Quorum: size.Q}
+// summarize puts the words of all voters together.
+func summarize(name string, reports []client.NodeReport) *clusterStatus {
+	size := quorumcert.ForNodes(len(reports))
+	sum := &clusterStatus{Name: name, Quorum: size.Q}
 	var terms []bftraft.Term
 	var commits []bftraft.Index
 	for _, r := range reports {
@@ -110,15 +110,15 @@ func summarize(g *bftraft.Genesis, reports []client.NodeReport) *clusterStatus {
 	for _, r := range reports {
 		sum.Nodes = append(sum.Nodes, describe(r, reports, sum.Commit))
 	}
-	for _, v := range g.Voters {
+	for _, r := range reports {
 		n := 0
 		for _, node := range sum.Nodes {
-			if node.Answers && node.Leader == v.ID && node.Term == sum.Term {
+			if node.Answers && node.Leader == r.ID && node.Term == sum.Term {
 				n++
 			}
 		}
 		if n > size.F {
-			sum.Leader = v.ID
+			sum.Leader = r.ID
 		}
 	}
 	for _, node := range sum.Nodes {

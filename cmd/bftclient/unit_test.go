@@ -290,7 +290,7 @@ func TestStatusBelievesNoSingleNode(t *testing.T) {
 	all := []client.NodeReport{
 		report(1, 5, 2, 100), report(2, 5, 2, 100), report(3, 5, 2, 90), report(4, 99, 4, 1<<40),
 	}
-	sum := summarize(&g, all)
+	sum := summarize(g.Name, all)
 	require.Equal(t, bftraft.Term(5), sum.Term)
 	require.Equal(t, bftraft.NodeID(2), sum.Leader)
 	require.Equal(t, bftraft.Index(100), sum.Commit)
@@ -298,18 +298,18 @@ func TestStatusBelievesNoSingleNode(t *testing.T) {
 	require.Equal(t, 1, sum.CanLose)
 
 	all[0].Status.Faulty = quorumcert.SetOf(4)
-	require.Equal(t, 4, summarize(&g, all).Healthy, "one word is no proof here")
+	require.Equal(t, 4, summarize(g.Name, all).Healthy, "one word is no proof here")
 	all[1].Status.Faulty = quorumcert.SetOf(4)
 	all[2].Status.Suspects, all[2].Status.Commit.Index = bftraft.CauseStarvation, 1
 	all[1].Status.Silent = quorumcert.SetOf(3)
-	sum = summarize(&g, all)
+	sum = summarize(g.Name, all)
 	require.Equal(t, 3, sum.Healthy)
 	require.Equal(t, 0, sum.CanLose)
 	require.Contains(t, sum.Nodes[3].remarks(), "PROVEN FAULTY to 1 2")
 	require.Equal(t, "behind by 99, suspects its leader (starvation), silent to 2",
 		sum.Nodes[2].remarks())
 	all[0].Status, all[1].Status = nil, nil
-	sum = summarize(&g, all)
+	sum = summarize(g.Name, all)
 	require.Contains(t, sum.outlook(), "too few for a quorum of 3")
 	require.Contains(t, sum.Nodes[0].remarks(), "does not answer")
 	var b strings.Builder

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,8 +59,7 @@ func watch(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	var voters []quorumcert.Voter
-	s, err := connect(c, func(cfg *client.Config) { voters = cfg.Genesis.Voters })
+	s, err := connect(c, nil)
 	if err != nil {
 		return err
 	}
@@ -75,12 +75,12 @@ func watch(c *ucli.Context) error {
 		session: s, opener: o, span: kv.Prefix(prefix), json: format == cli.JSON, out: c.App.Writer,
 		hex: c.Bool("hex"), prev: c.Bool("prev"), left: c.Uint64("count"),
 		forever: c.Uint64("count") == 0,
-		merger:  newMerger(quorumcert.ForNodes(len(voters)).F, from),
+		merger:  newMerger(quorumcert.ForNodes(len(s.Members().Voters)).F, from),
 	}
 	if !w.json {
 		fmt.Fprintf(c.App.ErrWriter, "watching %q from revision %d\n", prefix, from)
 	}
-	return w.run(c.Context, voters)
+	return w.run(c.Context)
 }
 
 // watcher polls all nodes and prints what is confirmed.
@@ -94,6 +94,7 @@ type watcher struct {
 	out    io.Writer
 
 	mu      sync.Mutex
+	polled  map[quorumcert.Voter]context.CancelFunc // who is asked, and what ends that
 	merger  *merger
 	forever bool
 	left    uint64 // lines to be printed, unless forever
@@ -104,9 +105,12 @@ type watcher struct {
 // errEnough ends a watch that has printed what it was asked for.
 var errEnough = errors.New("enough")
 
+// followPause is how long it may take until the voters are asked that there are now.
+const followPause = time.Second
+
 // run polls until ctx ends, which is how a watch is meant to end.
-func (w *watcher) run(ctx context.Context, voters []quorumcert.Voter) error {
-	w.room.L = &w.mu
+func (w *watcher) run(ctx context.Context) error {
+	w.room.L, w.polled = &w.mu, make(map[quorumcert.Voter]context.CancelFunc)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	wake := context.AfterFunc(ctx, func() {
@@ -116,12 +120,17 @@ func (w *watcher) run(ctx context.Context, voters []quorumcert.Voter) error {
 	})
 	defer wake()
 	var nodes sync.WaitGroup
-	for _, v := range voters {
-		nodes.Go(func() {
-			if err := w.poll(ctx, v.ID); err != nil {
-				cancel(err)
-			}
-		})
+	for {
+		for v, ctx := range w.follow(ctx, w.Members().Voters) {
+			nodes.Go(func() {
+				if err := w.poll(ctx, v.ID); err != nil {
+					cancel(err)
+				}
+			})
+		}
+		if !pause(ctx, followPause) {
+			break
+		}
 	}
 	nodes.Wait()
 	switch err := context.Cause(ctx); {
@@ -130,6 +139,36 @@ func (w *watcher) run(ctx context.Context, voters []quorumcert.Voter) error {
 	default:
 		return err
 	}
+}
+
+// follow ends what is asked of those that are no voters any more, and returns the new ones, each
+// with a context for what it is asked.
+func (w *watcher) follow(
+	ctx context.Context, voters []quorumcert.Voter,
+) map[quorumcert.Voter]context.Context {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var others quorumcert.Set
+	for v, end := range w.polled {
+		if !slices.Contains(voters, v) {
+			end()
+			delete(w.polled, v)
+			others = others.With(v.ID)
+		}
+	}
+	came := make(map[quorumcert.Voter]context.Context)
+	for _, v := range voters {
+		if w.polled[v] == nil {
+			came[v], w.polled[v] = context.WithCancel(ctx)
+			others = others.With(v.ID)
+		}
+	}
+	if others != 0 {
+		w.merger.follow(others, quorumcert.ForNodes(len(voters)).F)
+		w.named &^= others
+		w.room.Broadcast()
+	}
+	return came
 }
 
 // poll asks one node page after page. When there is nothing new the question waits at the node,
@@ -149,7 +188,7 @@ func (w *watcher) poll(ctx context.Context, id bftraft.NodeID) error {
 		if err != nil {
 			return nil // the watch has ended
 		}
-		more, err := w.take(id, got.Value)
+		more, err := w.take(ctx, id, got.Value)
 		rest := time.Duration(0)
 		switch {
 		case errors.Is(err, errPage):
@@ -197,14 +236,19 @@ func (w *watcher) next(ctx context.Context, id bftraft.NodeID) (kv.Events, bool)
 	return kv.Events{}, false
 }
 
-// take adds a node's answer and prints what it confirms.
-func (w *watcher) take(id bftraft.NodeID, value []byte) (more bool, err error) {
+// take adds a node's answer and prints what it confirms. When ctx has ended it is no voter's.
+func (w *watcher) take(
+	ctx context.Context, id bftraft.NodeID, value []byte,
+) (more bool, err error) {
 	result, err := kv.DecodeQueryResult(value)
 	if err != nil {
 		return false, errPage
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if ctx.Err() != nil {
+		return false, nil
+	}
 	switch result := result.(type) {
 	case kv.QueryError:
 		switch {

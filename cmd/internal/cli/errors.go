@@ -22,6 +22,7 @@ const (
 	InUse         Code = 9  // bftnode: the data directory belongs to another process
 	Locked        Code = 10 // bftnode: an unlock key or master key is missing or wrong
 	TakenOut      Code = 11 // bftnode: a change has taken this node out of the cluster for good
+	NotReady      Code = 12 // bftclient: too few of the nodes that would vote are ready to
 )
 
 // coded is an error that knows its exit code.

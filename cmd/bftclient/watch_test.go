@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tangaroa/bftraft"
+	"tangaroa/bftraft/kv"
+	"tangaroa/quorumcert"
+)
+
+// TestWatchFollowsTheVoters has one go that lied, and its id come round.
+func TestWatchFollowsTheVoters(t *testing.T) {
+	w := &watcher{
+		merger: newMerger(1, 1), polled: map[quorumcert.Voter]context.CancelFunc{},
+	}
+	w.room.L = &w.mu
+	voters := testGenesis().Voters
+	first := w.follow(t.Context(), voters)
+	require.Len(t, first, 4)
+	require.Empty(t, w.follow(t.Context(), voters), "nobody new")
+	lie := tale(4, 2, 4)
+	lie.Events[0].KV.Value = []byte("lie")
+	w.merger.tell(t, 4, lie)
+	w.merger.tell(t, 1, tale(4, 2))
+	require.Len(t, w.merger.tell(t, 2, tale(2, 2)), 1)
+	require.Equal(t, quorumcert.SetOf(4), w.merger.differ)
+	w.named = w.merger.differ
+
+	others := append([]quorumcert.Voter{}, voters[1:]...) // 2, 3, another 4, and 5 to 7
+	others[2].Key = testKey(44).Public()
+	for id := byte(5); id <= 8; id++ {
+		others = append(others, quorumcert.Voter{ID: bftraft.NodeID(id), Key: testKey(id).Public()})
+	}
+	came := w.follow(t.Context(), others)
+	require.Len(t, came, 5)
+	require.Error(t, first[voters[0]].Err(), "node 1 has left")
+	require.Error(t, first[voters[3]].Err(), "and the holder of the id before")
+	require.NoError(t, first[voters[1]].Err())
+	require.NoError(t, came[others[2]].Err())
+	require.Zero(t, w.merger.differ|w.named)
+	require.Equal(t, 2, w.merger.faulty)
+	q, _ := w.merger.question(4, kv.All())
+	require.Equal(t, kv.Revision(3), q.From, "it begins behind what is confirmed")
+	value, err := kv.EncodeQueryResult(tale(9, 9))
+	require.NoError(t, err)
+	_, err = w.take(first[voters[0]], 1, value)
+	require.NoError(t, err)
+	require.Empty(t, w.merger.feeds[1].pending, "it is no voter's word any more")
+	require.Empty(t, w.merger.tell(t, 4, tale(5, 5)))
+	require.Empty(t, w.merger.tell(t, 5, tale(5, 5)), "two of seven may lie")
+	require.Len(t, w.merger.tell(t, 6, tale(5, 5)), 1)
+	for _, end := range w.polled {
+		end()
+	}
+}
