@@ -83,12 +83,13 @@ func TestNodeIsAddedInOneCommandAndListed(t *testing.T) {
 // TestChangeOfMembersIsSignedElsewhere has too few keys here.
 func TestChangeOfMembersIsSignedElsewhere(t *testing.T) {
 	c := startCluster(t, nil)
-	five := testKey(5).Public().String()
+	five, six := testKey(5).Public().String(), testKey(6).Public().String()
 	path, text := c.at("plan.json"), `{"nodes": [`
-	for id := byte(1); id <= 4; id++ {
+	for id := byte(1); id <= 3; id++ {
 		text += `{"key": "` + testKey(id).Public().String() + `"}, `
 	}
-	text += `{"key": "` + five + `", "address": "127.0.0.1:1"}]}`
+	text += `{"key": "` + five + `", "address": "127.0.0.1:1"}, {"key": "` + six +
+		`", "address": "127.0.0.1:1"}]}` // three of five are there: one less than a quorum
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 	c.fails(cli.Usage, "with the keys that are here 1 do", append([]string{"member", "apply", path},
 		c.signed(1)...)...)
