@@ -36,7 +36,6 @@ func (c *Client) regroup() {
 	c.up &^= gone
 	for id := gone.Next(0); id != 0; id = gone.Next(id) {
 		c.leaders.forget(id)
-		c.follows[id] = time.Time{}
 		for _, f := range c.flights {
 			f.refusals[id] = refusal{}
 			f.reach = f.reach.Without(id)
@@ -48,6 +47,7 @@ func (c *Client) regroup() {
 	for _, p := range c.proofs {
 		p.heard &^= gone
 	}
+	c.follows = [len(c.follows)]time.Time{} // what comes next may come at once
 	c.stats.follow(c.nodes, members.Nodes)
 	c.nodes, c.relink = members.Nodes, true
 }
