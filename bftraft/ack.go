@@ -313,10 +313,9 @@ func (c *Core) commitTo(at Position, cc *quorumcert.Commit) {
 		c.commitCert = cc
 		c.out.Commits = append(c.out.Commits, cc)
 	}
+	c.settle(blocks, cc)
 	if last := blocks[len(blocks)-1]; last.EndsChange() {
 		c.reconfigure(last, cc)
-	} else {
-		c.settle(blocks, cc)
 	}
 }
 

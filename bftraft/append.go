@@ -11,7 +11,8 @@ func (c *Core) Room() bool { return c.room() && !c.closingDue() }
 
 func (c *Core) room() bool {
 	if !c.leading() || c.resigned || c.broken != nil || !c.holdsBase() || c.silenced() ||
-		c.changing() || !c.electionConfig().Has(c.id) && !mutant.On(mutant.M149) {
+		c.changing() || !c.electionConfig().Has(c.id) && !mutant.On(mutant.M149) ||
+		c.commit.Index < c.gate.members.At.Index {
 		return false
 	}
 	certified, inflight := c.startTip, 0
@@ -210,7 +211,12 @@ func (c *Core) acceptBlocks(blocks []*Block) Drop {
 	}
 	keepsBase := base.Index <= at.Index && c.holdsBase()
 	for _, b := range blocks {
-		keepsBase = keepsBase || b.End() == Position{base.Index, base.Hash}
+		is := b.End() == Position{base.Index, base.Hash}
+		if is && b.Closes() && !(c.electedOnClosing(c.election) && c.baseQC != nil &&
+			c.configs().For(base.Index).Closes(c.baseQC.Signers)) {
+			return BadBase // of the old voters alone
+		}
+		keepsBase = keepsBase || is
 	}
 	if !keepsBase && !mutant.On(mutant.M79) {
 		return BadBase

@@ -84,7 +84,9 @@ func (c *Core) MayInstall(cc *quorumcert.Commit) bool {
 		return false
 	}
 	if c.lock.Index >= cc.Index && c.lock.Term >= cc.Term {
-		c.halt()
+		if c.inForce(cc.Index) {
+			c.halt()
+		}
 		return false
 	}
 	return true

@@ -97,12 +97,14 @@ func (c *Core) full(at Position, signers Set) bool {
 // elected says whether an election whose base is on the chain holds. One that builds on a closing
 // entry takes a quorum of both, if it is not of those who take over (J3).
 func (c *Core) elected(ec *quorumcert.EC) bool {
-	base := Position{ec.Base.Index, ec.Base.Hash}
-	if c.full(base, ec.Signers) || mutant.On(mutant.M146) {
-		return true
-	}
-	next := c.configs().Behind(base.Index)
-	return next.Entry() == base.Index && (ec.Signers&next.Members()).Len() >= next.Size().Q
+	return !c.closing(Position{ec.Base.Index, ec.Base.Hash}) || c.electedOnClosing(ec)
+}
+
+// electedOnClosing is elected where the base is known to be a closing entry.
+func (c *Core) electedOnClosing(ec *quorumcert.EC) bool {
+	next := c.configs().Behind(ec.Base.Index)
+	return c.configs().For(ec.Base.Index).Closes(ec.Signers) || mutant.On(mutant.M146) ||
+		next.Entry() == ec.Base.Index && (ec.Signers&next.Members()).Len() >= next.Size().Q
 }
 
 // reconfigure lets the change at the end of a block that has just been committed come into force.
@@ -127,13 +129,15 @@ func (c *Core) reconfigure(b *Block, cc *quorumcert.Commit) {
 	}
 }
 
-// goBy lets this node go by another gate, and forget those who have left. What it knows of the term
-// may be no proof to others any more.
+// goBy lets this node go by another gate, and forget those who have left.
 func (c *Core) goBy(next *Verifier) {
-	gone := c.gate.nodes &^ next.nodes
-	for id := gone.Next(0); id != 0; id = gone.Next(id) {
-		c.peers[id] = peer{}
-		c.faulty = c.faulty.Without(id)
+	var gone Set
+	for id := c.gate.nodes.Next(0); id != 0; id = c.gate.nodes.Next(id) {
+		if next.members.keyOf(id) != c.gate.members.keyOf(id) {
+			gone = gone.With(id)
+			c.peers[id] = peer{}
+			c.faulty = c.faulty.Without(id)
+		}
 	}
 	if next.members.At != c.gate.members.At {
 		c.changedAt = c.now
@@ -142,7 +146,25 @@ func (c *Core) goBy(next *Verifier) {
 	c.evidence = slices.DeleteFunc(c.evidence, func(e quorumcert.Evidence) bool {
 		return gone.Has(e.Culprit())
 	})
-	c.outdated = c.gate.verifyTermProof(&c.proof) != Accepted
+	c.judgeAgain()
+}
+
+// judgeAgain gives up what the gate does not let pass any more: an election by voters that have been
+// replaced, certificates that wait for their entries. What is left of the proof of the term may say
+// nothing to others.
+func (c *Core) judgeAgain() {
+	if ec := c.proof.EC; ec != nil && c.gate.verifyElection(ec, c.proof.BaseQC) != Accepted {
+		c.proof.EC, c.proof.BaseQC, c.dirty = nil, nil, true
+		c.election, c.baseQC = nil, nil
+	}
+	if c.pending != nil && c.gate.verifyQC(c.pending) != Accepted {
+		c.pending = nil
+	}
+	if g := c.gather; g != nil && g.qc != nil && c.gate.verifyQC(g.qc) != Accepted {
+		c.gather = nil
+	}
+	c.outdated = c.term > 1 && c.proof == (TermProof{}) ||
+		c.gate.verifyTermProof(&c.proof) != Accepted
 }
 
 // settle takes notice that something is committed beyond the newest change: those whom it took away
@@ -171,10 +193,7 @@ func (c *Core) settle(blocks []*Block, cc *quorumcert.Commit) {
 
 // Left says whether this node was a member and is none any more, and the cluster has gone on
 // without it: it is of no more use and should stop, and its key be erased (J4).
-func (c *Core) Left() bool {
-	return c.commit.Index > c.gate.members.At.Index && !c.gate.nodes.Has(c.id) &&
-		c.gate.members.Left(c.cfg.Signer.Public())
-}
+func (c *Core) Left() bool { return c.gate.members.Left(c.cfg.Signer.Public()) }
 
 // votes says whether what this node signs counts for something (J4).
 func (c *Core) votes() bool { return c.gate.members.Votes(c.id) }
@@ -191,14 +210,18 @@ func (c *Core) tellChanges(to NodeID) {
 	const patience = 4 // heartbeat intervals
 	p, pause := &c.peers[to], patience*uint64(c.cfg.HeartbeatTicks)
 	behind := p.status.Commit.Index
-	if behind >= c.gate.members.At.Index || c.now-c.changedAt < pause || c.now-p.toldAt < pause {
+	if behind >= c.gate.members.At.Index || c.now-c.changedAt < pause ||
+		c.now-p.toldAt < pause || p.servedBytes >= maxServedBytes {
 		return
+	}
+	if p.toldUpTo >= c.gate.members.At.Index {
+		p.toldUpTo = 0 // all was on its way, and may have been lost
 	}
 	p.toldAt = c.now
 	m := &Changes{}
 	size := 0
 	for _, proof := range c.gate.changes {
-		if proof.Header.Last <= behind {
+		if proof.Header.Last <= max(behind, p.toldUpTo) {
 			continue
 		}
 		if size += len(proof.AppendTo(nil)); size > maxChangesAnswer && len(m.List) > 0 {
@@ -206,6 +229,8 @@ func (c *Core) tellChanges(to NodeID) {
 		}
 		m.List = append(m.List, proof)
 	}
+	p.toldUpTo = m.List[len(m.List)-1].Header.Last
+	p.servedBytes += size
 	c.sendOne(to, ClassBulk, m)
 }
 

@@ -103,7 +103,8 @@ type peer struct {
 	servedAfter Position                       // what it asked for last in this interval
 	checkpoints [2]quorumcert.SignedCheckpoint // its highest, the lower one first; index 0: none
 	stableAt    uint64                         // tick at which it was handed the certificate of one
-	toldAt      uint64                         // tick at which it was told of changes
+	toldAt      uint64                         // tick at which it was told of changes,
+	toldUpTo    Index                          // and up to which entry
 }
 
 // maxAcks bounds the acks kept of one voter; maxServed and maxServedBytes the fetches answered to
@@ -156,7 +157,7 @@ func NewCore(cfg Config, r Restored, reader Reader) (*Core, error) {
 	if c.commit.Index > c.gate.members.At.Index {
 		c.gate = c.gate.settled()
 	}
-	c.outdated = c.gate.verifyTermProof(&c.proof) != Accepted
+	c.judgeAgain()
 	c.out.Changes = gate.changes[min(len(r.Changes), len(gate.changes)):] // it was told of them
 	for _, e := range r.Evidence {
 		if c.gate.Accuses(&e) {
@@ -185,7 +186,8 @@ func (c *Core) Step(v Verified) Drop {
 	if !c.gate.nodes.Has(v.from) || v.from == c.id {
 		return UnknownSender
 	}
-	if v.by != c.gate.members && c.gate.verifyContent(v.msg) != Accepted {
+	if v.by != c.gate.members && (v.by.keyOf(v.from) != c.gate.members.keyOf(v.from) ||
+		c.gate.verifyContent(v.msg) != Accepted) {
 		return Stale // judged before this node knew of a change
 	}
 	drop := c.dispatch(v.from, v.msg)
@@ -360,6 +362,8 @@ func (c *Core) takeCommitted(blocks []*Block, t Term) Drop {
 		return MissingBlocks
 	case at.Index < c.commit.Index:
 		return Conflict
+	case at.Index < c.lock.Index && c.lock.Term >= t && !c.inForce(blocks[len(blocks)-1].Last()):
+		return Conflict // perhaps of those whose keys were stolen since (J5)
 	case at.Index < c.lock.Index && (c.lock.Term >= t || mutant.On(mutant.M127)):
 		c.halt() // a certificate that contradicts a commit of no later term (A5)
 		return Conflict

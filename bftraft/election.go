@@ -89,6 +89,8 @@ func (c *Core) onRequestVote(from NodeID, m *RequestVote) Drop {
 		return AlreadyVoted
 	case !c.votes() && !mutant.On(mutant.M150):
 		return Unserved
+	case m.LockQC != nil && !c.full(Position{m.Lock.Index, m.Lock.Hash}, m.LockQC.Signers):
+		return BadBase // a closing entry, and the old voters alone have certified it
 	case c.faulty.Has(from) && !mutant.On(mutant.M100):
 		return FaultySender
 	case c.vote.Candidate != from && c.vote.Candidate != 0 && !mutant.On(mutant.M102),

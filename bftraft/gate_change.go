@@ -197,7 +197,7 @@ func (v *Verifier) membersBehind(p *ChangeProof) (*Membership, error) {
 		if !v.members.Joint() {
 			return nil, ErrChangeJoint
 		}
-		return v.members.close()
+		return v.members.close(), nil
 	}
 	r, err := v.decodeRequest(p.Entry)
 	if err != nil {

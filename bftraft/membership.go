@@ -101,7 +101,8 @@ func (m *Membership) After(ch *Change) (*Membership, error) {
 	}
 	next.Clients, next.Admins = slices.Clone(m.Clients), slices.Clone(m.Admins)
 	next.Retired, next.Nodes, next.Leaving = slices.Clone(m.Retired), slices.Clone(m.Nodes), nil
-	if m.Joint() != (ch.Steps[0].Kind == RollBack) || m.Joint() && len(ch.Steps) > 1 {
+	rollBack := slices.ContainsFunc(ch.Steps, func(s ChangeStep) bool { return s.Kind == RollBack })
+	if m.Joint() != rollBack || rollBack && len(ch.Steps) > 1 {
 		return nil, ErrChangeJoint
 	}
 	voters := slices.Clone(m.Voters)
@@ -122,6 +123,9 @@ func (m *Membership) After(ch *Change) (*Membership, error) {
 	}
 	if next.Incoming = nil; !slices.Equal(voters, m.Voters) {
 		next.Incoming = voters
+		if next.Number+1 > MaxChanges || next.Bytes+MaxChangeBytes > MaxChangesBytes {
+			return nil, ErrChangeLimit // there has to be room for what closes it, or rolls it back
+		}
 	}
 	if next.Quorum < 1 || next.Quorum > len(next.Admins) || len(next.Admins) > maxGenesisNames ||
 		len(next.Clients) > maxGenesisNames {
@@ -244,11 +248,9 @@ func (m *Membership) freeID() NodeID {
 func (m *Membership) Joint() bool { return m.Incoming != nil }
 
 // close returns what the closing entry makes of a joint membership.
-func (m *Membership) close() (*Membership, error) {
+func (m *Membership) close() *Membership {
 	next := *m
-	if next.Number++; next.Number > MaxChanges {
-		return nil, ErrChangeLimit
-	}
+	next.Number++
 	next.Voters, next.Incoming, next.Leaving = m.Incoming, nil, nil
 	next.Nodes, next.Retired = slices.Clone(m.Nodes), slices.Clone(m.Retired)
 	for _, v := range m.Voters {
@@ -257,7 +259,7 @@ func (m *Membership) close() (*Membership, error) {
 			next.remove(place)
 		}
 	}
-	return &next, nil
+	return &next
 }
 
 // settled returns the membership once something is committed beyond its change: nobody is leaving
@@ -277,14 +279,28 @@ func (m *Membership) Node(k crypto.PublicKey) (Node, bool) {
 	return m.Nodes[i], true
 }
 
+// keyOf returns the key of a node that is listened to, zero if there is none.
+func (m *Membership) keyOf(id NodeID) (k crypto.PublicKey) {
+	for _, n := range slices.Concat(m.Nodes, m.Leaving) {
+		if n.ID == id {
+			k = n.Key
+		}
+	}
+	return k
+}
+
 // Votes says whether what a node signs counts for something: it is a voter or to become one.
 func (m *Membership) Votes(id NodeID) bool {
 	is := func(v quorumcert.Voter) bool { return v.ID == id }
 	return slices.ContainsFunc(m.Voters, is) || slices.ContainsFunc(m.Incoming, is)
 }
 
-// Left says whether a key was enrolled once and is no more.
-func (m *Membership) Left(k crypto.PublicKey) bool { return m.retired(k) }
+// Left says whether a key was a node's and is none's any more, not even of one that is leaving.
+func (m *Membership) Left(k crypto.PublicKey) bool {
+	is := func(n Node) bool { return n.Key == k }
+	_, found := slices.BinarySearchFunc(m.Retired, k, compareKeys)
+	return found && !slices.ContainsFunc(m.Nodes, is) && !slices.ContainsFunc(m.Leaving, is)
+}
 
 func (m *Membership) findNode(id NodeID) (int, bool) {
 	return slices.BinarySearchFunc(m.Nodes, id,

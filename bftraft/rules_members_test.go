@@ -444,13 +444,14 @@ func TestJ2VotersChangeOnlyWhenAQuorumIsReady(t *testing.T) {
 		steps []ChangeStep
 		why   error
 	}{
-		"a key that is here":   {[]ChangeStep{joins(3)}, ErrChangeKey},
-		"an unknown node":      {[]ChangeStep{dismisses(9)}, ErrChangeUnknown},
-		"a voter is promoted":  {[]ChangeStep{promotes(1)}, ErrChangeKey},
-		"removed and promoted": {[]ChangeStep{promotes(5), dismisses(5)}, ErrChangeUnknown},
-		"nobody is left":       {all, ErrChangeEmpty},
-		"nothing to roll back": {[]ChangeStep{{Kind: RollBack}}, ErrChangeJoint},
-		"an unknown learner":   {[]ChangeStep{promotes(9)}, ErrChangeUnknown},
+		"a key that is here":     {[]ChangeStep{joins(3)}, ErrChangeKey},
+		"an unknown node":        {[]ChangeStep{dismisses(9)}, ErrChangeUnknown},
+		"a voter is promoted":    {[]ChangeStep{promotes(1)}, ErrChangeKey},
+		"removed and promoted":   {[]ChangeStep{promotes(5), dismisses(5)}, ErrChangeUnknown},
+		"nobody is left":         {all, ErrChangeEmpty},
+		"nothing to roll back":   {[]ChangeStep{{Kind: RollBack}}, ErrChangeJoint},
+		"rolled back on the way": {[]ChangeStep{joins(9), {Kind: RollBack}}, ErrChangeJoint},
+		"an unknown learner":     {[]ChangeStep{promotes(9)}, ErrChangeUnknown},
 	} {
 		require.ErrorIs(t, may(0, c.steps...), c.why, name)
 	}

@@ -273,12 +273,16 @@ func (c *Client) Up(id bftraft.NodeID) {
 }
 
 // Down is called by the link when a node cannot be reached any more. What went to it alone goes to
-// all now: it may have been the leader.
+// all now: it may have been the leader. Or it may be no member any more: the others are asked, or
+// one after the other would go, and a client that has nothing to ask for knew nobody in the end.
 func (c *Client) Down(id bftraft.NodeID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.up = c.up.Without(id)
 	c.leaders.forget(id)
+	if c.link != nil && !c.closed {
+		c.greet(c.up)
+	}
 	for _, f := range c.flights {
 		if f.frame != nil && f.sent.Has(id) && !f.toAll {
 			f.due = time.Now()

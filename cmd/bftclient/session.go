@@ -104,6 +104,11 @@ func clientConfig(c *ucli.Context, s *settings) (client.Config, error) {
 			stringOf(c, "config"))
 	}
 	var err error
+	if s.client.Changes != "" {
+		if cfg.Changes, err = clusterfile.LoadChanges(s.client.Changes); err != nil {
+			return cfg, cli.WithCode(cli.Usage, err)
+		}
+	}
 	cfg.Key, err = crypto.ReadKeyFile(s.client.Key, passphrase(stringOf(c, "passphrase-file")))
 	return cfg, err
 }

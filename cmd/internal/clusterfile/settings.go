@@ -60,6 +60,7 @@ type Node struct {
 // Client is the settings of one client.
 type Client struct {
 	Genesis   string `yaml:"genesis"`             // path
+	Changes   string `yaml:"changes,omitempty"`   // path of a file of changes: see LoadChanges
 	Key       string `yaml:"key"`                 // path of the private key
 	Name      string `yaml:"name,omitempty"`      // as in the genesis; for people
 	Security  string `yaml:"security,omitempty"`  // tls or noise; must be the nodes'
@@ -93,7 +94,7 @@ func LoadClient(path string) (*Client, error) {
 	if err := loadYAML(path, &c); err != nil {
 		return nil, err
 	}
-	resolve(path, &c.Genesis, &c.Key)
+	resolve(path, &c.Genesis, &c.Key, &c.Changes)
 	if err := checkOverrides(path, c.Nodes); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,183 @@
+package bftraft
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tangaroa/quorumcert"
+)
+
+// commitOf is the commit certificate of a position by some.
+func (l *lab) commitOf(t Term, at Position, ids ...NodeID) *quorumcert.Commit {
+	cc := &quorumcert.Commit{Term: t, Index: at.Index, Hash: at.Hash}
+	var sigs quorumcert.Collector
+	for _, id := range ids {
+		sigs.Add(id, l.ack(id, t, at, at.Index).Sig)
+		cc.Acks = append(cc.Acks, quorumcert.AckedAt{Index: at.Index, Certified: at.Index})
+	}
+	cc.Signatures = sigs.Take(^Set(0))
+	return cc
+}
+
+// closingOf returns a closing entry behind a block, with its certificates by all but node 1.
+func (l *lab) closingOf(last *Block) (*Block, *quorumcert.QC, *quorumcert.Commit) {
+	k := NewBlock(last.End(), []Entry{{Kind: EntryClosing}})
+	ids := []NodeID{2, 3, 4, 5, 6, 7, 8}
+	return k, l.certifiedBy(1, k.End(), ids...), l.commitOf(1, k.End(), ids...)
+}
+
+// elects shows the core an election with its base.
+func (l *lab) elects(ec *quorumcert.EC, qc *quorumcert.QC) Drop {
+	return l.say(ec.Leader, &Proof{TermProof: TermProof{EC: ec, BaseQC: qc}})
+}
+
+// TestJ3ElectionByReplacedVotersIsForgotten: who was shown it before it knew of the change follows
+// the leader whom the new voters elect, and does not take it for proof of more than f liars when it
+// starts again.
+func TestJ3ElectionByReplacedVotersIsForgotten(t *testing.T) {
+	l, last := joint(t)
+	k, qc, cc := l.closingOf(last)
+	require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, k.End(), k)))
+	require.Equal(t, Accepted, l.elects(l.electedBy(3, 4, lockAt(1, k), 2, 3, 4), qc))
+	require.Equal(t, NodeID(4), l.m.core.Leader())
+	require.Equal(t, Accepted, l.say(5, &Committed{Blocks: []*Block{k}, Commit: cc}))
+	require.Zero(t, l.m.core.Leader(), "the old voters alone elect nobody on it")
+	require.Equal(t, Accepted, l.elects(l.electedBy(3, 5, lockAt(1, k), 5, 6, 7, 8), qc))
+	require.Equal(t, NodeID(5), l.m.core.Leader())
+
+	l, last = joint(t)
+	k, qc, cc = l.closingOf(last)
+	require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, k.End(), k)))
+	require.Equal(t, Accepted, l.elects(l.electedBy(3, 4, lockAt(1, k), 2, 3, 4), qc))
+	require.Equal(t, Accepted, l.say(5, &Committed{Blocks: []*Block{k}, Commit: cc}))
+	next := NewBlock(k.End(), []Entry{commitEntry(cc)})
+	require.Equal(t, Accepted, l.say(5, &Committed{Blocks: []*Block{next},
+		Commit: l.commitOf(2, next.End(), 5, 6, 7, 8)}))
+	require.NoError(t, l.m.core.Err())
+	l.crash(l.m, 1000)
+	l.start(l.m)
+	require.NoError(t, l.m.core.Err())
+	require.Equal(t, next.End(), l.m.core.Commit())
+}
+
+// TestJ2LockOfTheOldVotersAloneIsNotTaken: neither with the blocks of a leader, nor voted for.
+func TestJ2LockOfTheOldVotersAloneIsNotTaken(t *testing.T) {
+	l, last := joint(t)
+	k, _, _ := l.closingOf(last)
+	few := l.certifiedBy(1, k.End(), 2, 3, 4)
+	all := l.electedBy(2, 4, lockAt(1, k), 2, 3, 4, 5, 6, 7, 8)
+	require.Equal(t, Accepted, l.elects(all, few))
+	require.Equal(t, BadBase, l.say(4, l.proposal(4, 2, k.End(), k)))
+	require.Less(t, l.m.core.lock.Index, k.Last())
+
+	l, last = joint(t)
+	k, qc, _ := l.closingOf(last)
+	require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, k.End(), k)))
+	require.Equal(t, Accepted, l.say(2, &Proof{TermProof: TermProof{TC: l.tc(1)}}))
+	ask := func(qc *quorumcert.QC) Drop {
+		return l.say(3, &RequestVote{Term: 2, Lock: lockAt(1, k), LockQC: qc, TC: l.tc(1)})
+	}
+	require.Equal(t, BadBase, ask(l.certifiedBy(1, k.End(), 2, 3, 4)))
+	require.Equal(t, Accepted, ask(qc))
+}
+
+// TestChangesLeaveRoomForWhatClosesThem: a closing entry that may not come into force would stop
+// all.
+func TestChangesLeaveRoomForWhatClosesThem(t *testing.T) {
+	l := newChangeLab(t)
+	m := *l.m.core.gate.members
+	at := func(number uint64, bytes int, steps ...ChangeStep) error {
+		m.Number, m.Bytes = number-1, bytes
+		_, err := m.After(&Change{Number: number, Replaces: m.At, Steps: steps})
+		return err
+	}
+	require.NoError(t, at(MaxChanges-1, 0, dismisses(4)))
+	require.ErrorIs(t, at(MaxChanges, 0, dismisses(4)), ErrChangeLimit)
+	require.NoError(t, at(MaxChanges, 0, joins(5)), "which needs no more")
+	require.ErrorIs(t, at(2, MaxChangesBytes-MaxChangeBytes, dismisses(4)), ErrChangeLimit)
+	require.NoError(t, at(2, MaxChangesBytes-MaxChangeBytes, joins(5)))
+}
+
+// TestCertificatesAreJudgedByAChangeOneIsToldOf: what waits for its entries is judged again.
+func TestCertificatesAreJudgedByAChangeOneIsToldOf(t *testing.T) {
+	l, last := joint(t)
+	c := l.m.core
+	k, _, cc := l.closingOf(last)
+	require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, k.End(), k)))
+	proof := NewBlock(k.End(), []Entry{commitEntry(cc)})
+	b := l.block(proof.End(), "z")
+	few := l.certifiedBy(1, b.End(), 2, 3, 4)
+	require.Equal(t, Accepted, l.say(4, &Proof{TermProof: TermProof{QC: few}}))
+	require.NotNil(t, c.pending)
+	require.Equal(t, Accepted, l.say(5, &Changes{List: []*ChangeProof{newChangeProof(k, cc)}}))
+	require.Equal(t, k.End(), c.commit, "it had all but the commit")
+	require.Nil(t, c.pending)
+	require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, b.End(), proof, b)))
+	require.Equal(t, Accepted, c.gate.verifyQC(c.lockQC))
+	require.Less(t, c.lock.Index, b.Last(), "three of five are no quorum behind the change")
+}
+
+// TestJ5RetiredKeysStopNobodyWhoIsBehind: a node that was told of a change, and has not got so far,
+// is not stopped by what those have signed since whom it took away.
+func TestJ5RetiredKeysStopNobodyWhoIsBehind(t *testing.T) {
+	l, last := joint(t)
+	c := l.m.core
+	y := l.block(last.End(), "y")
+	require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, y.End(), y)))
+	for _, id := range []NodeID{2, 3, 4} {
+		l.say(id, l.response(id, 1, y.End(), 0))
+	}
+	require.Equal(t, lockAt(1, y), c.lock)
+	k, _, cc := l.closingOf(y)
+	require.Equal(t, Accepted, l.say(5, &Changes{List: []*ChangeProof{newChangeProof(k, cc)}}))
+	require.Greater(t, c.gate.members.At.Index, c.commit.Index)
+	forged := l.block(last.End(), "forged")
+	certificate := l.commitOf(1, forged.End(), 2, 3, 4)
+	m := &Committed{Blocks: []*Block{forged}, Commit: certificate}
+	require.Equal(t, Conflict, l.say(5, m))
+	require.False(t, c.MayInstall(certificate))
+	require.NoError(t, c.Err())
+}
+
+// TestJ4WhoLeavesIsToldThoughAnotherChangeFollowsAtOnce: that one has forgotten about it.
+func TestJ4WhoLeavesIsToldThoughAnotherChangeFollowsAtOnce(t *testing.T) {
+	l, k := closed(t)
+	c := l.m.core
+	cc := &c.gate.changes[len(c.gate.changes)-1].Commit
+	l.seq++
+	next := c.gate.Entry(carried(l.cluster, fakeClient, l.seq, changeOn(c.gate, joins(9))))
+	b := NewBlock(k.End(), []Entry{commitEntry(cc), next})
+	l.take()
+	require.Equal(t, Accepted, l.say(5, &Committed{Blocks: []*Block{b},
+		Commit: l.commitOf(1, b.End(), 5, 6, 7, 8)}))
+	require.Len(t, messagesOf[*Committed](l, 2), 2, "the change, and what is beyond it")
+	require.True(t, c.gate.members.Left(fakePublic(2)))
+	require.Zero(t, c.gate.nodes&quorumcert.SetOf(2, 3, 4))
+}
+
+// TestChangesAreToldInParts: who lacks more than fits is told the rest next.
+func TestChangesAreToldInParts(t *testing.T) {
+	l, k := closed(t)
+	c := l.m.core
+	cc := &c.gate.changes[len(c.gate.changes)-1].Commit
+	proof := NewBlock(k.End(), []Entry{commitEntry(cc)})
+	l.say(5, &Committed{Blocks: []*Block{proof}, Commit: l.commitOf(1, proof.End(), 5, 6, 7, 8)})
+	l.wait(40)
+	l.take()
+	status := &Status{Term: 1, Tip: l.origin(), Lock: l.genesisLock(), Commit: l.origin()}
+	l.say(5, status)
+	told := messagesOf[*Changes](l, 5)
+	require.Len(t, told, 1)
+	require.Len(t, told[0].List, 3)
+	require.Equal(t, k.Last(), c.peers[5].toldUpTo)
+	c.peers[5].toldUpTo = told[0].List[0].Header.Last // as if no more had fitted
+	l.say(5, status)
+	require.Empty(t, messagesOf[*Changes](l, 5), "not at once")
+	l.wait(40)
+	l.take()
+	l.say(5, status)
+	told = messagesOf[*Changes](l, 5)
+	require.Len(t, told, 1)
+	require.Len(t, told[0].List, 2, "the rest")
+}

@@ -1,0 +1,167 @@
+//go:build linux
+
+package processes
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tangaroa/crypto"
+)
+
+var rolling = flag.Duration("rolling", 12*time.Second,
+	"how long the servers of a cluster are replaced under load, one by one")
+
+// takenOut is with what a node ends that has been taken out of the cluster.
+const takenOut = 11
+
+// newcomer makes the key and the folder of a node that is to join, under the next id, and returns
+// its public key and its address.
+func (s shell) newcomer() (id crypto.NodeID, key, address string) {
+	c := s.cluster
+	id = c.all()[len(c.all())-1] + 1
+	require.NoError(s.t, os.MkdirAll(c.folder(id), 0o700))
+	made := run(s.t, "", "bftnode", "keygen", "--id", fmt.Sprint(id), "--out",
+		c.path(fmt.Sprintf("node%d", id), keyName))
+	require.Zero(s.t, made.code, made.err)
+	var identity struct {
+		Key string `json:"key"`
+	}
+	require.NoError(s.t, json.Unmarshal([]byte(made.out), &identity))
+	base := freeRange(s.t, 1)
+	address = net.JoinHostPort("127.0.0.1", strconv.Itoa(base+1))
+	c.http[id] = net.JoinHostPort("127.0.0.1", strconv.Itoa(base+statusOffset+1))
+	settings := fmt.Sprintf("id: %d\ngenesis: ../%s\nkey: %s\ndata: %s\nchanges: changes.pem\n"+
+		"listen: %s\nhttp: %s\n", id, genesisName, keyName, dataName, address, c.http[id])
+	require.NoError(s.t, os.WriteFile(c.path(fmt.Sprintf("node%d", id), nodeName),
+		[]byte(settings), 0o600))
+	c.file.Nodes = append(c.file.Nodes, c.file.Nodes[0])
+	n := &c.file.Nodes[len(c.file.Nodes)-1]
+	n.ID, n.Key, n.Address = id, identity.Key, address
+	return id, identity.Key, address
+}
+
+// admits lets a new node in as a learner, and starts it.
+func (s shell) admits() crypto.NodeID {
+	c := s.cluster
+	id, key, address := s.newcomer()
+	admin := c.path("admin1", keyName)
+	s.do(ok, "member", "add", "--key", key, "--address", address, "--admin", admin)
+	s.do(ok, "member", "list", "--changes", c.path(fmt.Sprintf("node%d", id), "changes.pem"))
+	made := run(s.t, "", "bftnode", "init", "--dir", c.folder(id))
+	require.Zero(s.t, made.code, made.err)
+	c.start(id)
+	return id
+}
+
+// replaces has a node take the place of another, which then stops and says why. In the midst of it
+// a third is killed, and started again.
+func (s shell) replaces(old crypto.NodeID, victim crypto.NodeID) crypto.NodeID {
+	c := s.cluster
+	id := s.admits()
+	n := c.file.Nodes[len(c.file.Nodes)-1]
+	done := make(chan said, 1)
+	go func() {
+		done <- run(s.t, "", "bftclient", "--config", s.config, "member", "replace", "--node",
+			fmt.Sprint(old), "--key", n.Key, "--address", n.Address, "--admin",
+			c.path("admin1", keyName))
+	}()
+	if victim == 0 {
+		victim = id
+	}
+	c.nodes[victim].kill()
+	c.start(victim)
+	got := <-done
+	require.Zero(s.t, got.code, got.err)
+	return id
+}
+
+// TestServersAreReplacedUnderLoad replaces each of four servers, a liar among them, while clients
+// work: no write fails, the history is linearizable, and what was taken out stops and says so. In
+// the midst of each replacement a server is killed: the new one, or one that stays.
+func TestServersAreReplacedUnderLoad(t *testing.T) {
+	t.Parallel()
+	start := *seed
+	if start == 0 {
+		start = uint64(time.Now().UnixNano())
+	}
+	t.Logf("-seed=%d -rolling=%v", start, *rolling)
+	rng := rand.New(rand.NewPCG(start, 1))
+	c := newCluster(t, historyClients, "--checkpoint-entries", "2000", "--history", "2000")
+	const liar = crypto.NodeID(3)
+	for _, id := range c.but(liar) {
+		c.start(id)
+	}
+	c.start(liar, "--adversary", "equivocate")
+	c.awaitReady(c.but(liar)...)
+	r := &record{began: time.Now()}
+	ctx, cancel := context.WithCancel(context.Background())
+	var callers sync.WaitGroup
+	defer callers.Wait()
+	defer cancel()
+	for k := 1; k <= historyClients; k++ {
+		one := &caller{
+			user: c.user(k), record: r, rng: rand.New(rand.NewPCG(start, uint64(k)+1)),
+			name: fmt.Sprint(k), epoch: chaosEpoch,
+		}
+		callers.Go(func() { one.run(ctx) })
+	}
+	s, observer := shell{c, t, c.config(1)}, c.user(1)
+	members := c.all()
+	for round, old := range c.all() {
+		over := time.After(*rolling / 4)
+		victim := crypto.NodeID(0) // the new one
+		if rng.IntN(2) == 0 {
+			victim = members[1+rng.IntN(len(members)-1)]
+		}
+		if victim == liar {
+			victim = 0
+		}
+		id := s.replaces(old, victim)
+		t.Logf("round %d: node %d for node %d, and node %d was killed (0: the new one)", round+1,
+			id, old, victim)
+		if old != liar {
+			require.Equal(t, takenOut, c.nodes[old].wait())
+		} else {
+			c.nodes[old].kill()
+		}
+		again := run(t, "", "bftnode", "start", "--dir", c.folder(old))
+		if old != liar {
+			require.Equal(t, takenOut, again.code, "it stays away: %s", again.err)
+		}
+		members = append(members[1:], id)
+		<-over
+	}
+	goal := r.answered() + 20*historyClients
+	awaitFor(t, recovery, "the new servers to serve", func() bool { return r.answered() >= goal })
+	cancel()
+	callers.Wait()
+	require.NoError(t, r.failed)
+	require.LessOrEqual(t, r.unknown, historyClients, "only what was under way in the end")
+	c.file.Nodes = c.file.Nodes[4:]
+	observer.awaitSame(t, c.all()...)
+	s.do(noQuorum, "--timeout", "1s", "member", "list") // whoever it knows is gone
+	settings, err := os.OpenFile(c.config(1), os.O_APPEND|os.O_WRONLY, 0)
+	require.NoError(t, err)
+	_, err = fmt.Fprintln(settings, "changes: ../node8/changes.pem")
+	require.NoError(t, err)
+	require.NoError(t, settings.Close())
+	require.Contains(t, s.do(ok, "member", "list"), "voter")
+	requireLinearizable(t, r.history)
+	for _, id := range c.all() {
+		c.nodes[id].signal(syscall.SIGTERM)
+		require.Zero(t, c.nodes[id].wait())
+	}
+}
