@@ -106,6 +106,11 @@ chaos: ## trouble real processes and their network for DURATION=10m, as SEED=…
 	go test $(TAGS) ./tests/processes -run '^TestChaos' -count=1 -v -timeout 0 \
 		-args -chaos=$(DURATION) -seed=$(or $(SEED),0)
 
+.PHONY: rolling
+rolling: ## replace all servers under load, one by one, within DURATION=10m, as SEED=… decides
+	go test $(TAGS) ./tests/processes -run '^TestServersAreReplacedUnderLoad' -count=1 -v \
+		-timeout 0 -args -rolling=$(DURATION) -seed=$(or $(SEED),0)
+
 .PHONY: bounded
 bounded: ## write OPS=1000000 operations on four processes: disks stay bounded
 	go test $(TAGS) ./tests/processes -run '^TestDiskStaysBounded$$' -count=1 -v -timeout 0 \

@@ -149,9 +149,9 @@ func (c *Core) goBy(next *Verifier) {
 	c.judgeAgain()
 }
 
-// judgeAgain gives up what the gate does not let pass any more: an election by voters that have been
-// replaced, certificates that wait for their entries. What is left of the proof of the term may say
-// nothing to others.
+// judgeAgain gives up what the gate does not let pass any more: an election by voters that have
+// been replaced, certificates that wait for their entries. What is left of the proof of the term
+// may say nothing to others.
 func (c *Core) judgeAgain() {
 	if ec := c.proof.EC; ec != nil && c.gate.verifyElection(ec, c.proof.BaseQC) != Accepted {
 		c.proof.EC, c.proof.BaseQC, c.dirty = nil, nil, true

@@ -109,7 +109,7 @@ var table = []Mutant{
 	{ID: mutant.M22, Rules: []string{"J1"},
 		Breaks:  "a node goes on by what a change has replaced",
 		Package: "bftraft", Test: "TestJ1ChangeComesIntoForceOnceItIsCommitted",
-		Invariants: []string{"A5", "B7", "B8", "B11", "B13", "S5", "assert"}, Seeds: 20},
+		Invariants: []string{"A5", "B7", "B8", "B11", "B13", "S5", "assert"}, Seeds: 100},
 	{ID: mutant.M23, Rules: []string{"E4"},
 		Breaks:  "a candidate never learns a higher lock",
 		Package: "bftraft", Test: "TestE4CandidateLearnsTheHigherLockAndAsksAgain",

@@ -88,6 +88,33 @@ func (s shell) replaces(old crypto.NodeID, victim crypto.NodeID) crypto.NodeID {
 	return id
 }
 
+// knows lets a client start with a file of changes.
+func (s shell) knows(changes string) {
+	settings, err := os.OpenFile(s.config, os.O_APPEND|os.O_WRONLY, 0)
+	require.NoError(s.t, err)
+	_, err = fmt.Fprintln(settings, "changes:", changes)
+	require.NoError(s.t, err)
+	require.NoError(s.t, settings.Close())
+}
+
+// work has clients read, write and swap until they are stopped.
+func (c *cluster) work(start uint64) (*record, func()) {
+	r := &record{began: time.Now()}
+	ctx, cancel := context.WithCancel(context.Background())
+	var callers sync.WaitGroup
+	for k := 1; k <= historyClients; k++ {
+		one := &caller{
+			user: c.user(k), record: r, rng: rand.New(rand.NewPCG(start, uint64(k)+1)),
+			name: fmt.Sprint(k), epoch: chaosEpoch,
+		}
+		callers.Go(func() { one.run(ctx) })
+	}
+	return r, func() {
+		cancel()
+		callers.Wait()
+	}
+}
+
 // TestServersAreReplacedUnderLoad replaces each of four servers, a liar among them, while clients
 // work: no write fails, the history is linearizable, and what was taken out stops and says so. In
 // the midst of each replacement a server is killed: the new one, or one that stays.
@@ -106,18 +133,8 @@ func TestServersAreReplacedUnderLoad(t *testing.T) {
 	}
 	c.start(liar, "--adversary", "equivocate")
 	c.awaitReady(c.but(liar)...)
-	r := &record{began: time.Now()}
-	ctx, cancel := context.WithCancel(context.Background())
-	var callers sync.WaitGroup
-	defer callers.Wait()
-	defer cancel()
-	for k := 1; k <= historyClients; k++ {
-		one := &caller{
-			user: c.user(k), record: r, rng: rand.New(rand.NewPCG(start, uint64(k)+1)),
-			name: fmt.Sprint(k), epoch: chaosEpoch,
-		}
-		callers.Go(func() { one.run(ctx) })
-	}
+	r, stop := c.work(start)
+	defer stop()
 	s, observer := shell{c, t, c.config(1)}, c.user(1)
 	members := c.all()
 	for round, old := range c.all() {
@@ -146,18 +163,13 @@ func TestServersAreReplacedUnderLoad(t *testing.T) {
 	}
 	goal := r.answered() + 20*historyClients
 	awaitFor(t, recovery, "the new servers to serve", func() bool { return r.answered() >= goal })
-	cancel()
-	callers.Wait()
+	stop()
 	require.NoError(t, r.failed)
 	require.LessOrEqual(t, r.unknown, historyClients, "only what was under way in the end")
 	c.file.Nodes = c.file.Nodes[4:]
 	observer.awaitSame(t, c.all()...)
 	s.do(noQuorum, "--timeout", "1s", "member", "list") // whoever it knows is gone
-	settings, err := os.OpenFile(c.config(1), os.O_APPEND|os.O_WRONLY, 0)
-	require.NoError(t, err)
-	_, err = fmt.Fprintln(settings, "changes: ../node8/changes.pem")
-	require.NoError(t, err)
-	require.NoError(t, settings.Close())
+	s.knows("../node8/changes.pem")
 	require.Contains(t, s.do(ok, "member", "list"), "voter")
 	requireLinearizable(t, r.history)
 	for _, id := range c.all() {

@@ -88,6 +88,9 @@ func (w *World) tellAll() {
 
 // leaves notes that a node has stopped because it is no member any more.
 func (w *World) leaves(m *member) {
+	if m.core != nil && !m.liar {
+		w.learn(m.core.Verifier()) // perhaps a liar was the first to know, and told it
+	}
 	if !m.liar && w.isMember(m) {
 		w.watch.fail("B11", "node %d leaves, and is a member", m.id)
 	}
