@@ -132,6 +132,7 @@ func TestJ5RetiredKeysStopNobodyWhoIsBehind(t *testing.T) {
 	k, _, cc := l.closingOf(y)
 	require.Equal(t, Accepted, l.say(5, &Changes{List: []*ChangeProof{newChangeProof(k, cc)}}))
 	require.Greater(t, c.gate.members.At.Index, c.commit.Index)
+	require.Same(t, c.configs().Latest(), c.electionConfig(), "it elects by what it knows")
 	forged := l.block(last.End(), "forged")
 	certificate := l.commitOf(1, forged.End(), 2, 3, 4)
 	m := &Committed{Blocks: []*Block{forged}, Commit: certificate}

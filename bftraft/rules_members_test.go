@@ -180,6 +180,28 @@ func TestJ2NewVotersThatFailStopNothing(t *testing.T) {
 	g.until(600, func() bool { return g.voters() == quorumcert.SetOf(5, 6, 7, 8) })
 }
 
+// TestJ2LeaderThatStartsAgainKeepsTheClosingEntryItHasAcked: only a new one may drop it.
+func TestJ2LeaderThatStartsAgainKeepsTheClosingEntryItHasAcked(t *testing.T) {
+	g := newGrowing(t)
+	g.change(promotes(5))
+	id := NodeID(0)
+	g.until(300, func() bool {
+		for _, m := range g.members {
+			if m.core.leading() && m.core.Undecided() {
+				id = m.id
+				return true
+			}
+		}
+		return false
+	})
+	g.route = func(frame) {}
+	g.crash(g.node(id), 1000)
+	g.start(g.node(id))
+	require.True(t, g.core(id).leading())
+	require.True(t, g.core(id).Undecided())
+	require.False(t, g.core(id).silenced())
+}
+
 // outOfReach loses all that goes from or to a node.
 func (c *Core) outOfReach(g *growing) {
 	before, id := g.route, c.id

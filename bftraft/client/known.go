@@ -42,8 +42,8 @@ func (c *Client) mayOnlyRead() bool {
 // alone returns why nobody answers: a client that is not enrolled, as far as is known, and that no
 // node lets in, is not authorised. The mutex is held.
 func (c *Client) alone(err error) error {
-	if key := c.cfg.Key.Public(); c.up == 0 && !c.Verifier().IsClient(key) {
-		return fmt.Errorf("%w, and no node lets it in: %v", ErrNotAuthorised, key)
+	if c.up == 0 && !c.Verifier().IsClient(c.public) {
+		return fmt.Errorf("%w, and no node lets it in: %v", ErrNotAuthorised, c.public)
 	}
 	return err
 }
