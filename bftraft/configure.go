@@ -193,7 +193,10 @@ func (c *Core) settle(blocks []*Block, cc *quorumcert.Commit) {
 
 // Left says whether this node was a member and is none any more, and the cluster has gone on
 // without it: it is of no more use and should stop, and its key be erased (J4).
-func (c *Core) Left() bool { return c.gate.members.Left(c.cfg.Signer.Public()) }
+func (c *Core) Left() bool {
+	key := c.cfg.Signer.Public()
+	return c.gate.members.Left(key) && !c.gate.members.leaves(key)
+}
 
 // votes says whether what this node signs counts for something (J4).
 func (c *Core) votes() bool { return c.gate.members.Votes(c.id) }

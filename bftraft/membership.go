@@ -295,11 +295,16 @@ func (m *Membership) Votes(id NodeID) bool {
 	return slices.ContainsFunc(m.Voters, is) || slices.ContainsFunc(m.Incoming, is)
 }
 
-// Left says whether a key was a node's and is none's any more, not even of one that is leaving.
+// Left says whether a key was enrolled once and is no node's any more, though it may be leaving.
 func (m *Membership) Left(k crypto.PublicKey) bool {
-	is := func(n Node) bool { return n.Key == k }
+	_, is := m.Node(k)
 	_, found := slices.BinarySearchFunc(m.Retired, k, compareKeys)
-	return found && !slices.ContainsFunc(m.Nodes, is) && !slices.ContainsFunc(m.Leaving, is)
+	return found && !is
+}
+
+// leaves says whether the newest change took a key away, and it may still have to be told.
+func (m *Membership) leaves(k crypto.PublicKey) bool {
+	return slices.ContainsFunc(m.Leaving, func(n Node) bool { return n.Key == k })
 }
 
 func (m *Membership) findNode(id NodeID) (int, bool) {

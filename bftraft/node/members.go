@@ -74,7 +74,9 @@ func departure(
 		if err != nil {
 			break
 		}
-		if gate = next; gate.Members().Left(key) {
+		_, was := gate.Members().Node(key)
+		gate = next
+		if _, is := gate.Members().Node(key); was && !is {
 			return &LeftError{gate.Members().Number, gate.Members().At.Index}
 		}
 	}
