@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -94,6 +95,7 @@ func TestClientsComeAndGoByChangesThatAdministratorsSign(t *testing.T) {
 	last := draft("last", "--remove", "bob", "--set-role", "eve=write", "--remove-admin", "admin1")
 	c.sign(last, 0, 1)
 	c.ok("change", "apply", last)
+	c.allGoBy(3)
 	s := runWith(t, "", "--config", bob.config, "--timeout", "1s", "put", "change/bob", "2")
 	require.Equal(t, cli.NotAuthorised, s.code, s.err)
 	eve.ok("put", "change/eve", "2")
@@ -104,6 +106,19 @@ func TestClientsComeAndGoByChangesThatAdministratorsSign(t *testing.T) {
 	late := draft("late", "--admin-quorum", "1")
 	c.sign(late, 0, 1)
 	c.fails(cli.NotMet, "nobody in office", "change", "apply", late)
+}
+
+// allGoBy waits until a change is in force at all nodes: one that is a little behind still lets in
+// whom the change has removed.
+func (c *cluster) allGoBy(change uint64) {
+	require.Eventually(c.t, func() bool {
+		for _, m := range c.nodes {
+			if m.Status().Change < change {
+				return false
+			}
+		}
+		return true
+	}, 10*time.Second, 5*time.Millisecond)
 }
 
 // TestChangeFilesAreReadWithCare: who signs must know what.
