@@ -1,6 +1,8 @@
 package bftraft
 
 import (
+	"slices"
+
 	"tangaroa/internal/mutant"
 	"tangaroa/quorumcert"
 )
@@ -86,8 +88,12 @@ func (c *Core) countCheckpoints(cp *quorumcert.Checkpoint) {
 }
 
 // onStable takes a certified checkpoint from who has one.
+// One of before the newest change, whose voters may have lost their keys since, has to be what this
+// node has said itself.
 func (c *Core) onStable(st *quorumcert.Stable) Drop {
-	if c.isStable(st.Index) {
+	own := func(s quorumcert.SignedCheckpoint) bool { return s.Checkpoint == st.Checkpoint }
+	if c.isStable(st.Index) || !c.inForce(st.Index) &&
+		!slices.ContainsFunc(c.peers[c.id].checkpoints[:], own) {
 		return Stale
 	}
 	c.stable, c.out.Stable = st, st

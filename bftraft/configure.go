@@ -217,9 +217,6 @@ func (c *Core) tellChanges(to NodeID) {
 		c.now-p.toldAt < pause || p.servedBytes >= maxServedBytes {
 		return
 	}
-	if p.toldUpTo >= c.gate.members.At.Index {
-		p.toldUpTo = 0 // all was on its way, and may have been lost
-	}
 	p.toldAt = c.now
 	m := &Changes{}
 	size := 0
@@ -233,6 +230,9 @@ func (c *Core) tellChanges(to NodeID) {
 		m.List = append(m.List, proof)
 	}
 	p.toldUpTo = m.List[len(m.List)-1].Header.Last
+	if p.toldUpTo == c.gate.members.At.Index {
+		p.toldUpTo = 0 // all is on its way, and may be lost
+	}
 	p.servedBytes += size
 	c.sendOne(to, ClassBulk, m)
 }

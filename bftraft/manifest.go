@@ -133,7 +133,8 @@ func (m *Manifest) Verify(v *Verifier) bool {
 	by := v.configs.For(m.Stable.Index)
 	return state == m.Stable.State && sessions == m.Stable.Sessions &&
 		m.At() == Position{m.Commit.Index, m.Commit.Hash} &&
-		v.verifyStable(&m.Stable) && m.Commit.Verify(v.cluster, by) == nil
+		v.verifyStable(&m.Stable) && m.Commit.Verify(v.cluster, by) == nil &&
+		!v.rewritesByCommit(&m.Commit)
 }
 
 // Origin returns the manifest of the state with which a new cluster begins: the chunks of the state

@@ -141,6 +141,30 @@ func TestJ5RetiredKeysStopNobodyWhoIsBehind(t *testing.T) {
 	require.NoError(t, c.Err())
 }
 
+// TestJ5RetiredKeysCertifyNoCheckpoint: one that this node has not said itself might stop it.
+func TestJ5RetiredKeysCertifyNoCheckpoint(t *testing.T) {
+	l, k := closed(t)
+	c := l.m.core
+	at := c.log.tail[0].End()
+	require.Less(t, at.Index, k.Last())
+	certified := func(state Digest) *StableCheckpoint {
+		cp := quorumcert.Checkpoint{Cluster: l.cluster, Index: at.Index, Hash: at.Hash, State: state,
+			Sessions: Digest{2}, Configuration: c.configs().Behind(at.Index).Entry()}
+		st := &quorumcert.Stable{Checkpoint: cp}
+		var sigs quorumcert.Collector
+		for id := NodeID(2); id <= 4; id++ {
+			sigs.Add(id, quorumcert.Sign(fakeSigner{id}, cp))
+		}
+		st.Signatures = sigs.Take(^Set(0))
+		return &StableCheckpoint{Stable: st}
+	}
+	require.Equal(t, Stale, l.say(5, certified(Digest{1})))
+	require.Nil(t, c.stable)
+	c.Certify(certified(Digest{1}).Stable.Checkpoint)
+	require.Equal(t, Stale, l.say(5, certified(Digest{9})))
+	require.Equal(t, Accepted, l.say(5, certified(Digest{1})), "a late one is welcome")
+}
+
 // TestJ4WhoLeavesIsToldThoughAnotherChangeFollowsAtOnce: that one has forgotten about it.
 func TestJ4WhoLeavesIsToldThoughAnotherChangeFollowsAtOnce(t *testing.T) {
 	l, k := closed(t)
@@ -171,7 +195,7 @@ func TestChangesAreToldInParts(t *testing.T) {
 	told := messagesOf[*Changes](l, 5)
 	require.Len(t, told, 1)
 	require.Len(t, told[0].List, 3)
-	require.Equal(t, k.Last(), c.peers[5].toldUpTo)
+	require.Zero(t, c.peers[5].toldUpTo, "should it be lost, all is told again")
 	c.peers[5].toldUpTo = told[0].List[0].Header.Last // as if no more had fitted
 	l.say(5, status)
 	require.Empty(t, messagesOf[*Changes](l, 5), "not at once")
