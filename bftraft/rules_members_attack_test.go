@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"tangaroa/crypto"
 	"tangaroa/quorumcert"
 )
 
@@ -205,4 +206,58 @@ func TestChangesAreToldInParts(t *testing.T) {
 	told = messagesOf[*Changes](l, 5)
 	require.Len(t, told, 1)
 	require.Len(t, told[0].List, 2, "the rest")
+}
+
+// TestJ2ClosingEntryTakesBothQuorumsHoweverItIsLearned: what the old voters alone have signed lets
+// nobody take over, in whatever message it comes.
+func TestJ2ClosingEntryTakesBothQuorumsHoweverItIsLearned(t *testing.T) {
+	fresh := func(onChain bool) (*lab, *Block, *quorumcert.Commit) {
+		l, last := joint(t)
+		k, _, _ := l.closingOf(last)
+		if onChain {
+			require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, k.End(), k)))
+		}
+		return l, k, l.commitOf(1, k.End(), 2, 3, 4)
+	}
+	l, k, few := fresh(false)
+	require.Equal(t, BadCertificate, l.say(2, &Committed{Blocks: []*Block{k}, Commit: few}))
+	_, err := l.m.core.gate.After(newChangeProof(k, few))
+	require.ErrorIs(t, err, ErrChangeProof)
+	require.Equal(t, NoProof, l.say(2, &Changes{List: []*ChangeProof{newChangeProof(k, few)}}))
+	require.Less(t, l.m.core.commit.Index, k.Last())
+
+	l, k, few = fresh(true)
+	l.say(2, &Proof{TermProof: TermProof{Commit: few}})
+	require.Less(t, l.m.core.commit.Index, k.Last())
+	l.say(2, &Proof{TermProof: TermProof{QC: l.certifiedBy(1, k.End(), 2, 3, 4)}})
+	require.Less(t, l.m.core.lock.Index, k.Last())
+	next := unjudged(t, NewBlock(k.End(), []Entry{commitEntry(few)}))
+	require.Equal(t, InvalidEntry, l.say(2, l.proposal(2, 1, next[0].End(), next...)))
+	require.Less(t, l.m.core.commit.Index, k.Last())
+	require.True(t, l.m.core.gate.members.Joint())
+}
+
+// TestJ2IncomingVotersVouchForNothingYet: neither for results nor for how far a read must look.
+func TestJ2IncomingVotersVouchForNothingYet(t *testing.T) {
+	l, last := joint(t)
+	cs := l.m.core.configs()
+	r := &BlockReply{Client: fakePublic(fakeClient), Session: 1, Sequence: 1, Leaves: 1}
+	r.Reply = quorumcert.Reply{Cluster: l.cluster, Configuration: cs.Latest().Entry(),
+		Index: last.Last(), Hash: last.Hash(), Results: crypto.MerkleRoot([]Digest{r.Leaf()})}
+	read := &ReadReply{Lock: l.genesisLock(), Configuration: cs.Latest().Entry()}
+	for id := NodeID(1); id <= 8; id++ {
+		r.Signer, r.Sig = id, quorumcert.Sign(fakeSigner{id}, r.Reply)
+		read.Sign(fakeSigner{id}, l.cluster, nil)
+		if id <= 4 {
+			require.NoError(t, r.Verify(l.cluster, cs), "node %d", id)
+			require.NoError(t, read.VerifyStatement(l.cluster, cs, nil), "node %d", id)
+			continue
+		}
+		require.ErrorIs(t, r.Verify(l.cluster, cs), ErrClientMessage, "node %d", id)
+		require.ErrorIs(t, read.VerifyStatement(l.cluster, cs, nil), ErrClientMessage, "node %d", id)
+	}
+	ch := changeOn(l.gate, joins(5))
+	ch.AddReady(SignReady(l.cluster, ch, fakeHolder(1)))
+	require.ErrorIs(t, l.gate.MayChange(fakePublic(fakeClient), ch), ErrChangeNotReady,
+		"where no voters change nobody is asked to be ready")
 }
