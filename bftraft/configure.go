@@ -191,6 +191,15 @@ func (c *Core) settle(blocks []*Block, cc *quorumcert.Commit) {
 	c.goBy(c.gate.settled())
 }
 
+// Farewell shows all changes, and that the cluster has gone on behind them, to a node that has left
+// and comes back: it was not there when it was let go (J4). To anybody else it does nothing.
+func (c *Core) Farewell(to NodeID) {
+	is := func(n Node) bool { return n.ID == to }
+	if c.commit.Index > c.gate.members.At.Index && slices.ContainsFunc(c.gate.members.Former, is) {
+		c.sendOne(to, ClassBulk, &Changes{List: c.gate.changes, Beyond: c.commitCert})
+	}
+}
+
 // Left says whether this node was a member and is none any more, and the cluster has gone on
 // without it: it is of no more use and should stop, and its key be erased (J4).
 func (c *Core) Left() bool {
@@ -242,6 +251,11 @@ func (c *Core) onChanges(m *Changes) Drop {
 	known := len(c.gate.changes)
 	c.learn(m.List)
 	c.commitChanges()
+	if m.Beyond != nil && m.Beyond.Index > c.gate.members.At.Index &&
+		c.gate.members.leaves(c.cfg.Signer.Public()) {
+		c.goBy(c.gate.settled())
+		return Accepted
+	}
 	if len(c.gate.changes) == known {
 		return Duplicate
 	}

@@ -208,7 +208,7 @@ func (d *decoder) wholeMessage(k messageKind) Message {
 		d.node(&c.From)
 		list, ok := ReadChangeProofs(&d.s)
 		d.want(ok)
-		c.List = list
+		c.List, c.Beyond = list, d.commit()
 		m = c
 	default:
 		return nil

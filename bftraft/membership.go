@@ -43,6 +43,8 @@ type Membership struct {
 	// Leaving are whom the newest change took away. They are listened to no more, but told, until
 	// something is committed beyond it (J4).
 	Leaving []Node
+	// Former are all that have left and whose ids nobody has, in the order in which they left.
+	Former []Node
 	// Newest is the id that was given last.
 	Newest  NodeID
 	Clients []Client   // ascending by key
@@ -101,6 +103,7 @@ func (m *Membership) After(ch *Change) (*Membership, error) {
 	}
 	next.Clients, next.Admins = slices.Clone(m.Clients), slices.Clone(m.Admins)
 	next.Retired, next.Nodes, next.Leaving = slices.Clone(m.Retired), slices.Clone(m.Nodes), nil
+	next.Former = slices.Clone(m.Former)
 	rollBack := slices.ContainsFunc(ch.Steps, func(s ChangeStep) bool { return s.Kind == RollBack })
 	if m.Joint() != rollBack || rollBack && len(ch.Steps) > 1 {
 		return nil, ErrChangeJoint
@@ -197,6 +200,7 @@ func (m *Membership) takeNode(
 		at, _ := m.findNode(id)
 		m.Nodes = slices.Insert(m.Nodes, at, Node{ID: id, Key: s.Key, Address: s.Name})
 		m.Newest = id
+		m.Former = slices.DeleteFunc(m.Former, func(n Node) bool { return n.ID == id })
 		return voters, nil
 	}
 	at, votes := slices.BinarySearchFunc(voters, n.ID, compareVoter)
@@ -224,7 +228,7 @@ func (m *Membership) takeNode(
 
 // remove takes a member away for ever.
 func (m *Membership) remove(place int) {
-	m.Leaving = append(m.Leaving, m.Nodes[place])
+	m.Leaving, m.Former = append(m.Leaving, m.Nodes[place]), append(m.Former, m.Nodes[place])
 	m.retire(m.Nodes[place].Key)
 	m.Nodes = slices.Delete(m.Nodes, place, place+1)
 }
@@ -253,6 +257,7 @@ func (m *Membership) close() *Membership {
 	next.Number++
 	next.Voters, next.Incoming, next.Leaving = m.Incoming, nil, nil
 	next.Nodes, next.Retired = slices.Clone(m.Nodes), slices.Clone(m.Retired)
+	next.Former = slices.Clone(m.Former)
 	for _, v := range m.Voters {
 		if _, stays := slices.BinarySearchFunc(next.Voters, v.ID, compareVoter); !stays {
 			place, _ := next.findNode(v.ID)

@@ -154,10 +154,12 @@ type StableCheckpoint struct {
 }
 
 // Changes hands over changes of the configuration, oldest first, to who has not committed them.
-// They prove themselves, and show it whom to listen to (J5, N6).
+// They prove themselves, and show it whom to listen to (J5, N6). Beyond, if it is there, proves
+// that something is committed beyond the newest: whom that took away is needed no more (J4).
 type Changes struct {
 	signed
-	List []*ChangeProof
+	List   []*ChangeProof
+	Beyond *quorumcert.Commit
 }
 
 // ManifestPart is the number that asks for the manifest of a state, or comes with it.

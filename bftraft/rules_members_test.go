@@ -232,12 +232,21 @@ func TestJ4LeaderThatLeavesHandsOver(t *testing.T) {
 // joint is a lab of node 1, which follows node 2, in a joint configuration: 1 and 5 to 8 are to
 // take over from 1 to 4. It returns the end of its log.
 func joint(t *testing.T) (*lab, *Block) {
+	return jointWithout(t, 2, 3, 4)
+}
+
+// jointWithout is joint, where others go.
+func jointWithout(t *testing.T, gone ...NodeID) (*lab, *Block) {
 	l := newChangeLab(t)
+	handOver := []ChangeStep{promotes(5), promotes(6), promotes(7), promotes(8)}
+	for _, id := range gone {
+		handOver = append(handOver, dismisses(id))
+	}
 	last := &Block{}
 	at := l.origin()
 	for _, steps := range [][]ChangeStep{
 		{joins(5), joins(6), joins(7), joins(8)},
-		{promotes(5), promotes(6), promotes(7), promotes(8), dismisses(2), dismisses(3), dismisses(4)},
+		handOver,
 	} {
 		v := l.m.core.Verifier()
 		l.seq++

@@ -193,8 +193,13 @@ func (v *Verifier) verifyContent(m Message) Drop {
 			return NoProof
 		}
 	case *Changes:
-		if _, err := v.Following(m.List); err != nil {
+		next, err := v.Following(m.List)
+		if err != nil {
 			return NoProof
+		}
+		if m.Beyond != nil && (m.Beyond.Index <= next.members.At.Index ||
+			next.verifyCommit(m.Beyond) != Accepted) {
+			return BadCertificate
 		}
 	case *StableCheckpoint:
 		if m.Stable.Configuration > v.members.At.Index {

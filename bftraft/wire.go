@@ -199,7 +199,7 @@ func (m *Accusation) appendTo(b []byte) []byte {
 }
 
 func (m *Changes) appendTo(b []byte) []byte {
-	return AppendChangeProofs(append(b, byte(m.From)), m.List)
+	return appendCommit(AppendChangeProofs(append(b, byte(m.From)), m.List), m.Beyond)
 }
 
 func (m *FetchState) appendTo(b []byte) []byte {

@@ -237,6 +237,7 @@ func (c *wireCluster) instances() []instance {
 		{"state_part", 2, &StatePart{At: 6, Part: 3, Data: []byte("chunk")}},
 		{"state_part_none", 2, &StatePart{At: 9, Part: 3}},
 		{"changes_none", 1, &Changes{}},
+		{"changes_beyond", 1, &Changes{Beyond: c.commit()}},
 	}
 	for _, i := range list {
 		if _, ok := i.msg.(envelope); ok {

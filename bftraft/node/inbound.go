@@ -33,7 +33,8 @@ type inbound struct {
 	forgers forgers
 	steps   chan step // to the owner
 	asks    chan ask  // to the owner
-	network Network   // set before anything arrives
+	ups     chan crypto.NodeID
+	network Network // set before anything arrives
 	wg      sync.WaitGroup
 }
 
@@ -76,6 +77,7 @@ func newInbound(cfg *Config, v *bftraft.Verifier, m *metrics) *inbound {
 		log: cfg.logger(), self: cfg.ID, limit: cfg.PeerQueue, metrics: m,
 		clients: newFairQueue(cfg.ClientQueue, cfg.MaxClientQueueBytes),
 		steps:   make(chan step, stepsWaiting), asks: make(chan ask, asksWaiting),
+		ups: make(chan crypto.NodeID, crypto.MaxNodeID),
 	}
 	in.follow(v)
 	return in
@@ -172,8 +174,14 @@ func (in *inbound) FromClient(key crypto.PublicKey, conn p2p.ConnID, frame []byt
 	}
 }
 
-// NodeUp has nothing to do: the next heartbeat says what was missed (N6).
-func (in *inbound) NodeUp(crypto.NodeID) {}
+// NodeUp has a node greeted, in case it is none any more. Others learn from the next heartbeat what
+// they missed (N6). Where too many come at once, some have to come again.
+func (in *inbound) NodeUp(id crypto.NodeID) {
+	select {
+	case in.ups <- id:
+	default:
+	}
+}
 
 // NodeDown has nothing to do: silence shows in the protocol.
 func (in *inbound) NodeDown(crypto.NodeID) {}

@@ -138,29 +138,73 @@ func (n *Node) follow() {
 	}
 }
 
-// farewell is how long links outlive the membership of who is at their other end: the last thing
-// that a node is told, that it is not needed any more, is on its way then. Nothing that it says is
-// listened to meanwhile.
-const farewell = time.Second
-
-// guest is a node that has left and whose link is still there.
-type guest struct {
-	node  bftraft.Node
-	until time.Time
-}
+const (
+	// farewell is how long links outlive the membership of who is at their other end, or last with
+	// who is none any more: the last thing that a node is told, that it is not needed any more, is
+	// on its way then. Nothing that it says is listened to meanwhile.
+	farewell = time.Second
+	// absence is how long a node that has left is refused then. One that was down when it was let
+	// go comes back, and is told.
+	absence = 10 * time.Second
+)
 
 // dismiss lets the links to members that have left end soon.
 func (n *Node) dismiss(old, next *bftraft.Membership) {
 	n.whereMu.Lock()
 	defer n.whereMu.Unlock()
-	until := time.Now().Add(farewell)
-	stay := nodesOf(next)
 	for _, node := range nodesOf(old) {
 		is := func(other bftraft.Node) bool { return other.Key == node.Key }
-		if !slices.ContainsFunc(stay, is) {
-			n.guests = append(n.guests, guest{node, until})
+		if !slices.ContainsFunc(nodesOf(next), is) {
+			n.told[node.Key] = time.Now()
 		}
 	}
+	for key := range n.told {
+		is := func(other bftraft.Node) bool { return other.Key == key }
+		if !slices.ContainsFunc(next.Former, is) {
+			delete(n.told, key) // another has its id
+		}
+	}
+}
+
+// guests returns the nodes that have left and may be linked with this one now, and when that is to
+// be asked again, zero for not before something happens. whereMu is held.
+func (n *Node) guests(m *bftraft.Membership) (guests []bftraft.Node, again time.Time) {
+	now := time.Now()
+	for _, node := range m.Former {
+		if slices.ContainsFunc(m.Leaving, func(l bftraft.Node) bool { return l.Key == node.Key }) {
+			continue // it is a peer still
+		}
+		told, was := n.told[node.Key]
+		ends, opens := told.Add(farewell), told.Add(farewell+absence)
+		next := time.Time{}
+		if was && now.Before(ends) {
+			next = ends
+		} else if was && now.Before(opens) {
+			next = opens
+		}
+		if next.IsZero() || next.Equal(ends) {
+			guests = append(guests, bftraft.Node{ID: node.ID, Key: node.Key})
+		}
+		if !next.IsZero() && (again.IsZero() || next.Before(again)) {
+			again = next
+		}
+	}
+	return guests, again
+}
+
+// greet has a node that is none any more, and has come back, told so. The link ends soon.
+func (n *Node) greet(id crypto.NodeID) {
+	m := n.replica.Verifier().Members()
+	is := func(f bftraft.Node) bool { return f.ID == id }
+	i := slices.IndexFunc(m.Former, is)
+	if i < 0 || slices.ContainsFunc(m.Leaving, is) {
+		return
+	}
+	n.replica.Farewell(id)
+	n.whereMu.Lock()
+	n.told[m.Former[i].Key] = time.Now()
+	n.whereMu.Unlock()
+	signal(n.relink)
 }
 
 // keepLinks has the network link this node with the members, whenever they have changed. It has a
@@ -172,44 +216,45 @@ func (n *Node) keepLinks(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-n.relink:
-			later = time.After(farewell)
 		case <-later:
 		}
-		if err := n.link(); err != nil && ctx.Err() == nil {
+		again, err := n.link()
+		if err != nil && ctx.Err() == nil {
 			n.log.Warn("links to the other nodes could not be changed", "err", err)
+		}
+		later = nil
+		if !again.IsZero() {
+			later = time.After(time.Until(again))
 		}
 		n.network.Review()
 	}
 }
 
-// link has the network link this node with those whom it should be linked with now.
-func (n *Node) link() error {
+// link has the network link this node with those whom it should be linked with now, and says when
+// these are others.
+func (n *Node) link() (again time.Time, err error) {
 	n.linking.Lock()
 	defer n.linking.Unlock()
-	return n.network.SetPeers(n.peers())
+	peers, again := n.peers()
+	return again, n.network.SetPeers(peers)
 }
 
 // peers returns all whom this node should be linked with, and where they are: where this node
 // was told, or else where the change says that enrolled them. Where that is no address, as if it
-// said nothing: whoever is there has to dial.
-func (n *Node) peers() []p2p.Peer {
+// said nothing: whoever is there has to dial, as who has left must.
+func (n *Node) peers() (peers []p2p.Peer, again time.Time) {
 	n.whereMu.Lock()
 	defer n.whereMu.Unlock()
-	now := time.Now()
-	n.guests = slices.DeleteFunc(n.guests, func(g guest) bool { return !now.Before(g.until) })
-	nodes := nodesOf(n.in.gate.Load().Members())
-	for _, g := range n.guests {
-		again := func(other bftraft.Node) bool { return other.ID == g.node.ID }
-		if !slices.ContainsFunc(nodes, again) {
-			nodes = append(nodes, g.node)
-		}
-	}
-	var peers []p2p.Peer
-	for _, node := range nodes {
+	m := n.in.gate.Load().Members()
+	guests, again := n.guests(m)
+	for _, node := range slices.Concat(nodesOf(m), guests) {
 		if node.ID == n.cfg.ID || node.Key == n.cfg.Key.Public() {
 			continue
 		}
-		p := p2p.Peer{ID: node.ID, Key: node.Key, Addrs: n.addresses[node.Key]}
+		p := p2p.Peer{ID: node.ID, Key: node.Key}
+		if !slices.ContainsFunc(guests, func(g bftraft.Node) bool { return g.ID == node.ID }) {
+			p.Addrs = n.addresses[node.Key]
+		}
 		if len(p.Addrs) == 0 && node.Address != "" {
 			if p.Addrs = []string{node.Address}; n.fits(p) != nil {
 				p.Addrs = nil
@@ -217,7 +262,7 @@ func (n *Node) peers() []p2p.Peer {
 		}
 		peers = append(peers, p)
 	}
-	return peers
+	return peers, again
 }
 
 // fits says why the network could not use these peers.
@@ -241,7 +286,8 @@ func (n *Node) SetPeers(peers []p2p.Peer) error {
 	n.whereMu.Lock()
 	n.addresses = addressesOf(peers)
 	n.whereMu.Unlock()
-	return n.link()
+	_, err := n.link()
+	return err
 }
 
 func addressesOf(peers []p2p.Peer) map[crypto.PublicKey][]string {

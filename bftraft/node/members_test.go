@@ -212,6 +212,52 @@ func comeAndGo(t *testing.T, id crypto.NodeID) {
 	})
 }
 
+// TestNodeThatWasAwayWhenItWasTakenOutIsToldWhenItComesBack: each time, though it is refused for a
+// while after it was told.
+func TestNodeThatWasAwayWhenItWasTakenOutIsToldWhenItComesBack(t *testing.T) {
+	const away = crypto.NodeID(4)
+	onBoard(t, 4, func(t *testing.T, b *switchboard, nodes []*running) {
+		g := testGenesis(4)
+		replies := b.client(clientKey().Public())
+		within(t, 10*time.Second, "a leader", func() bool { return agreedLeader(nodes) != 0 })
+		all := promoteFifth(t, b, nodes, replies)
+		stay := without(all, away)
+		defer func() { require.NoError(t, stay[3].end()) }()
+		require.NoError(t, all[away-1].end())
+		remove := changeAt(stay[0], bftraft.ChangeStep{
+			Kind: bftraft.RemoveNode, Key: seeded(byte(away)).Public(),
+		})
+		askReady(t, replies, stay, remove)
+		carry(t, stay[0], remove)
+		allAt(t, stay, 5, RoleVoter)
+		awaits := func(r *running) bool { return len(b.peersOf(r.id)) == 4 }
+		disk := all[away-1].disk
+		for range 3 {
+			within(t, 2*absence, "it may come back", func() bool {
+				return awaits(stay[0]) && awaits(stay[1]) && awaits(stay[2])
+			})
+			disk = disk.Crash(disk.Unsynced())
+			again := launchOn(t, b, g, away, disk)
+			within(t, 2*time.Second, "it is told", func() bool {
+				select {
+				case <-again.ended:
+					return true
+				default:
+					return false
+				}
+			})
+			require.ErrorIs(t, again.err, replica.ErrLeft)
+			left := &LeftError{}
+			require.ErrorAs(t, again.err, &left)
+			require.Equal(t, LeftError{5, stay[0].gate().Members().At.Index}, *left)
+			require.Nil(t, stay[0].in.peer(away), "nobody listens to it")
+			within(t, 2*farewell, "it is refused", func() bool {
+				return !awaits(stay[0]) && !awaits(stay[1]) && !awaits(stay[2])
+			})
+		}
+	})
+}
+
 // refusesToComeBack starts a node again that has left, with and without being told.
 func refusesToComeBack(
 	t *testing.T, b *switchboard, gone *running, told []*bftraft.ChangeProof,

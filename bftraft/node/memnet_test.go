@@ -16,12 +16,30 @@ type switchboard struct {
 	ports   map[crypto.NodeID]*port
 	cut     map[crypto.NodeID]bool
 	replies map[crypto.PublicKey]chan []byte // what clients receive
+	links   map[[2]*port]bool                // those who have each other among their peers
 }
 
 func newSwitchboard() *switchboard {
 	return &switchboard{
 		ports: map[crypto.NodeID]*port{}, cut: map[crypto.NodeID]bool{},
-		replies: map[crypto.PublicKey]chan []byte{},
+		replies: map[crypto.PublicKey]chan []byte{}, links: map[[2]*port]bool{},
+	}
+}
+
+// relink tells ports whom they are linked with now and were not before. The lock is held.
+func (s *switchboard) relink() {
+	before := s.links
+	s.links = map[[2]*port]bool{}
+	for _, a := range s.ports {
+		for _, b := range s.ports {
+			if a == b || !a.admits(b) || !b.admits(a) {
+				continue
+			}
+			s.links[[2]*port{a, b}] = true
+			if !before[[2]*port{a, b}] {
+				a.handler.NodeUp(b.id)
+			}
+		}
 	}
 }
 
@@ -63,6 +81,7 @@ func (p *port) Start(context.Context) error {
 	p.board.mu.Lock()
 	defer p.board.mu.Unlock()
 	p.board.ports[p.id] = p
+	p.board.relink()
 	return nil
 }
 
@@ -70,6 +89,7 @@ func (p *port) Close() error {
 	p.board.mu.Lock()
 	defer p.board.mu.Unlock()
 	delete(p.board.ports, p.id)
+	p.board.relink()
 	return nil
 }
 
@@ -121,6 +141,7 @@ func (p *port) SetPeers(peers []p2p.Peer) error {
 	p.board.mu.Lock()
 	defer p.board.mu.Unlock()
 	p.peers = peers
+	p.board.relink()
 	return nil
 }
 

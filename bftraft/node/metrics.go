@@ -214,6 +214,9 @@ func (c *pictures) collectNetwork(s p2p.Stats, out chan<- prometheus.Metric, gau
 		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
 	}
 	for _, p := range s.Peers {
+		if c.node.in.peer(p.ID) == nil {
+			continue // it has left, and is told so when it comes back
+		}
 		peer := label(p.ID)
 		gauge(descLinks, truth(p.Connected), peer)
 		count(descBroken, p.Violations, peer)

@@ -39,8 +39,8 @@ type Node struct {
 	linking sync.Mutex // held while the network is told of its peers, which may take a while
 
 	whereMu   sync.Mutex
-	addresses map[crypto.PublicKey][]string // where this node was told that others are
-	guests    []guest                       // who have just left
+	addresses map[crypto.PublicKey][]string  // where this node was told that others are
+	told      map[crypto.PublicKey]time.Time // when those who have left were told so last
 
 	// seen is the newest picture of the node, replaced as a whole by the owner.
 	seen    atomic.Pointer[Status]
@@ -70,7 +70,7 @@ func New(cfg Config) (*Node, error) {
 		genesis: genesis.Remembering(memory), verifier: verifier, metrics: m,
 		in: newInbound(&cfg, verifier, m), started: make(chan struct{}),
 		done: make(chan struct{}), relink: make(chan struct{}, 1),
-		addresses: addressesOf(cfg.Network.Peers),
+		addresses: addressesOf(cfg.Network.Peers), told: make(map[crypto.PublicKey]time.Time),
 	}
 	n.fillIn()
 	if err := n.cfg.Protocol.Validate(); err != nil {
@@ -193,7 +193,7 @@ func (n *Node) Run(ctx context.Context) error {
 	if err := n.load(out); err != nil {
 		return err
 	}
-	n.cfg.Network.Peers = n.peers()
+	n.cfg.Network.Peers, _ = n.peers()
 	network, err := n.cfg.NewNetwork(n.cfg.Network, n.in)
 	if err != nil {
 		return err
@@ -291,6 +291,8 @@ func (n *Node) own(ctx context.Context) error {
 		case a := <-n.in.asks:
 			n.tellTime()
 			n.answer(&a)
+		case id := <-n.in.ups:
+			n.greet(id)
 		case <-stop:
 			if !n.handOver() {
 				return nil

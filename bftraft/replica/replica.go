@@ -55,6 +55,7 @@ type Protocol interface {
 	Undecided() bool
 	ReadyFor(*bftraft.Change) *bftraft.Readiness
 	Left() bool
+	Farewell(bftraft.NodeID)
 	Timeout() uint64
 	State() bftraft.State
 }
@@ -292,6 +293,9 @@ func (r *Replica) Step(v bftraft.Verified) bftraft.Drop {
 
 // Resign makes the replica, if it leads, ask to be replaced.
 func (r *Replica) Resign() { r.core.Resign() }
+
+// Farewell tells a node that was taken out, and comes back, that it is of no more use.
+func (r *Replica) Farewell(to bftraft.NodeID) { r.core.Farewell(to) }
 
 // Flush does all that is to be done: proposes what has room, makes durable, sends, applies. An
 // error is final.

@@ -79,11 +79,15 @@ func step(held string, in call, out answer) (bool, string) {
 	return !out.known || out.done, in.value
 }
 
+// checkEach is how much longer the checker may take for each operation.
+const checkEach = 100 * time.Microsecond
+
 // requireLinearizable fails on a history that is not, and on one that is not decided in time.
 func requireLinearizable(t *testing.T, history []porcupine.Operation) {
 	t.Helper()
-	verdict := porcupine.CheckOperationsTimeout(register, history, patience)
-	require.NotEqual(t, porcupine.Unknown, verdict, "the checker needs more than %v", patience)
+	limit := patience + time.Duration(len(history))*checkEach
+	verdict := porcupine.CheckOperationsTimeout(register, history, limit)
+	require.NotEqual(t, porcupine.Unknown, verdict, "the checker needs more than %v", limit)
 	require.Equal(t, porcupine.Ok, verdict, "the history is not linearizable")
 }
 
