@@ -54,8 +54,9 @@ type Fetching struct {
 	Checkpoint quorumcert.Index `json:"checkpoint"` // its index, 0 while it is looked for
 	Done       int              `json:"chunks_done"`
 	Chunks     int              `json:"chunks"`
-	From       []int            `json:"from"`     // who serves
-	Poisoned   []int            `json:"poisoned"` // who served what is not certified
+	Kept       int              `json:"chunks_kept"` // those that an earlier process had fetched
+	From       []int            `json:"from"`        // who serves
+	Poisoned   []int            `json:"poisoned"`    // who served what is not certified
 }
 
 // PeerStatus is what a node knows of another.
@@ -133,8 +134,8 @@ func fetching(r *replica.Replica) *Fetching {
 		return nil
 	}
 	return &Fetching{
-		Checkpoint: t.At, Done: t.Done, Chunks: t.Chunks, From: numbers(t.From),
-		Poisoned: numbers(t.Poisoned),
+		Checkpoint: t.At, Done: t.Done, Chunks: t.Chunks, Kept: t.Kept,
+		From: numbers(t.From), Poisoned: numbers(t.Poisoned),
 	}
 }
 
@@ -254,7 +255,8 @@ func (w *watch) reportState(n *Node, s *Status) {
 		n.log.Warn("peer served a part of a state that is not the certified one", "peer", id)
 	}
 	if now.Installed > before.Installed {
-		n.log.Info("state of others is in place", "index", s.Checkpoint)
+		n.log.Info("state of others is in place", "index", s.Checkpoint,
+			"chunks_kept", now.Resumed)
 	}
 	if fetches := s.Fetching != nil; fetches != w.fetches {
 		w.fetches = fetches

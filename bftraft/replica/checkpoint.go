@@ -37,6 +37,12 @@ type Snapshots interface {
 	AddChunk(data []byte) error
 	FinishSnapshot(proof []byte) error
 	AbortSnapshot() error
+	// Unfinished says what an earlier process began, ResumeSnapshot goes on with it, and BegunChunk
+	// and CutSnapshot judge what is there of it.
+	Unfinished() (bftraft.SnapshotInfo, bool)
+	ResumeSnapshot() error
+	BegunChunk(k int) ([]byte, bool)
+	CutSnapshot(k int) error
 	Snapshot() (bftraft.SnapshotInfo, bool)
 	SnapshotChunk(k int) ([]byte, bool)
 	// HoldSnapshot keeps the finished one for others beside newer ones, until ReleaseSnapshot.

@@ -71,6 +71,11 @@ func (s *shelf) AbortSnapshot() error {
 	return nil
 }
 
+func (s *shelf) Unfinished() (i bftraft.SnapshotInfo, _ bool) { return i, false }
+func (s *shelf) ResumeSnapshot() error                        { return errFull }
+func (s *shelf) BegunChunk(int) ([]byte, bool)                { return nil, false }
+func (s *shelf) CutSnapshot(int) error                        { return errFull }
+
 func (s *shelf) Snapshot() (bftraft.SnapshotInfo, bool) {
 	if s.finished == nil {
 		return bftraft.SnapshotInfo{}, false

@@ -183,6 +183,7 @@ type Stats struct {
 	Checkpoints uint64      // checkpoints certified and kept
 	Dropped     uint64      // times that log was let go of
 	Installed   uint64      // states taken from others
+	Resumed     uint64      // chunks of them that were here from an earlier process
 	Poisoned    bftraft.Set // who served what is not certified
 }
 

@@ -24,9 +24,11 @@ const (
 	// drySpan is for how long a state that too few serve is fetched from before its pace is judged,
 	// and dryPace how long each of its parts may have taken then, at first.
 	drySpan, dryPace, slowestPace = 3000, 100, 6000
-	// holdIdle is how long a snapshot is held after somebody last fetched of it, and holdMost how
-	// long at all.
-	holdIdle = 1000
+	// keptAtOnce is how many chunks that an earlier process fetched are judged in a tick.
+	keptAtOnce = 4
+	// holdIdle is how long a snapshot is held after somebody last fetched of it, who may have to be
+	// started again first, and holdMost how long at all.
+	holdIdle = 3000
 	holdMost = 120_000
 )
 
@@ -41,6 +43,8 @@ type transfer struct {
 	manifest *bftraft.Manifest // what is being fetched, nil while that is being looked for
 	begun    bftraft.Position  // what storage has begun to take
 	next     int               // the chunk that it takes next
+	kept     int               // how many chunks it has from an earlier process, judged or not
+	resumed  int               // how many of these were right
 	parts    [fetchWindow]part // those from next on, by their number modulo the window
 	from     bftraft.Set       // who serves
 	slow     bftraft.Set       // of them, who was overtaken by another: asked after the others
@@ -67,8 +71,8 @@ type part struct {
 type Transfer struct {
 	// At is the index of the state, 0 while it is being looked for.
 	At bftraft.Index
-	// Done of Chunks chunks are here and verified.
-	Done, Chunks int
+	// Done of Chunks chunks are here and verified, of these Kept since before this process began.
+	Done, Chunks, Kept int
 	// From are the peers that serve, Poisoned those that served what is not certified.
 	From, Poisoned bftraft.Set
 }
@@ -79,7 +83,7 @@ func (r *Replica) Transfer() (Transfer, bool) {
 	if t == nil {
 		return Transfer{}, false
 	}
-	p := Transfer{Done: t.next, From: t.from, Poisoned: t.poisoned}
+	p := Transfer{Done: t.next, Kept: t.resumed, From: t.from, Poisoned: t.poisoned}
 	if t.manifest != nil {
 		p.At, p.Chunks = t.manifest.Stable.Index, t.manifest.Chunks()
 	}
@@ -116,6 +120,8 @@ func (r *Replica) tickTransfer() {
 	case t.manifest == nil && !r.core.LacksLog(),
 		t.manifest != nil && r.core.Commit().Index >= t.manifest.Stable.Index:
 		r.endTransfer() // the log has come after all
+	case t.manifest != nil && t.next < t.kept:
+		r.judgeKept()
 	case t.manifest != nil:
 		r.hurry()
 	case r.now-t.since >= r.core.Timeout():
@@ -128,13 +134,65 @@ func (r *Replica) tickTransfer() {
 // look asks who has which state, and above all that which has come in part.
 func (r *Replica) look() {
 	t := r.transfer
+	at := r.partial()
 	t.since, t.answered, t.manifest = r.now, t.poisoned, nil
 	t.offers, t.from, t.slow, t.found = [quorumcert.MaxVoters + 1]bftraft.Index{}, 0, 0, nil
 	for i := range t.parts {
 		t.parts[i].asked = 0
 	}
 	r.tell(r.others()&^t.poisoned, bftraft.ClassConsensus,
-		&bftraft.FetchState{At: t.begun.Index, Part: bftraft.ManifestPart})
+		&bftraft.FetchState{At: at.Index, Part: bftraft.ManifestPart})
+}
+
+// partial returns the state of which storage has a part, be it from an earlier process.
+func (r *Replica) partial() bftraft.Position {
+	if r.transfer.begun.Index > 0 {
+		return r.transfer.begun
+	}
+	left, _ := r.cfg.Checkpoints.Store.Unfinished()
+	return left.At
+}
+
+// beginState has storage take a state, or go on with it.
+func (r *Replica) beginState(at bftraft.Position) error {
+	t, c := r.transfer, &r.cfg.Checkpoints
+	t.next, t.kept, t.resumed, t.parts = 0, 0, 0, [fetchWindow]part{}
+	if left, ok := c.Store.Unfinished(); ok && left.At == at {
+		if err := c.Store.ResumeSnapshot(); err != nil {
+			return err
+		}
+		t.begun, t.kept = at, left.Chunks
+		return nil
+	}
+	if err := c.Store.BeginSnapshot(at); err != nil {
+		return err
+	}
+	t.begun = at
+	return nil
+}
+
+// judgeKept compares some chunks that an earlier process fetched with what is certified. What
+// follows the first that is not right is fetched anew.
+func (r *Replica) judgeKept() {
+	t, c := r.transfer, &r.cfg.Checkpoints
+	for range keptAtOnce {
+		data, ok := c.Store.BegunChunk(t.next)
+		if !ok || !t.manifest.Holds(t.next, data) {
+			if err := c.Store.CutSnapshot(t.next); err != nil {
+				r.endTransfer()
+				return
+			}
+			t.kept = t.next
+			break
+		}
+		t.next++
+		r.stats.Resumed++
+		if t.resumed = t.next; t.next == t.kept {
+			break
+		}
+	}
+	t.cameAt, t.judgedAt, t.judged = r.now, r.now, t.next
+	r.askParts()
 }
 
 // endTransfer gives up what is being fetched; another attempt comes later, if it is needed.
@@ -156,7 +214,7 @@ func (r *Replica) takePart(from bftraft.NodeID, m *bftraft.StatePart) bftraft.Dr
 	case m.Part == bftraft.ManifestPart:
 		return r.takeManifest(from, m)
 	case t.manifest == nil || m.At != t.manifest.Stable.Index && len(m.Data) > 0,
-		int64(m.Part) < int64(t.next), int64(m.Part) >= int64(t.next)+fetchWindow:
+		t.next < t.kept, int64(m.Part) < int64(t.next), int64(m.Part) >= int64(t.next)+fetchWindow:
 		return bftraft.Unasked
 	}
 	p := &t.parts[m.Part%fetchWindow]
@@ -256,7 +314,7 @@ func (r *Replica) choose() bool {
 		worth := 2 * have.Len()
 		if !slices.Contains(t.tried, m.Stable.Index) {
 			worth++
-			if m.At() == t.begun {
+			if m.At() == r.partial() {
 				worth = 2 * quorumcert.MaxVoters
 			}
 		}
@@ -268,11 +326,10 @@ func (r *Replica) choose() bool {
 		return false
 	}
 	if best.At() != t.begun {
-		if err := r.cfg.Checkpoints.Store.BeginSnapshot(best.At()); err != nil {
+		if err := r.beginState(best.At()); err != nil {
 			r.endTransfer()
 			return true
 		}
-		t.begun, t.next, t.parts = best.At(), 0, [fetchWindow]part{}
 	}
 	t.manifest, t.from, t.patience = best, most, firstPatience
 	t.cameAt, t.judgedAt, t.judged = r.now, r.now, t.next
@@ -283,6 +340,9 @@ func (r *Replica) choose() bool {
 // askParts asks for the parts of the window that nobody was asked for, the peers in turn.
 func (r *Replica) askParts() {
 	t := r.transfer
+	if t.next < t.kept {
+		return // what is there comes first
+	}
 	if t.from == 0 && t.next < t.manifest.Chunks() {
 		r.look()
 		return
@@ -373,7 +433,7 @@ func (r *Replica) storeParts() {
 // fetched says whether all of a state is here.
 func (r *Replica) fetched() bool {
 	t := r.transfer
-	return t != nil && t.manifest != nil && t.next == t.manifest.Chunks()
+	return t != nil && t.manifest != nil && t.next == t.manifest.Chunks() && t.next >= t.kept
 }
 
 // install puts the state that was fetched in the place of the log.

@@ -12,7 +12,7 @@
 //	DIR/guard       two slots of 4 KiB: who the node is, and what it may have signed
 //	DIR/keys        of an encrypted store: its data keys, wrapped by the master key
 //	DIR/snapshots/  once there was one: INDEX.snap, with 20 digits, the finished snapshot,
-//	                and INDEX.snap.new while another is being written
+//	                and INDEX.snap.new with INDEX.snap.parts while another is being written
 //
 // Open never makes anything. A directory that is missing under an existing key is therefore
 // refused, and so is one that lacks either part: a node that starts with nothing in place of what

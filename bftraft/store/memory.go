@@ -18,6 +18,7 @@ type Memory struct {
 	durable  image           // what a crash leaves for certain
 	unsynced []func(*image)  // what leads from durable to now, in order
 	begun    *memorySnapshot // nil for none
+	left     *memorySnapshot // what the process before did not finish, likewise
 	held     *memorySnapshot // likewise
 	slots    [2]*promise     // the guard; nil for a slot that is damaged or gone
 	lies     bool
@@ -79,6 +80,9 @@ func (m *Memory) Load() (bftraft.Restored, error) {
 	}
 	if m.err = m.judge(); m.err != nil {
 		return bftraft.Restored{}, m.err
+	}
+	if b := m.begun; b != nil && len(b.chunks) > 0 {
+		m.left = b
 	}
 	m.loaded, m.begun, m.held = true, nil, nil
 	m.guard(&m.now.state)
@@ -297,9 +301,17 @@ func (m *Memory) Base() bftraft.Position { return m.now.base }
 func (m *Memory) Unsynced() int { return len(m.unsynced) }
 
 // Crash ends m, and returns what a new process finds: all that was synced, and of the Saves since
-// the first keep. A Save is there or not, never in part.
+// the first keep. A Save is there or not, never in part. Of a snapshot that is not finished, half
+// is there where a Save is not.
 func (m *Memory) Crash(keep int) *Memory {
 	n := m.successor(m.durable)
+	if n.left = m.left; m.begun != nil {
+		chunks := len(m.begun.chunks)
+		if keep < len(m.unsynced) {
+			chunks /= 2
+		}
+		n.left = m.begun.first(chunks)
+	}
 	for _, change := range m.unsynced[:min(keep, len(m.unsynced))] {
 		change(&n.now)
 	}

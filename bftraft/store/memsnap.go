@@ -49,7 +49,65 @@ func (m *Memory) BeginSnapshot(at bftraft.Position) error {
 	if err := m.follows().snapshot(at); err != nil {
 		return err
 	}
-	m.begun = &memorySnapshot{info: SnapshotInfo{At: at}}
+	m.begun, m.left = &memorySnapshot{info: SnapshotInfo{At: at}}, nil
+	return nil
+}
+
+// first returns a copy with the first n chunks alone, nil if these are none.
+func (s *memorySnapshot) first(n int) *memorySnapshot {
+	if n == 0 {
+		return nil
+	}
+	c := &memorySnapshot{info: SnapshotInfo{At: s.info.At, Chunks: n}, chunks: s.chunks[:n:n]}
+	for _, chunk := range c.chunks {
+		c.info.Bytes += int64(len(chunk))
+	}
+	return c
+}
+
+// Unfinished says what the process before did not finish, as Badger.Unfinished does.
+func (m *Memory) Unfinished() (SnapshotInfo, bool) {
+	if m.left == nil || !m.loaded || errors.Is(m.err, ErrClosed) {
+		return SnapshotInfo{}, false
+	}
+	return m.left.info, true
+}
+
+// ResumeSnapshot goes on with that.
+func (m *Memory) ResumeSnapshot() error {
+	if err := m.usable(); err != nil {
+		return err
+	}
+	if m.left == nil {
+		return ErrNoSnapshot
+	}
+	if err := m.follows().snapshot(m.left.info.At); err != nil {
+		return err
+	}
+	m.begun, m.left = m.left.first(len(m.left.chunks)), nil
+	return nil
+}
+
+// BegunChunk returns a chunk of the snapshot that was begun.
+func (m *Memory) BegunChunk(k int) ([]byte, bool) {
+	if s, err := m.beginning(); err == nil && k >= 0 && k < len(s.chunks) {
+		return slices.Clone(s.chunks[k]), true
+	}
+	return nil, false
+}
+
+// CutSnapshot takes the chunks from k on away from the snapshot that was begun.
+func (m *Memory) CutSnapshot(k int) error {
+	s, err := m.beginning()
+	if err != nil {
+		return err
+	}
+	if k < 0 || k > len(s.chunks) {
+		return ErrNoSnapshot
+	}
+	if m.begun = s.first(k); m.begun == nil {
+		m.begun = &memorySnapshot{info: SnapshotInfo{At: s.info.At}}
+	}
 	return nil
 }
 
@@ -117,7 +175,7 @@ func (m *Memory) AbortSnapshot() error {
 	if err := m.usable(); err != nil {
 		return err
 	}
-	m.begun = nil
+	m.begun, m.left = nil, nil
 	return nil
 }
 

@@ -71,7 +71,8 @@ func (s *Badger) dataKeyRotation(rewrite bool) ([]func() error, error) {
 	}
 	fresh := newDataKey(old.newest+1, crypto.GenerateSecretKey())
 	next := &dataKeys{newest: fresh.epoch, all: append(slices.Clone(old.all), fresh)}
-	steps := append([]func() error{s.settle},
+	// No file is sealed with two keys, so what is not finished cannot be gone on with.
+	steps := append([]func() error{s.AbortSnapshot, s.settle},
 		replaceKeys(s.dir, wrapKeys(s.meta, next, s.options.Master))...)
 	steps = append(steps, func() error { s.seals.keys = next; return nil })
 	if !rewrite {

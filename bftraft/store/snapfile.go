@@ -41,8 +41,9 @@ type snapshotFile struct {
 	seals *sealer
 	front []byte
 	info  SnapshotInfo
-	ends  []int64 // where each chunk ends in the file
-	epoch epoch   // of the data key that sealed all of it; zero for a plain store
+	ends  []int64  // where each chunk ends in the file
+	epoch epoch    // of the data key that sealed all of it; zero for a plain store
+	parts *os.File // nil once it is finished
 }
 
 func snapshotFront(m meta, index bftraft.Index, serial [serialBytes]byte) []byte {
@@ -66,7 +67,10 @@ func createSnapshot(path string, m meta, seals *sealer, at bftraft.Position) (
 		info: SnapshotInfo{At: at},
 	}
 	if _, err := file.WriteAt(f.front, 0); err != nil {
-		return nil, errors.Join(err, file.Close())
+		return nil, errors.Join(err, f.close())
+	}
+	if err := f.listParts(); err != nil {
+		return nil, errors.Join(err, f.close())
 	}
 	return f, nil
 }
@@ -88,6 +92,9 @@ func (f *snapshotFile) add(data []byte) error {
 	from := f.end()
 	sealed := f.seals.seal(f.place(uint64(len(f.ends))), slices.Clip(data))
 	if _, err := f.file.WriteAt(sealed, from); err != nil {
+		return err
+	}
+	if err := f.listPart(len(data)); err != nil {
 		return err
 	}
 	f.ends = append(f.ends, from+int64(len(sealed)))
@@ -252,5 +259,5 @@ func (f *snapshotFile) verify() error {
 
 // discard closes and removes a file that is not finished.
 func (f *snapshotFile) discard() error {
-	return errors.Join(f.file.Close(), os.Remove(f.path))
+	return errors.Join(f.file.Close(), os.Remove(f.path), f.dropParts())
 }

@@ -18,11 +18,13 @@ const (
 	freshSuffix    = ".new"
 )
 
-// snapshots are the files of snapshots: the finished one, one that is being written, and one that
-// is kept for others beside newer ones, or is the finished one still. Each is nil for none.
+// snapshots are the files of snapshots: the finished one, one that is being written, one that the
+// process before this one did not finish, and one that is kept for others beside newer ones, or is
+// the finished one still. Each is nil for none.
 type snapshots struct {
 	finished *snapshotFile
 	begun    *snapshotFile
+	left     *snapshotFile
 	held     *snapshotFile
 }
 
@@ -67,8 +69,8 @@ func (s *Badger) follows() *follows {
 }
 
 // BeginSnapshot begins a snapshot of the state at a position, and forgets one that was begun before
-// and not finished. A snapshot that does not follow from what is stored is refused, and nothing is
-// changed; so it is with every call about snapshots that is refused.
+// and not finished, by whatever process. A snapshot that does not follow from what is stored is
+// refused, and nothing is changed; so it is with every call about snapshots that is refused.
 func (s *Badger) BeginSnapshot(at bftraft.Position) error {
 	if err := s.usable(); err != nil {
 		return err
@@ -214,7 +216,7 @@ func publish(f *snapshotFile, write func() error) []func() error {
 				return err
 			}
 			f.path = final
-			return nil
+			return f.dropParts()
 		},
 		func() error { return syncDirectory(filepath.Dir(f.path)) },
 	}
@@ -225,13 +227,15 @@ func (s *Badger) AbortSnapshot() error {
 	if err := s.usable(); err != nil {
 		return err
 	}
-	f := s.snaps.begun
-	if f == nil {
-		return nil
-	}
-	s.snaps.begun = nil
-	if err := f.discard(); err != nil {
-		return s.fail(fmt.Errorf("forget snapshot: %w", err))
+	unfinished := [...]*snapshotFile{s.snaps.begun, s.snaps.left}
+	s.snaps.begun, s.snaps.left = nil, nil
+	for _, f := range unfinished {
+		if f == nil {
+			continue
+		}
+		if err := f.discard(); err != nil {
+			return s.fail(fmt.Errorf("forget snapshot: %w", err))
+		}
 	}
 	return nil
 }
@@ -256,15 +260,18 @@ func (s *Badger) chunkOf(f *snapshotFile, k int) ([]byte, bool) {
 	return data, s.fail(err) == nil
 }
 
-// release closes the files.
+// release closes the files. The next process may go on with one that is not finished.
 func (p *snapshots) release() error {
 	var err error
 	switch {
 	case p.begun == nil:
-	case strings.HasSuffix(p.begun.path, freshSuffix):
+	case p.begun.info.Chunks == 0 && strings.HasSuffix(p.begun.path, freshSuffix):
 		err = p.begun.discard()
-	default: // it has its name already, and the older one may be gone
-		err = p.begun.file.Close()
+	default: // perhaps it has its name already, and the older one is gone
+		err = p.begun.close()
+	}
+	if p.left != nil {
+		err = errors.Join(err, p.left.close())
 	}
 	if p.held != nil && p.held != p.finished {
 		err = errors.Join(err, p.held.file.Close()) // the next Load takes it away
@@ -276,8 +283,8 @@ func (p *snapshots) release() error {
 	return err
 }
 
-// load opens and verifies the newest file of a store in dir, and takes away all others: those that
-// were not finished, and those that it has replaced.
+// load opens and verifies the newest file of a store in dir, and the newest that was not finished,
+// and takes away all others.
 func (p *snapshots) load(dir string, m meta, seals *sealer) error {
 	if err := p.release(); err != nil {
 		return fmt.Errorf("close snapshot: %w", err)
@@ -290,7 +297,7 @@ func (p *snapshots) load(dir string, m meta, seals *sealer) error {
 	if err != nil {
 		return fmt.Errorf("look for snapshots: %w", err)
 	}
-	var old []string
+	var old, unfinished []string
 	newest, some := bftraft.Index(0), false
 	for _, e := range entries { // ascending by name, and so by index
 		i, ok := indexOf(e.Name())
@@ -301,7 +308,7 @@ func (p *snapshots) load(dir string, m meta, seals *sealer) error {
 		case ok:
 			newest, some = i, true
 		case strings.HasSuffix(e.Name(), snapshotSuffix+freshSuffix):
-			old = append(old, e.Name())
+			unfinished = append(unfinished, e.Name())
 		}
 	}
 	if some {
@@ -318,5 +325,5 @@ func (p *snapshots) load(dir string, m meta, seals *sealer) error {
 			return fmt.Errorf("tidy snapshots: %w", err)
 		}
 	}
-	return nil
+	return p.loadUnfinished(path, unfinished, m, seals)
 }

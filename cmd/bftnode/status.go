@@ -186,6 +186,9 @@ func transferLine(f *node.Fetching) string {
 	line := fmt.Sprintf("[%s%s] %d of %d chunks of the state at %d from nodes %v",
 		strings.Repeat("#", full), strings.Repeat(".", barWidth-full), f.Done, f.Chunks,
 		f.Checkpoint, f.From)
+	if f.Kept > 0 {
+		line += fmt.Sprintf("; %d were here before it was started", f.Kept)
+	}
 	if len(f.Poisoned) > 0 {
 		line += fmt.Sprintf("; served poison: %v", f.Poisoned)
 	}

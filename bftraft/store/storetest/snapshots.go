@@ -13,6 +13,8 @@ import (
 
 var snapshotTests = []test{
 	{"SnapshotIsThereWhenFinished", snapshotIsThereWhenFinished},
+	{"UnfinishedSnapshotIsGoneOnWith", unfinishedIsGoneOnWith},
+	{"UnfinishedSnapshotIsForgottenForAnother", unfinishedIsForgotten},
 	{"DroppedLogBeginsBehindTheBase", droppedLogBeginsBehindTheBase},
 	{"LogIsDroppedOnlyBehindSnapshotCommitAndLock", logIsDroppedOnlyBehind},
 	{"InstalledSnapshotTakesThePlaceOfTheChain", installedTakesThePlace},

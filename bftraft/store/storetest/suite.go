@@ -24,6 +24,10 @@ type Store interface {
 	AddChunk([]byte) error
 	FinishSnapshot(proof []byte) error
 	AbortSnapshot() error
+	Unfinished() (store.SnapshotInfo, bool)
+	ResumeSnapshot() error
+	BegunChunk(int) ([]byte, bool)
+	CutSnapshot(int) error
 	Snapshot() (store.SnapshotInfo, bool)
 	SnapshotChunk(int) ([]byte, bool)
 	HoldSnapshot() error
