@@ -251,15 +251,31 @@ func (c *Core) onChanges(m *Changes) Drop {
 	known := len(c.gate.changes)
 	c.learn(m.List)
 	c.commitChanges()
-	if m.Beyond != nil && m.Beyond.Index > c.gate.members.At.Index &&
-		c.gate.members.leaves(c.cfg.Signer.Public()) {
-		c.goBy(c.gate.settled())
+	if c.dismissedBy(m.Beyond) {
+		c.keepDismissal(m.Beyond)
 		return Accepted
 	}
 	if len(c.gate.changes) == known {
 		return Duplicate
 	}
 	return Accepted
+}
+
+// dismissedBy says whether this node is leaving, and a commit certificate proves that it need not
+// stay.
+func (c *Core) dismissedBy(cc *quorumcert.Commit) bool {
+	return cc != nil && cc.Index > c.gate.members.At.Index &&
+		c.gate.members.leaves(c.cfg.Signer.Public()) && c.gate.verifyCommit(cc) == Accepted
+}
+
+// keepDismissal has this node leave, and know why when it is started again: what proves its term is
+// of no other use any more.
+func (c *Core) keepDismissal(cc *quorumcert.Commit) {
+	if cc.Term > c.term {
+		c.enterTerm(cc.Term, TermProof{Commit: cc})
+	}
+	c.proof.Commit, c.dirty = cc, true
+	c.goBy(c.gate.settled())
 }
 
 // commitChanges commits what is on the chain up to changes that this node was told of: they come

@@ -154,7 +154,7 @@ func NewCore(cfg Config, r Restored, reader Reader) (*Core, error) {
 	}
 	c.log = loadChain(genesis, base, tip, c.commit.Index, reader)
 	c.backoff = min(int(c.term-max(1, min(c.term, c.commitTerm))), cfg.MaxBackoff)
-	if c.commit.Index > c.gate.members.At.Index {
+	if c.commit.Index > c.gate.members.At.Index || c.dismissedBy(c.proof.Commit) {
 		c.gate = c.gate.settled()
 	}
 	c.judgeAgain()

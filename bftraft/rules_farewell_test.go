@@ -28,6 +28,9 @@ func TestJ4WhoComesBackAfterItWasTakenOutIsTold(t *testing.T) {
 	require.False(t, c().Left())
 	require.Equal(t, Accepted, l.say(5, &Changes{List: list, Beyond: beyond}))
 	require.True(t, c().Left())
+	l.crash(l.m, 1000)
+	l.start(l.m)
+	require.True(t, c().Left(), "and it knows when it is started again")
 }
 
 // TestJ4NobodyLeavesByWhatIsBeyondAnotherChange: it is a member, whoever else is not.

@@ -236,8 +236,7 @@ func TestNodeThatWasAwayWhenItWasTakenOutIsToldWhenItComesBack(t *testing.T) {
 			within(t, 2*absence, "it may come back", func() bool {
 				return awaits(stay[0]) && awaits(stay[1]) && awaits(stay[2])
 			})
-			disk = disk.Crash(disk.Unsynced())
-			again := launchOn(t, b, g, away, disk)
+			again := launchOn(t, b, g, away, disk.Crash(disk.Unsynced()))
 			within(t, 2*time.Second, "it is told", func() bool {
 				select {
 				case <-again.ended:
@@ -254,6 +253,7 @@ func TestNodeThatWasAwayWhenItWasTakenOutIsToldWhenItComesBack(t *testing.T) {
 			within(t, 2*farewell, "it is refused", func() bool {
 				return !awaits(stay[0]) && !awaits(stay[1]) && !awaits(stay[2])
 			})
+			refusesToComeBack(t, b, again, stay[0].gate().Changes())
 		}
 	})
 }
