@@ -129,16 +129,18 @@ func (c *Core) reconfigure(b *Block, cc *quorumcert.Commit) {
 	}
 }
 
-// goBy lets this node go by another gate, and forget those who have left.
+// goBy lets this node go by another gate, and forget those who have left: whoever gets the id of
+// one of them next has another key, under which nothing of what was said counts (J6).
 func (c *Core) goBy(next *Verifier) {
 	var gone Set
 	for id := c.gate.nodes.Next(0); id != 0; id = c.gate.nodes.Next(id) {
-		if next.members.keyOf(id) != c.gate.members.keyOf(id) {
+		if next.members.keyOf(id) != c.gate.members.keyOf(id) && !mutant.On(mutant.M153) {
 			gone = gone.With(id)
 			c.peers[id] = peer{}
 			c.faulty = c.faulty.Without(id)
 		}
 	}
+	c.suspicions.Forget(gone)
 	if next.members.At != c.gate.members.At {
 		c.changedAt = c.now
 	}

@@ -186,8 +186,9 @@ func (c *Core) Step(v Verified) Drop {
 	if !c.gate.nodes.Has(v.from) || v.from == c.id {
 		return UnknownSender
 	}
-	if v.by != c.gate.members && (v.by.keyOf(v.from) != c.gate.members.keyOf(v.from) ||
-		c.gate.verifyContent(v.msg) != Accepted) {
+	if v.by != c.gate.members &&
+		(v.by.keyOf(v.from) != c.gate.members.keyOf(v.from) && !mutant.On(mutant.M152) ||
+			c.gate.verifyContent(v.msg) != Accepted) {
 		return Stale // judged before this node knew of a change
 	}
 	drop := c.dispatch(v.from, v.msg)

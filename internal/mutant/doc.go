@@ -151,4 +151,6 @@ const (
 	M149 ID = "M149" // a leader that is no voter any more goes on proposing (J4)
 	M150 ID = "M150" // a learner votes (J4)
 	M151 ID = "M151" // who is ahead by what old voters said helps nobody to follow (E2)
+	M152 ID = "M152" // who gets an id is heard in messages of whoever had it (J6)
+	M153 ID = "M153" // who gets an id has said what whoever had it said (J6)
 )

@@ -539,6 +539,12 @@ var table = []Mutant{
 	{ID: mutant.M151, Rules: []string{"E2"},
 		Breaks:  "who is ahead by what old voters said helps nobody to follow",
 		Package: "bftraft", Test: "TestE2WhoIsAheadByTheWordOfOldVotersHelpsOthersToFollow"},
+	{ID: mutant.M152, Rules: []string{"J6"},
+		Breaks:  "who gets an id is heard in messages of whoever had it",
+		Package: "bftraft", Test: "TestJ6MessageUnderAKeyThatHasLeftIsNotThatOfWhoHasItsID"},
+	{ID: mutant.M153, Rules: []string{"J6"},
+		Breaks:  "who gets an id has said what whoever had it said",
+		Package: "bftraft", Test: "TestJ6WhatIsKnownOfAKeyThatHasLeftIsNotOfWhoHasItsID"},
 }
 
 // without says why a rule has no mutant.
