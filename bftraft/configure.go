@@ -67,7 +67,7 @@ func (c *Core) closingDue() bool {
 func (c *Core) dropClosing() {
 	n := len(c.log.tail)
 	if n == 0 || !c.log.tail[n-1].Closes() || c.mark.Term == c.term ||
-		c.log.tip.Index <= max(c.commit.Index, c.lock.Index) {
+		c.log.tip.Index <= max(c.commit.Index, c.lock.Index) || mutant.On(mutant.M160) {
 		return
 	}
 	c.switchSuffix(c.log.tail[n-1].Before(), nil)
@@ -162,7 +162,8 @@ func (c *Core) judgeAgain() {
 	if c.pending != nil && c.gate.verifyQC(c.pending) != Accepted {
 		c.pending = nil
 	}
-	if g := c.gather; g != nil && g.qc != nil && c.gate.verifyQC(g.qc) != Accepted {
+	if g := c.gather; g != nil && g.qc != nil && c.gate.verifyQC(g.qc) != Accepted &&
+		!mutant.On(mutant.M155) {
 		c.gather = nil
 	}
 	c.outdated = c.term > 1 && c.proof == (TermProof{}) ||
@@ -283,7 +284,7 @@ func (c *Core) admit(blocks []*Block) ([]*Block, Drop) {
 	if len(blocks) > 0 && blocks[0].First() <= c.commit.Index && !mutant.On(mutant.M24) {
 		return nil, Conflict // perhaps an honest leader's, of an earlier term (A5)
 	}
-	if c.commit.Index < c.gate.members.At.Index {
+	if c.commit.Index < c.gate.members.At.Index && !mutant.On(mutant.M158) {
 		return nil, MissingBlocks // what leads to a change that is known to be committed comes first
 	}
 	for k := 0; k < len(blocks); k++ {

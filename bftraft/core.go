@@ -158,7 +158,9 @@ func NewCore(cfg Config, r Restored, reader Reader) (*Core, error) {
 		c.gate = c.gate.settled()
 	}
 	c.judgeAgain()
-	c.out.Changes = gate.changes[min(len(r.Changes), len(gate.changes)):] // it was told of them
+	if !mutant.On(mutant.M163) {
+		c.out.Changes = gate.changes[min(len(r.Changes), len(gate.changes)):] // it was told of them
+	}
 	for _, e := range r.Evidence {
 		if c.gate.Accuses(&e) {
 			c.condemn(e.Culprit())

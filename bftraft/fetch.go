@@ -285,7 +285,7 @@ func (c *Core) install(g *gather) Drop {
 			return drop
 		}
 	}
-	if c.full(g.target, g.qc.Signers) {
+	if c.full(g.target, g.qc.Signers) || mutant.On(mutant.M156) {
 		c.setLock(g.qc.Lock, g.qc)
 	}
 	c.recount()

@@ -14,6 +14,104 @@ func (l *lab) tells(list ...*ChangeProof) {
 	require.Equal(l.t, list[len(list)-1].At(), l.m.core.gate.members.At)
 }
 
+// TestJ5RetiredKeysCertifyNoState: who was told of a change, and has not got so far, takes in the
+// place of its log no state that those have certified since whom the change took away.
+func TestJ5RetiredKeysCertifyNoState(t *testing.T) {
+	l, last := joint(t)
+	before := l.m.core.gate.Changes()
+	y, forged := l.block(last.End(), "y"), l.block(last.End(), "forged")
+	k, _, cc := l.closingOf(y)
+	l.tells(newChangeProof(k, cc))
+	gate := l.m.core.gate
+	require.Greater(t, gate.members.At.Index, l.m.core.commit.Index)
+	proves := func(term Term, b *Block) bool {
+		m := &Manifest{State: []Digest{{1}}, Changes: before,
+			Commit: *l.commitOf(term, b.End(), 2, 3, 4)}
+		cp := quorumcert.Checkpoint{Cluster: l.cluster, Index: b.Last(), Hash: b.Hash(),
+			Configuration: gate.configs.Behind(b.Last()).Entry()}
+		cp.State, cp.Sessions = m.Roots()
+		m.Stable = *l.certificateOf(cp)
+		return m.Verify(gate)
+	}
+	require.True(t, proves(1, y), "a state of before the change is welcome")
+	require.False(t, proves(2, forged), "those who committed in that term knew of the change")
+}
+
+// TestJ5WhatRetiredKeysCertifyIsNotGathered: the blocks come once this node has been told of a
+// change, and the certificate for which it asked for them is one no more.
+func TestJ5WhatRetiredKeysCertifyIsNotGathered(t *testing.T) {
+	l, last := joint(t)
+	c := l.m.core
+	k, _, cc := l.closingOf(last)
+	require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, k.End(), k)))
+	proof := NewBlock(k.End(), []Entry{commitEntry(cc)})
+	b := l.block(proof.End(), "z")
+	few := l.certifiedBy(1, b.End(), 2, 3, 4)
+	require.Equal(t, Accepted, l.say(4, &Proof{TermProof: TermProof{QC: few}}))
+	require.NotNil(t, c.gather)
+	l.tells(newChangeProof(k, cc))
+	require.Equal(t, k.End(), c.commit)
+	require.Equal(t, Unasked, l.say(4, &Chain{Blocks: unjudged(t, proof, b)}))
+	require.Less(t, c.lock.Index, b.Last(), "three of five are no quorum behind the change")
+	require.Equal(t, Accepted, c.gate.verifyQC(c.lockQC))
+}
+
+// TestJ2ClosingEntryThatIsGatheredNeedsBothQuorums: the blocks are taken, as any are, and the
+// certificate of the old voters alone is not.
+func TestJ2ClosingEntryThatIsGatheredNeedsBothQuorums(t *testing.T) {
+	for name, by := range map[string]struct {
+		ids   []NodeID
+		locks bool
+	}{
+		"old alone": {[]NodeID{2, 3, 4}, false},
+		"both":      {[]NodeID{2, 3, 4, 5, 6, 7, 8}, true},
+	} {
+		l, last := joint(t)
+		k, _, _ := l.closingOf(last)
+		qc := l.certifiedBy(1, k.End(), by.ids...)
+		require.Equal(t, Accepted, l.say(2, &Proof{TermProof: TermProof{QC: qc}}), name)
+		require.Equal(t, Accepted, l.say(2, &Chain{Blocks: unjudged(t, k)}), name)
+		require.Equal(t, k.End(), l.m.core.log.tip, name)
+		require.Equal(t, by.locks, l.m.core.lock == lockAt(1, k), name)
+	}
+}
+
+// TestJ1LeaderThatIsToldOfAChangeProposesNothingBeforeIt: what it lets stand by the change may not
+// stand where its log ends.
+func TestJ1LeaderThatIsToldOfAChangeProposesNothingBeforeIt(t *testing.T) {
+	l := newLabOf(t, 1, changing(4), nil)
+	c := l.m.core
+	ec := l.ec(1, 1, l.genesisLock())
+	require.Equal(t, Accepted, l.say(2, &Proof{TermProof: TermProof{EC: ec}}))
+	require.True(t, c.Room())
+	a, v := l.changed(l.origin(), "x")
+	l.tells(newChangeProof(a, l.commit(2, a.End()))) // committed in a term that it has not heard of
+	require.True(t, c.leading())
+	early := SignRequest(l.cluster, fakeHolder(1), 1, 1, [][]byte{{1}})
+	_, err := c.Verifier().VerifyRequest(early.Raw())
+	require.NoError(t, err)
+	require.Equal(t, entriesInvalid, verdictOn(l.gate, c.log.tip, v.Entry(early)))
+	require.False(t, c.Room())
+	require.Panics(t, func() { c.Propose([]Entry{v.Entry(early)}) })
+}
+
+// TestJ1LeaderIsNotBlamedForWhatLiesBeforeAChange: who was told of the change cannot judge it.
+func TestJ1LeaderIsNotBlamedForWhatLiesBeforeAChange(t *testing.T) {
+	l := newChangeLab(t)
+	x := l.block(l.origin(), "x")
+	a, _ := l.changed(x.End(), "y")
+	cc := l.commit(1, a.End())
+	l.tells(newChangeProof(a, cc))
+	require.Equal(t, MissingBlocks, l.say(2, l.proposal(2, 1, x.End(), unjudged(t, x)...)))
+	require.Equal(t, MissingBlocks, l.say(2, l.proposal(2, 1, a.End(), unjudged(t, x, a)...)))
+	require.Zero(t, l.m.core.faulty)
+	committed := &Committed{Blocks: unjudged(t, x, a), Commit: cc}
+	require.Equal(t, Accepted, l.say(3, committed), "it comes with its certificate")
+	b := l.proven(a, 1)
+	require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, b.End(), unjudged(t, b)...)))
+	require.Equal(t, b.End(), l.m.core.log.tip)
+}
+
 // another is the number of the key that gets id 5 once all ids have been given.
 const another = 65
 
@@ -131,4 +229,133 @@ func TestJ6SuspicionUnderAKeyThatHasLeftEndsNoTerm(t *testing.T) {
 	l.wait(6)
 	require.Equal(t, Term(2), c.term, "with this node's own they are four of five")
 	require.Equal(t, Accepted, c.gate.verifyTC(c.proof.TC))
+}
+
+// TestJ4CheckpointOfAQuorumIsOneOfVoters: learners say nothing of theirs, and if they do nobody
+// counts it.
+func TestJ4CheckpointOfAQuorumIsOneOfVoters(t *testing.T) {
+	g := newGrowing(t)
+	l := &lab{harness: g.harness, m: g.node(5)}
+	g.route = func(f frame) { l.sent = append(l.sent, f) }
+	at := g.core(5).commit
+	require.Equal(t, at, g.core(1).log.floor(at.Index))
+	cp := quorumcert.Checkpoint{Cluster: l.cluster, Index: at.Index, Hash: at.Hash,
+		Configuration: g.core(5).configs().Behind(at.Index).Entry()}
+	l.certify(cp)
+	l.wait(2 * l.m.core.cfg.HeartbeatTicks)
+	require.Empty(t, messagesOf[*CheckpointVote](l, 1))
+	l.m = g.node(1)
+	l.certify(cp)
+	require.Len(t, messagesOf[*CheckpointVote](l, 5), 1)
+	for _, id := range []NodeID{2, 5, 6, 7, 8} {
+		require.Equal(t, Accepted, l.say(id, l.checkpointOf(id, cp)))
+		require.Nil(t, l.m.core.stable, "node %d", id)
+	}
+	require.Equal(t, Accepted, l.say(3, l.checkpointOf(3, cp)))
+	require.Equal(t, quorumcert.SetOf(1, 2, 3), l.m.core.stable.Signers)
+}
+
+// succeeds has node 1 lead term 2, elected with its lock.
+func (l *lab) succeeds(electors ...NodeID) {
+	c := l.m.core
+	ec := l.electedBy(2, 1, c.lock, electors...)
+	require.Equal(l.t, Accepted, l.say(5, &Proof{TermProof: TermProof{EC: ec, BaseQC: c.lockQC}}))
+	require.True(l.t, c.leading())
+}
+
+// lockedJoint is joint, where node 1 has locked the end of its log.
+func lockedJoint(t *testing.T) (*lab, *Block) {
+	l, last := joint(t)
+	for id := NodeID(2); id <= 4; id++ {
+		l.say(id, l.response(id, 1, last.End(), 0))
+	}
+	require.Equal(t, lockAt(1, last), l.m.core.lock)
+	return l, last
+}
+
+// TestJ3NewLeaderDropsAClosingEntryThatIsNotCertified: the incoming voters may have failed, and
+// nothing could follow it. One that is certified it must keep.
+func TestJ3NewLeaderDropsAClosingEntryThatIsNotCertified(t *testing.T) {
+	l, last := lockedJoint(t)
+	c := l.m.core
+	k, _, _ := l.closingOf(last)
+	require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, k.End(), k)))
+	l.succeeds(2, 3, 4)
+	require.Equal(t, last.End(), c.log.tip)
+	require.True(t, c.Room(), "the old voters go on alone")
+	c.Propose([]Entry{l.entry("y")})
+	l.work(l.m)
+	y := c.log.tip
+	for _, certified := range []Index{0, y.Index} {
+		for id := NodeID(2); id <= 4; id++ {
+			l.say(id, l.response(id, 2, y, certified))
+		}
+	}
+	require.Equal(t, y, c.commit)
+
+	l, last = lockedJoint(t)
+	k, _, _ = l.closingOf(last)
+	require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, k.End(), k)))
+	for id := NodeID(2); id <= 8; id++ {
+		l.say(id, l.response(id, 1, k.End(), 0))
+	}
+	require.Equal(t, lockAt(1, k), l.m.core.lock)
+	l.succeeds(2, 3, 4, 5, 6, 7, 8)
+	require.Equal(t, k.End(), l.m.core.log.tip)
+	require.False(t, l.m.core.Room())
+}
+
+// TestJ2ChangeIsClosedThoughThereIsAlwaysMoreToPropose: clients that fill the window as soon as
+// there is room do not keep a change open.
+func TestJ2ChangeIsClosedThoughThereIsAlwaysMoreToPropose(t *testing.T) {
+	l, _ := lockedJoint(t)
+	c := l.m.core
+	c.cfg.MaxInflight = 1
+	l.succeeds(2, 3, 4)
+	closed := func() bool { return c.Undecided() }
+	for range 4 {
+		at := c.log.tip
+		for _, certified := range []Index{0, at.Index} {
+			for id := NodeID(2); id <= 8 && !closed(); id++ {
+				m := l.response(id, 2, at, certified)
+				l.hand(frame{from: id, to: 1, msg: m, raw: Encode(m)})
+				for c.Room() {
+					c.Propose([]Entry{l.entry("more")})
+				}
+				l.work(l.m)
+			}
+		}
+	}
+	require.True(t, closed())
+}
+
+// TestN1LeaderBehindAChangeWaitsForNoCertificateOfIt: those who would have to sign it in this term
+// have left. It goes on with the proof of the change, though no more than one block may be on its
+// way.
+func TestN1LeaderBehindAChangeWaitsForNoCertificateOfIt(t *testing.T) {
+	l, k := closed(t)
+	c := l.m.core
+	require.Equal(t, lockAt(1, k), c.lock)
+	c.cfg.MaxInflight = 1
+	l.succeeds(5, 6, 7, 8)
+	for id := NodeID(5); id <= 8; id++ {
+		l.say(id, l.response(id, 2, k.End(), 0))
+	}
+	require.Equal(t, Term(1), c.lock.Term)
+	require.Greater(t, c.log.tip.Index, k.Last())
+	require.Equal(t, EntryCommit, c.log.tail[len(c.log.tail)-1].Entries()[0].Kind)
+}
+
+// TestJ4ChangesThatOneIsToldAtTheStartAreKept: whoever starts it again need not tell them again.
+func TestJ4ChangesThatOneIsToldAtTheStartAreKept(t *testing.T) {
+	l := newChangeLab(t)
+	_, v := l.changed(l.origin(), "x")
+	m := l.newMember(4, func(c *Config) { c.Verifier = v })
+	l.start(m)
+	require.Equal(t, v.Changes(), m.disk.changes)
+	l.crash(m, 1000)
+	m.cfg.Verifier = l.gate
+	l.start(m)
+	require.Equal(t, v.Members(), m.core.Verifier().Members())
+	require.Equal(t, v.Changes(), m.disk.changes, "and are written once")
 }
