@@ -163,4 +163,5 @@ const (
 	M161 ID = "M161" // a change is closed when there is nothing else to propose (J2)
 	M162 ID = "M162" // a new leader waits for a certificate of what is committed (N1)
 	M163 ID = "M163" // changes that a node was told of when it started are forgotten (J4)
+	M164 ID = "M164" // a client counts the replies of incoming voters (C2)
 )

@@ -575,6 +575,9 @@ var table = []Mutant{
 	{ID: mutant.M163, Rules: []string{"J4"},
 		Breaks:  "changes that a node was told of when it started are forgotten",
 		Package: "bftraft", Test: "TestJ4ChangesThatOneIsToldAtTheStartAreKept"},
+	{ID: mutant.M164, Rules: []string{"C2"},
+		Breaks:  "a client counts the replies of incoming voters",
+		Package: "bftraft/client/judge", Test: "TestC2IncomingVotersVouchForNothingYet"},
 }
 
 // without says why a rule has no mutant.
