@@ -56,6 +56,21 @@ func TestJ5WhatRetiredKeysCertifyIsNotGathered(t *testing.T) {
 	require.Equal(t, Accepted, c.gate.verifyQC(c.lockQC))
 }
 
+// TestJ5CertificateIsJudgedByTheChangesThatLeadToIt: what was gathered shows a change on the way.
+func TestJ5CertificateIsJudgedByTheChangesThatLeadToIt(t *testing.T) {
+	l, last := joint(t)
+	c := l.m.core
+	k, _, cc := l.closingOf(last)
+	proof := NewBlock(k.End(), []Entry{commitEntry(cc)})
+	b := l.block(proof.End(), "z")
+	few := l.certifiedBy(1, b.End(), 2, 3, 4)
+	require.Equal(t, Accepted, l.say(4, &Proof{TermProof: TermProof{QC: few}}))
+	require.Equal(t, Stale, l.say(4, &Chain{Blocks: unjudged(t, k, proof, b)}))
+	require.Equal(t, k.End(), c.commit, "that is proven")
+	require.Less(t, c.lock.Index, b.Last())
+	require.Nil(t, c.pending)
+}
+
 // TestJ2ClosingEntryThatIsGatheredNeedsBothQuorums: the blocks are taken, as any are, and the
 // certificate of the old voters alone is not.
 func TestJ2ClosingEntryThatIsGatheredNeedsBothQuorums(t *testing.T) {
@@ -358,4 +373,177 @@ func TestJ4ChangesThatOneIsToldAtTheStartAreKept(t *testing.T) {
 	l.start(m)
 	require.Equal(t, v.Members(), m.core.Verifier().Members())
 	require.Equal(t, v.Changes(), m.disk.changes, "and are written once")
+}
+
+// TestJ2BaseOfTheOldVotersAloneIsNotAcked: the election is of both, and what it shows for its base
+// is not.
+func TestJ2BaseOfTheOldVotersAloneIsNotAcked(t *testing.T) {
+	l, last := joint(t)
+	c := l.m.core
+	k, qc, _ := l.closingOf(last)
+	few := l.certifiedBy(1, k.End(), 2, 3, 4)
+	require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, k.End(), k)))
+	both := l.electedBy(2, 4, lockAt(1, k), 2, 3, 4, 5, 6, 7, 8)
+	require.Equal(t, Accepted, l.elects(both, few))
+	require.Equal(t, BadBase, l.say(4, l.proposal(4, 2, k.End())))
+	require.Less(t, c.lock.Index, k.Last())
+
+	l, _ = joint(t) // of the same log
+	require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, k.End(), k)))
+	require.Equal(t, Accepted, l.elects(both, qc))
+	require.Equal(t, Accepted, l.say(4, l.proposal(4, 2, k.End())))
+	require.Equal(t, lockAt(1, k), l.m.core.lock)
+}
+
+// TestJ2LockThatComesWithACommitNeedsBothQuorums: the closing entry is committed by both, and the
+// certificate that is handed over along with it is of the old voters alone.
+func TestJ2LockThatComesWithACommitNeedsBothQuorums(t *testing.T) {
+	for name, ids := range map[string][]NodeID{
+		"old alone": {2, 3, 4}, "both": {2, 3, 4, 5, 6, 7, 8},
+	} {
+		l, last := lockedJoint(t)
+		c := l.m.core
+		y := l.block(last.End(), "y")
+		require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, y.End(), y)))
+		for id := NodeID(2); id <= 4; id++ {
+			l.say(id, l.response(id, 1, y.End(), 0))
+		}
+		require.Equal(t, lockAt(1, y), c.lock)
+		k, _, _ := l.closingOf(last)
+		m := &Committed{Blocks: []*Block{k}, LockQC: l.certifiedBy(2, k.End(), ids...),
+			Commit: l.commitOf(2, k.End(), 2, 3, 4, 5, 6, 7, 8)}
+		require.Equal(t, Accepted, l.say(5, m))
+		require.Equal(t, k.End(), c.commit)
+		require.Equal(t, len(ids) > 3, c.lock == lockAt(2, k), name)
+	}
+}
+
+// TestJ3CandidateOnAClosingEntryLeadsWithBothQuorums: with the votes of the old ones alone it would
+// lead nobody, and ask for no more.
+func TestJ3CandidateOnAClosingEntryLeadsWithBothQuorums(t *testing.T) {
+	l, last := lockedJoint(t)
+	c := l.m.core
+	k, _, _ := l.closingOf(last)
+	require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, k.End(), k)))
+	for id := NodeID(2); id <= 8; id++ {
+		l.say(id, l.response(id, 1, k.End(), 0))
+	}
+	require.Equal(t, lockAt(1, k), c.lock)
+	require.Equal(t, Accepted, l.say(2, &Proof{TermProof: TermProof{TC: l.tc(1)}}))
+	l.stand()
+	for _, id := range []NodeID{2, 3, 4, 5, 6} {
+		require.Equal(t, Accepted, l.say(id, l.vote(id, 2, 1, c.lock)))
+		require.False(t, c.leading(), "node %d", id)
+	}
+	require.Equal(t, Accepted, l.say(7, l.vote(7, 2, 1, c.lock)))
+	require.True(t, c.leading())
+	require.NoError(t, c.election.Verify(l.cluster, c.configs().Latest()))
+}
+
+// caughtUp is a node that knows the closing entry to be committed and has certified nothing itself,
+// with a block of another past, as long as the log up to there.
+func caughtUp(t *testing.T) (*lab, *Block) {
+	l, last := joint(t)
+	k, _, cc := l.closingOf(last)
+	require.Equal(t, Accepted, l.say(5, &Committed{Blocks: []*Block{k}, Commit: cc}))
+	require.Equal(t, k.End(), l.m.core.commit)
+	require.Equal(t, l.genesisLock(), l.m.core.lock)
+	return l, NewBlock(last.End(), []Entry{l.entry("another past")})
+}
+
+// TestJ5RetiredKeysStopNobody: what those sign whom a change took away, for the term of the change,
+// contradicts it, and proves nothing of more than f who have a say now.
+func TestJ5RetiredKeysStopNobody(t *testing.T) {
+	l, forged := caughtUp(t)
+	qc := l.certifiedBy(1, forged.End(), 2, 3, 4)
+	require.Equal(t, Duplicate, l.say(5, &Proof{TermProof: TermProof{QC: qc}}))
+	require.NoError(t, l.m.core.Err())
+	cc := l.commitOf(1, forged.End(), 2, 3, 4)
+	require.Equal(t, Duplicate, l.say(5, &Proof{TermProof: TermProof{Commit: cc}}))
+	require.Equal(t, Conflict, l.say(5, &Committed{Commit: cc}))
+	require.NoError(t, l.m.core.Err())
+	require.Less(t, l.m.core.lock.Index, forged.Last())
+}
+
+// TestJ5WhatIsGatheredForRetiredKeysStopsNobody: it was begun before the change, and is shown to
+// lead past it.
+func TestJ5WhatIsGatheredForRetiredKeysStopsNobody(t *testing.T) {
+	l, last := joint(t)
+	c := l.m.core
+	f := l.block(last.End(), "another past")
+	g := l.block(f.End(), "as long")
+	qc := l.certifiedBy(1, g.End(), 2, 3, 4)
+	require.Equal(t, Accepted, l.say(4, &Proof{TermProof: TermProof{QC: qc}}))
+	y := l.block(last.End(), "y")
+	k, _, cc := l.closingOf(y)
+	require.Equal(t, g.Last(), k.Last())
+	require.Equal(t, Accepted, l.say(5, &Committed{Blocks: []*Block{y, k}, Commit: cc}))
+	require.NotNil(t, c.gather)
+	require.Equal(t, Conflict, l.say(4, &Chain{Blocks: unjudged(t, g)}))
+	require.NoError(t, c.Err())
+	require.Nil(t, c.gather)
+}
+
+// TestJ5RetiredKeysStopNobodyWhoIsToldOfAChange is the same for one whose log has not got so far.
+func TestJ5RetiredKeysStopNobodyWhoIsToldOfAChange(t *testing.T) {
+	l, last := joint(t)
+	c := l.m.core
+	y := l.block(last.End(), "y")
+	z := l.block(y.End(), "z")
+	cc := l.commitOf(1, y.End(), 2, 3, 4)
+	require.Equal(t, Accepted, l.say(5, &Committed{Blocks: []*Block{y}, Commit: cc}))
+	k := NewBlock(z.End(), []Entry{{Kind: EntryClosing}})
+	by := l.commitOf(2, k.End(), 2, 3, 4, 5, 6, 7, 8)
+	l.tells(newChangeProof(k, by))
+	require.Equal(t, y.End(), c.commit)
+
+	f := l.block(last.End(), "another past")
+	g := l.block(f.End(), "as long")
+	m := &Committed{Blocks: []*Block{f, g}, Commit: l.commitOf(1, g.End(), 2, 3, 4)}
+	require.Equal(t, Conflict, l.say(5, m))
+	require.NoError(t, c.Err())
+	l.elects(l.electedBy(2, 4, l.genesisLock(), 2, 3, 4), nil)
+	require.NoError(t, c.Err())
+	require.Zero(t, c.Leader(), "nobody who has a say has elected on what was replaced")
+}
+
+// TestJ5CatchUpUpToAChangeComesWithNoLockBeyondIt: who does not know of the change could not judge
+// it, and would refuse all of it.
+func TestJ5CatchUpUpToAChangeComesWithNoLockBeyondIt(t *testing.T) {
+	l, k := closed(t)
+	c := l.m.core
+	cc := c.gate.changes[len(c.gate.changes)-1].Commit
+	proof := NewBlock(k.End(), []Entry{commitEntry(&cc)})
+	ids := []NodeID{5, 6, 7, 8}
+	require.Equal(t, Accepted, l.say(5, &Committed{Blocks: []*Block{proof},
+		Commit: l.commitOf(1, proof.End(), ids...)}))
+	qc := l.certifiedBy(1, proof.End(), ids...)
+	require.Equal(t, Accepted, l.say(5, &Proof{TermProof: TermProof{QC: qc}}))
+	require.Equal(t, lockAt(1, proof), c.lock)
+	l.take()
+	require.Equal(t, Accepted, l.say(6, &FetchCommitted{After: l.origin()}))
+	answer := messagesOf[*Committed](l, 6)
+	require.Len(t, answer, 1)
+	require.Equal(t, Accepted, l.gate.verifyCommitted(answer[0]))
+	l.take()
+	require.Equal(t, Accepted, l.say(7, &FetchCommitted{After: k.End()}))
+	answer = messagesOf[*Committed](l, 7)
+	require.Len(t, answer, 1)
+	require.Equal(t, qc, answer[0].LockQC)
+}
+
+// TestJ2WhoIsToldOfAChangeIsReadyOnceItHasGotThere: for the next one.
+func TestJ2WhoIsToldOfAChangeIsReadyOnceItHasGotThere(t *testing.T) {
+	l := newChangeLab(t)
+	c, h := l.m.core, newHistory(l)
+	list := h.change(joins(5))
+	for id := NodeID(2); id <= 4; id++ {
+		l.say(id, &Status{Term: 1, Tip: l.origin(), Lock: l.genesisLock(), Commit: l.origin()})
+	}
+	l.wait(6)
+	require.True(t, c.KeepsUp())
+	l.tells(list...)
+	require.True(t, c.KeepsUp())
+	next := changeOn(c.gate, promotes(5))
+	require.Equal(t, ReadyBehind, c.ReadyFor(next).Code)
 }

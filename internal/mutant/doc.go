@@ -164,4 +164,5 @@ const (
 	M162 ID = "M162" // a new leader waits for a certificate of what is committed (N1)
 	M163 ID = "M163" // changes that a node was told of when it started are forgotten (J4)
 	M164 ID = "M164" // a client counts the replies of incoming voters (C2)
+	M165 ID = "M165" // a certificate is not judged by the changes that lead to it (J5)
 )

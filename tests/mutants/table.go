@@ -578,6 +578,9 @@ var table = []Mutant{
 	{ID: mutant.M164, Rules: []string{"C2"},
 		Breaks:  "a client counts the replies of incoming voters",
 		Package: "bftraft/client/judge", Test: "TestC2IncomingVotersVouchForNothingYet"},
+	{ID: mutant.M165, Rules: []string{"J5"},
+		Breaks:  "a certificate is not judged by the changes that lead to it",
+		Package: "bftraft", Test: "TestJ5CertificateIsJudgedByTheChangesThatLeadToIt"},
 }
 
 // without says why a rule has no mutant.
