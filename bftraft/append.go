@@ -7,19 +7,21 @@ import (
 
 // Room says whether this node leads and may propose another block now: the blocks on their way
 // are fewer than the window, and so are those not yet committed.
-func (c *Core) Room() bool { return c.room() && !c.closingDue() }
+func (c *Core) Room() bool {
+	return c.room() && (!c.closingDue() || mutant.On(mutant.M161))
+}
 
 func (c *Core) room() bool {
 	if !c.leading() || c.resigned || c.broken != nil || !c.holdsBase() || c.silenced() ||
 		c.changing() || !c.electionConfig().Has(c.id) && !mutant.On(mutant.M149) ||
-		c.commit.Index < c.gate.members.At.Index {
+		c.commit.Index < c.gate.members.At.Index && !mutant.On(mutant.M157) {
 		return false
 	}
 	certified, inflight := c.startTip, 0
 	if c.lock.Term == c.term {
 		certified = c.lock.Index
-	} else if c.startTip > c.commit.Index {
-		inflight = 1 // the log of earlier terms is proposed as one
+	} else if c.startTip > c.commit.Index || mutant.On(mutant.M162) {
+		inflight = 1 // the log of earlier terms is proposed as one, unless all is committed
 	}
 	uncommitted, bytes := 0, 0
 	for k := len(c.log.tail) - 1; k >= 0 && c.log.tail[k].Last() > c.commit.Index; k-- {

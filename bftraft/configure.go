@@ -67,7 +67,7 @@ func (c *Core) closingDue() bool {
 func (c *Core) dropClosing() {
 	n := len(c.log.tail)
 	if n == 0 || !c.log.tail[n-1].Closes() || c.mark.Term == c.term ||
-		c.log.tip.Index <= max(c.commit.Index, c.lock.Index) {
+		c.log.tip.Index <= max(c.commit.Index, c.lock.Index) || mutant.On(mutant.M160) {
 		return
 	}
 	c.switchSuffix(c.log.tail[n-1].Before(), nil)
@@ -129,16 +129,18 @@ func (c *Core) reconfigure(b *Block, cc *quorumcert.Commit) {
 	}
 }
 
-// goBy lets this node go by another gate, and forget those who have left.
+// goBy lets this node go by another gate, and forget those who have left: whoever gets the id of
+// one of them next has another key, under which nothing of what was said counts (J6).
 func (c *Core) goBy(next *Verifier) {
 	var gone Set
 	for id := c.gate.nodes.Next(0); id != 0; id = c.gate.nodes.Next(id) {
-		if next.members.keyOf(id) != c.gate.members.keyOf(id) {
+		if next.members.keyOf(id) != c.gate.members.keyOf(id) && !mutant.On(mutant.M153) {
 			gone = gone.With(id)
 			c.peers[id] = peer{}
 			c.faulty = c.faulty.Without(id)
 		}
 	}
+	c.suspicions.Forget(gone)
 	if next.members.At != c.gate.members.At {
 		c.changedAt = c.now
 	}
@@ -160,7 +162,8 @@ func (c *Core) judgeAgain() {
 	if c.pending != nil && c.gate.verifyQC(c.pending) != Accepted {
 		c.pending = nil
 	}
-	if g := c.gather; g != nil && g.qc != nil && c.gate.verifyQC(g.qc) != Accepted {
+	if g := c.gather; g != nil && g.qc != nil && c.gate.verifyQC(g.qc) != Accepted &&
+		!mutant.On(mutant.M155) {
 		c.gather = nil
 	}
 	c.outdated = c.term > 1 && c.proof == (TermProof{}) ||
@@ -311,7 +314,7 @@ func (c *Core) admit(blocks []*Block) ([]*Block, Drop) {
 	if len(blocks) > 0 && blocks[0].First() <= c.commit.Index && !mutant.On(mutant.M24) {
 		return nil, Conflict // perhaps an honest leader's, of an earlier term (A5)
 	}
-	if c.commit.Index < c.gate.members.At.Index {
+	if c.commit.Index < c.gate.members.At.Index && !mutant.On(mutant.M158) {
 		return nil, MissingBlocks // what leads to a change that is known to be committed comes first
 	}
 	for k := 0; k < len(blocks); k++ {

@@ -274,7 +274,7 @@ func (c *Core) install(g *gather) Drop {
 	switch {
 	case drop != Accepted:
 		return drop
-	case c.gate.members != members:
+	case c.gate.members != members && !mutant.On(mutant.M165):
 		return Stale // the certificate was judged before this node knew of the change
 	}
 	if len(blocks) > 0 {
@@ -285,7 +285,7 @@ func (c *Core) install(g *gather) Drop {
 			return drop
 		}
 	}
-	if c.full(g.target, g.qc.Signers) {
+	if c.full(g.target, g.qc.Signers) || mutant.On(mutant.M156) {
 		c.setLock(g.qc.Lock, g.qc)
 	}
 	c.recount()

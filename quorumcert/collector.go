@@ -27,6 +27,9 @@ func (c *Collector) Add(id crypto.NodeID, sig crypto.Signature) bool {
 	return true
 }
 
+// Forget takes the signatures of some voters out, who may then be added anew.
+func (c *Collector) Forget(ids Set) { c.signers &^= ids }
+
 // Signers returns whose signatures are here.
 func (c *Collector) Signers() Set { return c.signers }
 

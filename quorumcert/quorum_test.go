@@ -116,6 +116,10 @@ func TestCollectorCountsSignersNotSignatures(t *testing.T) {
 	require.Equal(t, want, c.Take(^Set(0)), "the first signature of a voter stays")
 	want = Signatures{Signers: SetOf(5), Sigs: []crypto.Signature{first}}
 	require.Equal(t, want, c.Take(SetOf(4, 5, 6)), "only members are taken")
+	c.Forget(SetOf(4, 5, 64))
+	require.Equal(t, SetOf(1), c.Signers())
+	require.True(t, c.Add(5, second), "it may have another key by now")
+	require.Equal(t, []crypto.Signature{second, second}, c.Take(^Set(0)).Sigs)
 	c.Reset()
 	require.Zero(t, c.Signers())
 	require.Empty(t, c.Take(^Set(0)).Sigs)

@@ -117,3 +117,22 @@ func TestNewestLockIsVerifiedOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestC2IncomingVotersVouchForNothingYet: they sign along, and f+1 of them may all be liars.
+func TestC2IncomingVotersVouchForNothingYet(t *testing.T) {
+	var all []quorumcert.Voter
+	for id := bftraft.NodeID(1); id <= 8; id++ {
+		all = append(all, quorumcert.Voter{ID: id, Key: signerOf(id).Public()})
+	}
+	cfg, err := quorumcert.NewJoint(crypto.ZIP215(), 0, all[:4], all[3:])
+	require.NoError(t, err)
+	for id := bftraft.NodeID(1); id <= 8; id++ {
+		j := NewReplies(bftraft.Digest{1}, fixed{cfg}, id)
+		r := &bftraft.BlockReply{Signer: id, Leaves: 1, Reply: quorumcert.Reply{
+			Cluster: bftraft.Digest{1}, Index: 1,
+		}}
+		r.Reply.Results = crypto.MerkleRoot([]bftraft.Digest{r.Leaf()})
+		r.Sig = quorumcert.Sign(signerOf(id), r.Reply)
+		require.Equal(t, id <= 4, j.Verify(r), "node %d", id)
+	}
+}
