@@ -165,4 +165,6 @@ const (
 	M163 ID = "M163" // changes that a node was told of when it started are forgotten (J4)
 	M164 ID = "M164" // a client counts the replies of incoming voters (C2)
 	M165 ID = "M165" // a certificate is not judged by the changes that lead to it (J5)
+	M166 ID = "M166" // who is to leave believes what is said to be committed beyond the change (J4)
+	M167 ID = "M167" // chunks that an earlier process has fetched are not judged (K1)
 )

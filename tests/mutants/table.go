@@ -581,6 +581,12 @@ var table = []Mutant{
 	{ID: mutant.M165, Rules: []string{"J5"},
 		Breaks:  "a certificate is not judged by the changes that lead to it",
 		Package: "bftraft", Test: "TestJ5CertificateIsJudgedByTheChangesThatLeadToIt"},
+	{ID: mutant.M166, Rules: []string{"J4"},
+		Breaks:  "who is to leave believes what is said to be committed beyond the change",
+		Package: "bftraft", Test: "TestJ4WhoComesBackAfterItWasTakenOutIsTold"},
+	{ID: mutant.M167, Rules: []string{"K1"},
+		Breaks:  "chunks that an earlier process has fetched are not judged",
+		Package: "bftraft/replica", Test: "TestK1ChunksThatWereSpoiltAreFetchedAnew"},
 }
 
 // without says why a rule has no mutant.
