@@ -51,3 +51,24 @@ func TestE5RequestsThatTheLeaderLacksAreShownToItInFewRounds(t *testing.T) {
 		require.Equal(t, 2*all, sent[2], "each of them once")
 	}
 }
+
+// TestE5RequestsThatWereLostAgainAreShownAgain: once others are asked, and not one after the other.
+func TestE5RequestsThatWereLostAgainAreShownAgain(t *testing.T) {
+	c := newSlackCluster(t)
+	sent := sentFrames{}
+	c.cfg.Transport = sent
+	const all = 40
+	for k := range uint64(all) {
+		c.Request(ClientID{}, 0, bftraft.SignRequest(crypto.Digest{}, clientKey(1), k+1, 1,
+			[][]byte{{1}}))
+	}
+	for sent[3] == 0 { // nobody but the leader hears of anything before
+		require.LessOrEqual(t, sent[2], all+firstPush)
+		c.Tick()
+	}
+	c.pass(2 * tickParts)
+	require.Equal(t, 1, sent[3])
+	require.Equal(t, all+firstPush+1+firstPush, sent[2])
+	c.pass(20 * tickParts)
+	require.Equal(t, all+firstPush+1+firstPush, sent[2], "and no more for a while")
+}
