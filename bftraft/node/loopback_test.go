@@ -114,7 +114,8 @@ func TestFourNodesOnRealSocketsServeStatusAndMetrics(t *testing.T) {
 		"bft_term 1", "bft_leader 2", "bft_commit_index 1", "bft_applied_index 1",
 		`bft_leader_changes_total{cause="silence"} 0`, `bft_equivocations_total{peer="3"} 0`,
 		`bft_drops_total{peer="2",reason="bad_signature"} 0`, "bft_signatures_verified_total",
-		"bft_signatures_rejected_total 0", "bft_save_seconds_count", "bft_commit_seconds_count 1",
+		"bft_signatures_rejected_total 0", "bft_save_seconds_count",
+		"bft_turn_seconds_count", "bft_commit_seconds_count 1",
 		`bft_queue_depth{class="consensus",peer="2"}`, `bft_connected{peer="4"} 1`,
 	} {
 		require.Contains(t, metrics, name)

@@ -26,7 +26,7 @@ type metrics struct {
 	refusals              *prometheus.CounterVec
 	changes               *prometheus.CounterVec
 	sigVerified, sigWrong prometheus.Counter
-	save, commit          prometheus.Histogram
+	save, commit, turn    prometheus.Histogram
 }
 
 func counter(name, help string) prometheus.Counter {
@@ -63,9 +63,14 @@ func newMetrics() *metrics {
 			Name: "bft_commit_seconds", Help: "Time from storing a block to its commit.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
 		}),
+		turn: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "bft_turn_seconds",
+			Help:    "Time in which the protocol takes in what waits, flushes and answers.",
+			Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5},
+		}),
 	}
 	m.registry.MustRegister(m.dropped, m.slowings, m.clientFull, m.refusals, m.changes,
-		m.sigVerified, m.sigWrong, m.save, m.commit, collectors.NewGoCollector(),
+		m.sigVerified, m.sigWrong, m.save, m.commit, m.turn, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, cause := range bftraft.Causes() {
 		m.changes.WithLabelValues(cause.String())

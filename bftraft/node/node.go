@@ -282,18 +282,22 @@ func (n *Node) own(ctx context.Context) error {
 	stop := ctx.Done()
 	var deadline <-chan time.Time
 	for {
+		var began time.Time
 		select {
 		case <-ticks.C:
+			began = n.tellTime()
 			n.tick()
 		case s := <-n.in.steps:
-			n.tellTime()
+			began = n.tellTime()
 			n.step(&s)
 		case a := <-n.in.asks:
-			n.tellTime()
+			began = n.tellTime()
 			n.answer(&a)
 		case id := <-n.in.ups:
+			began = n.tellTime()
 			n.greet(id)
 		case <-stop:
+			began = n.tellTime()
 			if !n.handOver() {
 				return nil
 			}
@@ -307,6 +311,7 @@ func (n *Node) own(ctx context.Context) error {
 			return n.failed(err)
 		}
 		n.follow()
+		n.metrics.turn.Observe(time.Since(began).Seconds())
 		if deadline != nil && n.succeeded() {
 			return nil
 		}
@@ -317,14 +322,15 @@ func (n *Node) own(ctx context.Context) error {
 func (n *Node) isClient(key crypto.PublicKey) bool { return n.in.gate.Load().IsClient(key) }
 
 func (n *Node) tick() {
-	n.tellTime()
 	n.replica.Tick()
 	n.watch.look(n, time.Now())
 }
 
-// tellTime tells the replica the time.
-func (n *Node) tellTime() {
-	n.replica.At(uint64(1000 * time.Since(n.awake) / n.cfg.Tick))
+// tellTime tells the replica the time, and returns it.
+func (n *Node) tellTime() time.Time {
+	now := time.Now()
+	n.replica.At(uint64(1000 * now.Sub(n.awake) / n.cfg.Tick))
+	return now
 }
 
 // drain takes in what waits, so that one flush serves it all.
