@@ -37,6 +37,8 @@ type Snapshots interface {
 	AddChunk(data []byte) error
 	FinishSnapshot(proof []byte) error
 	AbortSnapshot() error
+	// Unwritten is how many chunks wait for the disk, and so how long FinishSnapshot may take.
+	Unwritten() int
 	// Unfinished says what an earlier process began, ResumeSnapshot goes on with it, and BegunChunk
 	// and CutSnapshot judge what is there of it.
 	Unfinished() (bftraft.SnapshotInfo, bool)
@@ -116,8 +118,10 @@ func (r *Replica) passes(b *bftraft.Block) bool {
 // taking is a checkpoint on its way.
 type taking struct {
 	at         bftraft.Position
-	image      *imageScan // nil once it is written
-	written    bool
+	image      *imageScan            // nil once it is written
+	pause      int                   // ticks until the next chunk
+	ended      bool                  // the last chunk is on its way to the disk,
+	written    bool                  // or there
 	checkpoint quorumcert.Checkpoint // once all is written
 	manifest   bftraft.Manifest
 }
@@ -151,17 +155,32 @@ func (r *Replica) giveUp() {
 	_ = r.cfg.Checkpoints.Store.AbortSnapshot() // if that fails the storage says so
 }
 
-// tickCheckpoint writes the next chunk.
+const (
+	// pacedBytes is how much is written of a snapshot in a tick on average, so that no more than a
+	// part of each is taken from the clients.
+	pacedBytes = 384 << 10
+	// mostUnwritten is how many chunks may wait for the disk before another is written.
+	mostUnwritten = 2
+)
+
+// tickCheckpoint writes the next chunk. It waits for no disk.
 func (r *Replica) tickCheckpoint() {
 	t := r.taking
-	if t == nil || t.written {
+	switch {
+	case t == nil || t.written:
 		return
-	}
-	if err := r.writeChunk(t); err != nil {
-		r.giveUp()
+	case t.pause > 0:
+		t.pause--
 		return
+	case !t.ended && r.cfg.Checkpoints.Store.Unwritten() > mostUnwritten:
+		return
+	case !t.ended:
+		if err := r.writeChunk(t); err != nil {
+			r.giveUp()
+			return
+		}
 	}
-	if t.written {
+	if t.written = t.ended && r.cfg.Checkpoints.Store.Unwritten() == 0; t.written {
 		state, sessions := t.manifest.Roots()
 		t.checkpoint = quorumcert.Checkpoint{
 			Cluster: r.cluster, Configuration: r.configs().Behind(t.at.Index).Entry(),
@@ -186,10 +205,11 @@ func (r *Replica) writeChunk(t *taking) error {
 				r.freezer().Freeze()
 			}
 		}
+		t.pause = len(chunk) / pacedBytes
 		return r.cfg.Checkpoints.Store.AddChunk(chunk)
 	}
 	chunk, more := r.freezer().NextChunk(size)
-	t.written = !more
+	t.ended, t.pause = !more, len(chunk)/pacedBytes
 	if len(chunk) == 0 {
 		return nil
 	}

@@ -16,10 +16,11 @@ import (
 
 // shelf keeps snapshots in memory, and refuses what it is told to.
 type shelf struct {
-	begun    *snapshot
-	finished *snapshot
-	refuses  string
-	calls    int
+	begun     *snapshot
+	finished  *snapshot
+	refuses   string
+	unwritten int
+	calls     int
 }
 
 type snapshot struct {
@@ -71,6 +72,7 @@ func (s *shelf) AbortSnapshot() error {
 	return nil
 }
 
+func (s *shelf) Unwritten() int                               { return s.unwritten }
 func (s *shelf) Unfinished() (i bftraft.SnapshotInfo, _ bool) { return i, false }
 func (s *shelf) ResumeSnapshot() error                        { return errFull }
 func (s *shelf) BegunChunk(int) ([]byte, bool)                { return nil, false }

@@ -409,8 +409,10 @@ func (r *Replica) tickPool() {
 			// would otherwise be suspected for ever of what it never heard of. So may what it was
 			// sent for being late, and of that there may be much.
 			o.asked, o.pushed = r.now, 0
-			for _, p := range o.requests {
-				p.pushed = 0
+			for _, q := range o.requests {
+				if q != p {
+					q.pushed = 0
+				}
 			}
 			r.forward(p.Request, r.configs().Latest().Members())
 		}

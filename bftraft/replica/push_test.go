@@ -68,6 +68,9 @@ func TestE5RequestsThatWereLostAgainAreShownAgain(t *testing.T) {
 	}
 	c.pass(2 * tickParts)
 	require.Equal(t, 1, sent[3])
+	require.Equal(t, all+firstPush+1, sent[2])
+	c.execute(c.foremost(c.pool.clients[0]).Request) // that has come
+	c.pass(2 * tickParts)
 	require.Equal(t, all+firstPush+1+firstPush, sent[2])
 	c.pass(20 * tickParts)
 	require.Equal(t, all+firstPush+1+firstPush, sent[2], "and no more for a while")

@@ -65,6 +65,9 @@ func (s *memorySnapshot) first(n int) *memorySnapshot {
 	return c
 }
 
+// Unwritten is zero: there is no disk to wait for.
+func (m *Memory) Unwritten() int { return 0 }
+
 // Unfinished says what the process before did not finish, as Badger.Unfinished does.
 func (m *Memory) Unfinished() (SnapshotInfo, bool) {
 	if m.left == nil || !m.loaded || errors.Is(m.err, ErrClosed) {

@@ -132,7 +132,7 @@ func (s *Badger) copySnapshot(to *Badger) (*snapshotFile, error) {
 		return f.finish(from.info.Proof)
 	})
 	if err := run("copy snapshot", steps); err != nil {
-		return nil, errors.Join(err, f.file.Close())
+		return nil, errors.Join(err, f.close())
 	}
 	return f, nil
 }

@@ -36,14 +36,15 @@ const (
 
 // snapshotFile is the file of a snapshot, one that is being written or one that is finished.
 type snapshotFile struct {
-	file  *os.File
-	path  string
-	seals *sealer
-	front []byte
-	info  SnapshotInfo
-	ends  []int64  // where each chunk ends in the file
-	epoch epoch    // of the data key that sealed all of it; zero for a plain store
-	parts *os.File // nil once it is finished
+	file   *os.File
+	path   string
+	seals  *sealer
+	front  []byte
+	info   SnapshotInfo
+	ends   []int64      // where each chunk ends in the file
+	epoch  epoch        // of the data key that sealed all of it; zero for a plain store
+	parts  *os.File     // nil once it is finished
+	chunks *chunkWriter // likewise
 }
 
 func snapshotFront(m meta, index bftraft.Index, serial [serialBytes]byte) []byte {
@@ -64,7 +65,7 @@ func createSnapshot(path string, m meta, seals *sealer, at bftraft.Position) (
 	}
 	f := &snapshotFile{
 		file: file, path: path, seals: seals, front: snapshotFront(m, at.Index, serial),
-		info: SnapshotInfo{At: at},
+		info: SnapshotInfo{At: at}, chunks: newChunkWriter(),
 	}
 	if _, err := file.WriteAt(f.front, 0); err != nil {
 		return nil, errors.Join(err, f.close())
@@ -87,24 +88,38 @@ func (f *snapshotFile) end() int64 {
 	return int64(frontBytes)
 }
 
-// add appends a chunk, which a crash may take until the file is sealed.
+// add appends a chunk, which is written by and by.
 func (f *snapshotFile) add(data []byte) error {
-	from := f.end()
-	sealed := f.seals.seal(f.place(uint64(len(f.ends))), slices.Clip(data))
-	if _, err := f.file.WriteAt(sealed, from); err != nil {
+	c := queuedChunk{number: len(f.ends), from: f.end()}
+	c.data = append(make([]byte, 0, len(data)+f.seals.overhead()), data...)
+	if err := f.chunks.add(f, c); err != nil {
 		return err
 	}
-	if err := f.listPart(len(data)); err != nil {
-		return err
-	}
-	f.ends = append(f.ends, from+int64(len(sealed)))
+	f.ends = append(f.ends, c.from+int64(len(data)+f.seals.overhead()))
 	f.info.Chunks++
 	f.info.Bytes += int64(len(data))
-	return beginWriting(f.file, from, int64(len(sealed)))
+	return nil
+}
+
+// write writes chunks and flushes them.
+func (f *snapshotFile) write(batch []queuedChunk) error {
+	for _, c := range batch {
+		sealed := f.seals.seal(f.place(uint64(c.number)), c.data)
+		if _, err := f.file.WriteAt(sealed, c.from); err != nil {
+			return err
+		}
+		if err := f.listPart(c.number, len(c.data)); err != nil {
+			return err
+		}
+	}
+	return f.file.Sync()
 }
 
 // finish appends the footer and makes the file durable, all but its name.
 func (f *snapshotFile) finish(proof []byte) error {
+	if err := f.chunks.wait(); err != nil {
+		return err
+	}
 	f.info.Proof = slices.Clone(proof)
 	sealed := f.seals.seal(f.place(footerPlace), f.footer())
 	f.readEpoch(sealed)
@@ -259,5 +274,5 @@ func (f *snapshotFile) verify() error {
 
 // discard closes and removes a file that is not finished.
 func (f *snapshotFile) discard() error {
-	return errors.Join(f.file.Close(), os.Remove(f.path), f.dropParts())
+	return errors.Join(f.chunks.wait(), f.file.Close(), os.Remove(f.path), f.dropParts())
 }

@@ -26,6 +26,7 @@ type snapshots struct {
 	begun    *snapshotFile
 	left     *snapshotFile
 	held     *snapshotFile
+	removed  remover
 }
 
 func snapshotName(i bftraft.Index) string {
@@ -41,7 +42,7 @@ func indexOf(name string) (bftraft.Index, bool) {
 
 // usable says why nothing can be stored, and panics when nobody has asked yet what is.
 func (s *Badger) usable() error {
-	if err := s.Err(); err != nil {
+	if err := errors.Join(s.Err(), s.fail(s.snaps.removed.failure())); err != nil {
 		return err
 	}
 	if s.options.ReadOnly {
@@ -158,13 +159,14 @@ func (s *Badger) finishing(proof []byte) ([]func() error, error) {
 	}), nil
 }
 
-// forget closes the file of a snapshot that is of no more use, and takes it away unless another has
-// its place.
+// forget closes the file of a snapshot that is of no more use, and takes it away by and by unless
+// another has its place.
 func (p *snapshots) forget(f *snapshotFile) error {
-	if err := f.file.Close(); err != nil || p.finished != nil && p.finished.path == f.path {
-		return err
+	if p.finished != nil && p.finished.path == f.path {
+		return f.file.Close()
 	}
-	return os.Remove(f.path)
+	p.removed.remove(f.file, f.path)
+	return nil
 }
 
 // HoldSnapshot keeps the finished snapshot, which others fetch, beside newer ones until
@@ -279,7 +281,8 @@ func (p *snapshots) release() error {
 	if p.finished != nil {
 		err = errors.Join(err, p.finished.file.Close())
 	}
-	*p = snapshots{}
+	err = errors.Join(err, p.removed.wait())
+	p.finished, p.begun, p.left, p.held, p.removed.err = nil, nil, nil, nil, nil
 	return err
 }
 

@@ -38,10 +38,10 @@ func (f *snapshotFile) listParts() error {
 // partAt is where the list has the length of chunk k.
 func (f *snapshotFile) partAt(k int) int64 { return int64(len(f.info.At.Hash) + k*lengthBytes) }
 
-// listPart adds the length of the chunk that follows.
-func (f *snapshotFile) listPart(length int) error {
+// listPart notes the length of a chunk.
+func (f *snapshotFile) listPart(k, length int) error {
 	b := binary.BigEndian.AppendUint32(nil, uint32(length))
-	_, err := f.parts.WriteAt(b, f.partAt(len(f.ends)))
+	_, err := f.parts.WriteAt(b, f.partAt(k))
 	return err
 }
 
@@ -62,7 +62,7 @@ func openUnfinished(path string, m meta, seals *sealer, index bftraft.Index) *sn
 	if err != nil {
 		return nil
 	}
-	f := &snapshotFile{file: file, path: path, seals: seals}
+	f := &snapshotFile{file: file, path: path, seals: seals, chunks: newChunkWriter()}
 	if f.parts, err = os.OpenFile(partsOf(path), os.O_RDWR, 0); err != nil {
 		_ = file.Close()
 		return nil
@@ -117,12 +117,16 @@ func (f *snapshotFile) cut(k int) error {
 		f.info.Bytes -= last - f.end() - int64(f.seals.overhead())
 	}
 	f.info.Chunks = k
-	return errors.Join(f.file.Truncate(f.end()), f.parts.Truncate(f.partAt(k)))
+	return errors.Join(f.chunks.wait(), f.file.Truncate(f.end()), f.parts.Truncate(f.partAt(k)))
 }
 
 // close closes the file, and leaves it for the next process if it is not finished.
 func (f *snapshotFile) close() error {
-	err := f.file.Close()
+	var err error
+	if f.chunks != nil {
+		err = f.chunks.wait()
+	}
+	err = errors.Join(err, f.file.Close())
 	if f.parts != nil {
 		err = errors.Join(err, f.parts.Close())
 	}
@@ -153,6 +157,15 @@ func (p *snapshots) loadUnfinished(dir string, names []string, m meta, seals *se
 		}
 	}
 	return nil
+}
+
+// Unwritten is how many chunks of the snapshot that was begun are not durable yet. What makes them
+// durable is waited for by FinishSnapshot and by AddChunk when there are many.
+func (s *Badger) Unwritten() int {
+	if s.snaps.begun == nil {
+		return 0
+	}
+	return s.snaps.begun.chunks.unwritten()
 }
 
 // Unfinished says what snapshot the process before this one began and did not finish, false for
@@ -187,7 +200,11 @@ func (s *Badger) BegunChunk(k int) ([]byte, bool) {
 	if s.db == nil || f == nil || k < 0 || k >= f.info.Chunks {
 		return nil, false
 	}
-	data, err := f.chunk(k)
+	err := f.chunks.wait()
+	var data []byte
+	if err == nil {
+		data, err = f.chunk(k)
+	}
 	if errors.Is(err, ErrDamaged) {
 		return nil, false
 	}

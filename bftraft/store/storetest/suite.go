@@ -24,6 +24,7 @@ type Store interface {
 	AddChunk([]byte) error
 	FinishSnapshot(proof []byte) error
 	AbortSnapshot() error
+	Unwritten() int
 	Unfinished() (store.SnapshotInfo, bool)
 	ResumeSnapshot() error
 	BegunChunk(int) ([]byte, bool)
