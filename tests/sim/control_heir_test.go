@@ -24,3 +24,19 @@ func TestWhoLooksForAStateIsOfferedOneByReplacedVoters(t *testing.T) {
 		require.Positive(t, tally.Hits[marks[m].id], marks[m].text)
 	}
 }
+
+// TestLeadersLieAboutChanges is the control of the liars who have to lead while the voters are
+// being changed: they do, and all is kept and served.
+func TestLeadersLieAboutChanges(t *testing.T) {
+	for _, attack := range []string{hasty, neverCloses} {
+		effective := 0
+		for seed := uint64(1); seed <= 4; seed++ {
+			o := quiet(seed, Liar{2, []string{attack}})
+			o.Spare, o.Moves, o.Calm = 6, 200, 60_000
+			w := NewWorld(o)
+			require.NoError(t, w.Run(), "%s, seed %d", attack, seed)
+			effective += w.nodes[1].harm[attack]
+		}
+		require.Positive(t, effective, attack)
+	}
+}

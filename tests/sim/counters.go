@@ -229,7 +229,8 @@ func (t *Tally) Add(w *World) {
 
 // Rare returns the marks and attacks that took effect in fewer than permille of the seeds, but for
 // seenTaken: it needs a leader that leads one node alone astray and forgets that it did; and for
-// seenInheritedState, which has a test of its own.
+// seenInheritedState, and the liars who have to lead when voters change, which have tests of their
+// own.
 func (t *Tally) Rare(permille int) []string {
 	var rare []string
 	for i, m := range marks {
@@ -239,7 +240,7 @@ func (t *Tally) Rare(permille int) []string {
 				t.Runs[m.id], t.Seeds))
 		}
 	}
-	names := append(attackNames(), whereItMatters...)
+	names := append(attackNames(), falseState, twoClosings, secretive, eager)
 	for _, name := range rogueNames() {
 		names = append(names, "client "+name)
 	}

@@ -19,10 +19,12 @@ const (
 	falseState  = "false-state"  // it signs checkpoints of states that are not so
 )
 
-// turncoats lists those that know of changes, and joining those of them who need not lead.
+// turncoats lists those that know of changes, joining those of them who need not lead, and founding
+// what voters of the genesis do: what takes a leader has an effect in some of the runs only.
 var (
 	turncoats = []string{hasty, neverCloses, twoClosings, secretive, eager}
 	joining   = []string{twoClosings, secretive, eager}
+	founding  = []string{hasty, hasty, neverCloses, neverCloses, neverCloses, twoClosings, secretive}
 )
 
 // members is what the liar knows of who votes.

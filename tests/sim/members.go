@@ -27,7 +27,7 @@ func (o *Options) drawLyingMembers(r *stream) {
 		o.Liars = append(o.Liars, Liar{Node: 2})
 	}
 	for i := range o.Liars {
-		l, attack := &o.Liars[i], turncoats[r.below(len(turncoats))]
+		l, attack := &o.Liars[i], founding[r.below(len(founding))]
 		switch {
 		case len(l.Attacks) > 0 && !r.chance(600):
 		case l.Node > o.Nodes:
