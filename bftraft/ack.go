@@ -141,8 +141,8 @@ func (c *Core) conflict(x, y *quorumcert.SignedAck, extra []*Block) *quorumcert.
 // certify makes a quorum of acks of one position on the chain the lock, if it is above it (N3).
 func (c *Core) certify(at Position) {
 	l := Lock{Term: c.term, Index: at.Index, Hash: at.Hash}
-	if at.Index == 0 || !l.Higher(c.lock) || !c.log.contains(at) {
-		return
+	if at.Index == 0 || !l.Higher(c.lock) || !c.log.contains(at) || c.gate.rewrites(c.term, at) {
+		return // or those who sign were replaced, and their keys count for nothing (J5)
 	}
 	cfg := c.configs().For(at.Index)
 	qc := &quorumcert.QC{Lock: l}
@@ -249,7 +249,8 @@ func (c *Core) countCommits() {
 		b, _ := c.log.covering(at.Index)
 		at = b.Before()
 	}
-	if at.Index <= c.commit.Index || c.configs().For(at.Index) != cfg {
+	if at.Index <= c.commit.Index || c.configs().For(at.Index) != cfg ||
+		c.gate.rewrites(c.term, at) {
 		return
 	}
 	c.commitTo(at, c.commitProof(at))

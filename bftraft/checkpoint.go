@@ -85,18 +85,22 @@ func (c *Core) countCheckpoints(cp *quorumcert.Checkpoint) {
 	if mutant.On(mutant.M129) {
 		need = cfg.Size().F + 1
 	}
-	if len(st.Sigs) >= need {
+	if len(st.Sigs) >= need && c.believes(cp) {
 		c.stable, c.out.Stable = st, st
 	}
 }
 
+// believes says whether a checkpoint may be taken on the word of its voters. One of before the
+// newest change, whose voters may have lost their keys since, has to be what this node has said
+// itself.
+func (c *Core) believes(cp *quorumcert.Checkpoint) bool {
+	own := func(s quorumcert.SignedCheckpoint) bool { return s.Checkpoint == *cp }
+	return c.inForce(cp.Index) || slices.ContainsFunc(c.peers[c.id].checkpoints[:], own)
+}
+
 // onStable takes a certified checkpoint from who has one.
-// One of before the newest change, whose voters may have lost their keys since, has to be what this
-// node has said itself.
 func (c *Core) onStable(st *quorumcert.Stable) Drop {
-	own := func(s quorumcert.SignedCheckpoint) bool { return s.Checkpoint == st.Checkpoint }
-	if c.isStable(st.Index) || !c.inForce(st.Index) &&
-		!slices.ContainsFunc(c.peers[c.id].checkpoints[:], own) {
+	if c.isStable(st.Index) || !c.believes(&st.Checkpoint) {
 		return Stale
 	}
 	c.stable, c.out.Stable = st, st

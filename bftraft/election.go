@@ -156,8 +156,12 @@ func (c *Core) collectVote(v *quorumcert.SignedVote) Drop {
 	return Accepted
 }
 
-// countVotes becomes leader once a quorum has voted for this node with the lock it last showed.
+// countVotes becomes leader once a quorum has voted for this node with the lock it last showed, if
+// that holds what this node knows to be committed: voters that were replaced elect nobody (J5).
 func (c *Core) countVotes() {
+	if c.gate.rewrites(c.term, Position{c.vote.Lock.Index, c.vote.Lock.Hash}) {
+		return
+	}
 	cfg := c.configs().Behind(c.vote.Lock.Index)
 	ec := &quorumcert.EC{Term: c.term, Leader: c.id, Base: c.vote.Lock}
 	all := cfg.Members()

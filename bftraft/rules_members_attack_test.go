@@ -142,6 +142,52 @@ func TestJ5RetiredKeysStopNobodyWhoIsBehind(t *testing.T) {
 	require.NoError(t, c.Err())
 }
 
+// TestJ5RetiredKeysElectNobodyWhoIsBehind: a candidate that was told of a change, and has not got
+// so far, does not count those whom it took away.
+func TestJ5RetiredKeysElectNobodyWhoIsBehind(t *testing.T) {
+	l, last := joint(t)
+	c := l.m.core
+	y := l.block(last.End(), "y")
+	require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, y.End(), y)))
+	for _, id := range []NodeID{2, 3, 4} {
+		l.say(id, l.response(id, 1, y.End(), 0))
+	}
+	require.Equal(t, lockAt(1, y), c.lock)
+	k, _, cc := l.closingOf(y)
+	require.Equal(t, Accepted, l.say(5, &Changes{List: []*ChangeProof{newChangeProof(k, cc)}}))
+	require.Less(t, c.commit.Index, c.gate.members.At.Index)
+	for _, id := range []NodeID{5, 6, 7, 8} {
+		l.say(id, l.suspect(id, 1))
+	}
+	l.stand()
+	require.Equal(t, Term(2), c.term)
+	for _, id := range []NodeID{2, 3, 4} {
+		l.say(id, l.vote(id, 2, 1, c.vote.Lock))
+	}
+	require.Nil(t, c.election)
+}
+
+// TestJ5RetiredKeysCommitNothingAtWhoIsBehind: a node that was told of a change, and has something
+// else in its place, does not count those whom the change took away.
+func TestJ5RetiredKeysCommitNothingAtWhoIsBehind(t *testing.T) {
+	l, last := joint(t)
+	c := l.m.core
+	y := l.block(last.End(), "y")
+	require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, y.End(), y)))
+	k, _, cc := l.closingOf(last)
+	require.Equal(t, Accepted, l.say(5, &Changes{List: []*ChangeProof{newChangeProof(k, cc)}}))
+	for _, id := range []NodeID{5, 6, 7, 8} {
+		l.say(id, l.suspect(id, 1))
+	}
+	require.Equal(t, Term(2), c.term)
+	lock := c.lock
+	for _, id := range []NodeID{2, 3, 4} {
+		l.say(id, l.response(id, 2, y.End(), y.Last()))
+	}
+	require.Equal(t, lock, c.lock)
+	require.Less(t, c.commit.Index, y.Last())
+}
+
 // TestJ5RetiredKeysCertifyNoCheckpoint: one that this node has not said itself might stop it.
 func TestJ5RetiredKeysCertifyNoCheckpoint(t *testing.T) {
 	l, k := closed(t)
@@ -164,6 +210,27 @@ func TestJ5RetiredKeysCertifyNoCheckpoint(t *testing.T) {
 	c.Certify(certified(Digest{1}).Stable.Checkpoint)
 	require.Equal(t, Stale, l.say(5, certified(Digest{9})))
 	require.Equal(t, Accepted, l.say(5, certified(Digest{1})), "a late one is welcome")
+}
+
+// TestJ5LeavingVotersCertifyNoCheckpoint: they are listened to for a while, and their keys count
+// for nothing any more.
+func TestJ5LeavingVotersCertifyNoCheckpoint(t *testing.T) {
+	l, k := closed(t)
+	c := l.m.core
+	at := c.log.tail[0].End()
+	require.Less(t, at.Index, k.Last())
+	vote := func(id NodeID, state Digest) *CheckpointVote {
+		cp := quorumcert.Checkpoint{Cluster: l.cluster, Index: at.Index, Hash: at.Hash, State: state,
+			Sessions: Digest{2}, Configuration: c.configs().Behind(at.Index).Entry()}
+		return &CheckpointVote{quorumcert.SignedCheckpoint{
+			Checkpoint: cp, Signer: id, Sig: quorumcert.Sign(fakeSigner{id}, cp)}}
+	}
+	for id := NodeID(2); id <= 4; id++ {
+		require.Equal(t, Accepted, l.say(id, vote(id, Digest{1})))
+	}
+	require.Nil(t, c.stable)
+	c.Certify(vote(1, Digest{1}).Checkpoint.Checkpoint)
+	require.NotNil(t, c.stable, "it says so itself")
 }
 
 // TestJ4WhoLeavesIsToldThoughAnotherChangeFollowsAtOnce: that one has forgotten about it.

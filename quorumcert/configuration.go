@@ -136,6 +136,16 @@ func (c *Configuration) Has(id crypto.NodeID) bool { return c.members.Has(id) }
 // Voters returns the voters in ascending order of id. The caller must not change them.
 func (c *Configuration) Voters() []Voter { return c.voters }
 
+// Common returns the voters that vote by another configuration as well, with the same key.
+func (c *Configuration) Common(other *Configuration) (set Set) {
+	for _, v := range c.voters {
+		if slices.Contains(other.voters, v) {
+			set = set.With(v.ID)
+		}
+	}
+	return set
+}
+
 // Keyring returns the keys of the voters and, in a joint configuration, of the incoming ones.
 func (c *Configuration) Keyring() *crypto.Keyring { return c.ring }
 

@@ -198,6 +198,14 @@ func TestJointConfigurationIsCertifiedByItsVoters(t *testing.T) {
 	require.ErrorIs(t, err, ErrVoters)
 }
 
+func TestCommonVotersHaveOneKey(t *testing.T) {
+	c := configOf(t, 1, votersOf(0, 1, 2, 3, 4))
+	require.Equal(t, SetOf(1, 2, 3, 4), c.Common(c))
+	require.Equal(t, SetOf(3, 4), c.Common(configOf(t, 2, votersOf(0, 3, 4, 5, 6))))
+	mixed := slices.Concat(votersOf(0, 1, 2), votersOf(20, 3, 4))
+	require.Equal(t, SetOf(1, 2), c.Common(configOf(t, 2, mixed)), "ids that came round")
+}
+
 func TestRepliesAreOfTheConfigurationOfTheirIndexOrALaterOne(t *testing.T) {
 	cs, list := history(t)
 	require.Same(t, list[1], cs.ForReply(6, 5))

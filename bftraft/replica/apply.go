@@ -135,15 +135,22 @@ func (r *Replica) blockReply(req *bftraft.Request, res *result) []byte {
 }
 
 // vouches returns the statement that this node makes about a block: as a voter of the configuration
-// that judged it, or else of the newest, whose voters have the results from those before them. Who
-// is no voter makes none.
+// that judged it, if enough of these vote still, or else of the newest, whose voters have the
+// results from those before them. Who is no voter makes none.
 func (r *Replica) vouches(reply quorumcert.Reply) (quorumcert.Reply, bool) {
-	if by := r.configs().ForReply(reply.Index, reply.Configuration); by != nil && by.Has(r.id) {
+	by, newest := r.configs().ForReply(reply.Index, reply.Configuration), r.configs().Latest()
+	if by != nil && by.Has(r.id) && (!newest.Has(r.id) || suffices(by, newest)) {
 		return reply, true
 	}
-	newest := r.configs().Latest()
 	reply.Configuration = newest.Entry()
 	return reply, newest.Has(r.id)
+}
+
+// suffices says whether the honest ones alone of those who vote by both configurations are as many
+// as have to vouch for results by either.
+func suffices(by, newest *quorumcert.Configuration) bool {
+	honest := by.Common(newest).Len() - newest.Size().F
+	return by == newest || honest > by.Size().F && honest > newest.Size().F
 }
 
 // answerAgain returns the reply to a request that was executed before, or nil when its result is

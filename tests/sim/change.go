@@ -239,6 +239,9 @@ func (o *observer) charts() {
 // sees notes what kind of configuration has come into force.
 func (o *observer) sees(e *epoch) {
 	before := &o.chart.epochs[len(o.chart.epochs)-2]
+	if e.voters&^before.voters&o.lying != 0 {
+		o.hit(seenLiarVotes)
+	}
 	switch {
 	case e.incoming != 0:
 		o.hit(seenJoint)

@@ -77,6 +77,13 @@ const (
 	seenRolledBack
 	seenLeft
 	seenBlueGreen
+	seenInherited
+	seenInheritedJudged
+	seenLongRange
+	seenInheritedReply
+	seenInheritedState
+	seenLiarVotes
+	seenTwoClosings
 	numMarks
 )
 
@@ -149,6 +156,17 @@ var marks = [numMarks]struct{ id, text string }{
 	seenRolledBack: {"SEEN-27", "a change of the voters was given up"},
 	seenLeft:       {"SEEN-28", "a node that was taken out learned of it and stopped"},
 	seenBlueGreen:  {"SEEN-29", "none of the voters was one before"},
+	seenInherited:  {"SEEN-30", "a message was signed with keys of nodes that were taken out"},
+	seenInheritedJudged: {"SEEN-31",
+		"such a message was judged by what it says, as it came from somebody who is listened to"},
+	seenLongRange: {"SEEN-32", "a quorum of voters that were replaced signed another history"},
+	seenInheritedReply: {"SEEN-33",
+		"a client was sent a result by voters that were replaced"},
+	seenInheritedState: {"SEEN-34",
+		"a node that looked for a state was offered one by voters that were replaced"},
+	seenLiarVotes: {"SEEN-35", "a liar that had joined became a voter"},
+	seenTwoClosings: {"SEEN-36",
+		"a liar proposed or acked a closing entry and something else at one place"},
 }
 
 // Tally counts, over any number of runs, what happened in them: each mark, each attack, each drop.
@@ -210,16 +228,19 @@ func (t *Tally) Add(w *World) {
 }
 
 // Rare returns the marks and attacks that took effect in fewer than permille of the seeds, but for
-// seenTaken: it needs a leader that leads one node alone astray and forgets that it did.
+// seenTaken: it needs a leader that leads one node alone astray and forgets that it did; and for
+// seenInheritedState, and the liars who have to lead when voters change, which have tests of their
+// own.
 func (t *Tally) Rare(permille int) []string {
 	var rare []string
 	for i, m := range marks {
-		if mark(i) != seenTaken && t.Runs[m.id]*1000 < t.Seeds*permille {
+		if seldom := mark(i) == seenTaken || mark(i) == seenInheritedState; !seldom &&
+			t.Runs[m.id]*1000 < t.Seeds*permille {
 			rare = append(rare, fmt.Sprintf("%s (%s): %d of %d seeds", m.id, m.text,
 				t.Runs[m.id], t.Seeds))
 		}
 	}
-	names := attackNames()
+	names := append(attackNames(), falseState, twoClosings, secretive, eager)
 	for _, name := range rogueNames() {
 		names = append(names, "client "+name)
 	}

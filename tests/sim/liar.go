@@ -22,10 +22,19 @@ const (
 // what those do with a plan.
 var ownAttacks = []string{"chaos", "flatterer", "hoarder", "two-faced", amnesiac, lyingDisk}
 
+// whereItMatters are those that are drawn where there are changes of the voters, or checkpoints.
+var whereItMatters = append([]string{falseState}, turncoats...)
+
+// isOwn says whether an attack is one of this package.
+func isOwn(name string) bool {
+	return name == plotter || slices.Contains(ownAttacks, name) ||
+		slices.Contains(whereItMatters, name)
+}
+
 // poison is the attack of who serves states: it is drawn where states are fetched.
 const poison = "poison"
 
-// attackNames lists all that a liar may do.
+// attackNames lists all that a liar may do anywhere.
 func attackNames() []string { return append(slices.Clone(ownAttacks), adversary.Names()...) }
 
 // drawAttack draws an attack, and a word for one of its options.
@@ -98,7 +107,7 @@ func (w *World) corrupt(m *member, cfg *replica.Config) {
 		before, after := &meter{m: m, attack: name}, &meter{m: m, attack: name}
 		attack := func(p replica.Protocol) replica.Protocol { return newLiar(w, m, name, p) }
 		cfg.Transport = &leaving{cfg.Transport, after}
-		if name != plotter && !slices.Contains(ownAttacks, name) {
+		if !isOwn(name) {
 			liar := w.adversary(m, name, cfg.Core)
 			attack = liar.Core
 			cfg.Transport = liar.Transport(cfg.Transport)
@@ -367,6 +376,9 @@ func (l *liar) retell(v *member) {
 
 // Step implements replica.Protocol: the liar may answer what it hears.
 func (l *liar) Step(v bftraft.Verified) bftraft.Drop {
+	if l.attack == neverCloses && l.overhears(v) {
+		return bftraft.Stale
+	}
 	drop := l.Protocol.Step(v)
 	switch l.attack {
 	case "flatterer":
@@ -434,6 +446,14 @@ func (l *liar) change(o bftraft.Outbound) []bftraft.Outbound {
 		return l.plot(o)
 	case "chaos":
 		return l.chaos(o)
+	case hasty:
+		return l.closesSoon(o)
+	case twoClosings:
+		return l.closesTwice(o)
+	case secretive:
+		return l.hides(o)
+	case falseState:
+		return l.falsifies(o)
 	}
 	return []bftraft.Outbound{o}
 }

@@ -14,6 +14,35 @@ func (o *Options) drawMembers(r *stream) {
 	o.Spare, o.Moves = r.between(1, 8), r.between(100, 1200)
 }
 
+// drawLyingMembers has some of those who may join lie, and some liars lie about changes. Whoever
+// draws the changes sees to it that no more than f of those who vote do; see someMoves.
+func (o *Options) drawLyingMembers(r *stream) {
+	for i := range o.Spare {
+		if r.chance(250) {
+			o.Liars = append(o.Liars, Liar{o.Nodes + i + 1, []string{drawAttack(r)}})
+		}
+	}
+	second := func(l Liar) bool { return l.Node == 2 }
+	if len(o.Liars) == 0 {
+		o.Liars = append(o.Liars, Liar{Node: 2})
+	}
+	for i := range o.Liars {
+		l, attack := &o.Liars[i], founding[r.below(len(founding))]
+		switch {
+		case len(l.Attacks) > 0 && !r.chance(600):
+		case l.Node > o.Nodes:
+			l.Attacks = append(l.Attacks, joining[r.below(len(joining))])
+		case attack != hasty && attack != neverCloses:
+			l.Attacks = append(l.Attacks, attack)
+		default: // it has to lead, and not to be deposed for anything else
+			l.Attacks = []string{attack}
+			if !slices.ContainsFunc(o.Liars, second) {
+				l.Node = 2 // which leads first
+			}
+		}
+	}
+}
+
 // bad returns the nodes that lie, or that lose their disk at some time: all that are faulty.
 func (w *World) bad() (set quorumcert.Set) {
 	for _, l := range w.opt.Liars {
@@ -125,13 +154,8 @@ func (c *client) tickMembers() {
 	}
 	ready := 0
 	for _, v := range next.Incoming {
-		n := w.nodes[v.ID-1]
-		if n.proc == nil || n.stalled {
-			continue
-		}
-		r, err := bftraft.DecodeReadiness(n.proc.ReadyFor(ch))
-		if err == nil && r.Code == bftraft.ReadyYes {
-			ch.AddReady(r.Word)
+		if word, ok := w.readyFor(w.nodes[v.ID-1], ch); ok {
+			ch.AddReady(word)
 			ready++
 		}
 	}
@@ -196,6 +220,7 @@ type epoch struct {
 	voters   quorumcert.Set
 	incoming quorumcert.Set // of a joint one
 	closes   bool           // its entry closes a joint one
+	robbed   quorumcert.Set // whose key is in other hands, no more than f with those who are faulty
 }
 
 // quorumOf is the smallest number of n voters two sets of which share more than f.
@@ -238,7 +263,8 @@ func (c *chart) most() int {
 
 // able says whether a set of honest signers and all the liars together can certify a position.
 func (o *observer) able(at bftraft.Position, honest quorumcert.Set) bool {
-	e, all := o.chart.before(at.Index), honest|o.lying
+	e := o.chart.before(at.Index)
+	all := honest | o.lying | e.robbed
 	if !has(all, e.voters) {
 		return false
 	}
@@ -249,7 +275,7 @@ func (o *observer) able(at bftraft.Position, honest quorumcert.Set) bool {
 // ableAtAll says whether a set of honest nodes and all the liars are a quorum of any configuration.
 func (o *observer) ableAtAll(honest quorumcert.Set) bool {
 	for i := range o.chart.epochs {
-		if has(honest|o.lying, o.chart.epochs[i].voters) {
+		if e := &o.chart.epochs[i]; has(honest|o.lying|e.robbed, e.voters) {
 			return true
 		}
 	}
@@ -266,8 +292,9 @@ type support struct {
 // the configuration behind the lock, or of both if that is a closing entry that its voters may not
 // know to be committed.
 func (o *observer) electable(s support) bool {
-	at, all := positionOf(s.lock), s.voters|o.lying
+	at := positionOf(s.lock)
 	before, behind := o.chart.before(at.Index), o.chart.behind(at.Index)
+	all := s.voters | o.lying | before.robbed | behind.robbed
 	if b := o.stored[at]; b != nil && b.Closes() && before.incoming != 0 {
 		return behind.closes && behind.entry == at.Index && has(all, behind.voters) ||
 			has(all, before.voters) && has(all, before.incoming)

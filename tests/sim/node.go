@@ -33,6 +33,7 @@ type member struct {
 	dead    bool
 	absent  bool // it has not joined yet,
 	gone    bool // or has left
+	robbed  bool // it was taken out, and its key is in other hands
 	drift   int  // permille by which its clock is slow
 	skew    int  // what that has added up to, in thousandths of a millisecond
 
@@ -135,7 +136,7 @@ func (w *World) boot(m *member) {
 		return
 	}
 	if err != nil {
-		if !m.liar && !m.dead {
+		if !m.faulty() && !m.dead {
 			w.watch.fail("D2", "node %d does not start again: %v", m.id, err)
 		}
 		if m.dead {
@@ -229,18 +230,12 @@ func (p *port) Send(to bftraft.NodeID, _ bftraft.Class, frame []byte) {
 
 // Reply implements replica.Transport.
 func (p *port) Reply(to replica.ClientID, frame []byte) {
-	w, me := p.w, int(p.m.id)-1
 	if p.m.trap.sprung {
 		return // it has crashed in the middle of sending
 	}
-	for i, c := range w.clients {
+	for i, c := range p.w.clients {
 		if c.key.Public() == to.Key {
-			hash := digest(frame)
-			fates := w.net.fate(w.now, me, endOfClient(i), hash, len(frame), w.calm)
-			for _, delay := range fates {
-				w.at(max(0, p.m.busyUntil-w.now)+delay,
-					event{kind: eventToClient, node: i, from: me, hash: hash, frame: frame})
-			}
+			p.w.toClient(p.m, i, frame, max(0, p.m.busyUntil-p.w.now))
 		}
 	}
 }
@@ -336,7 +331,7 @@ func (w *World) flush(m *member) {
 		return
 	case err != nil && m.failed:
 		return
-	case err != nil && !m.liar:
+	case err != nil && !m.faulty():
 		w.watch.fail("A5", "node %d stopped: %v", m.id, err)
 	}
 	w.watch.looksAt(m)
@@ -361,6 +356,7 @@ func (w *World) deliver(m *member, from bftraft.NodeID, frame []byte) {
 			drop = m.proc.Step(v)
 			w.watch.notices(m, from, v.Message(), drop)
 		}
+		w.heir.judged(m, frame, drop)
 		w.watch.dropped(m, from, frame, drop)
 		if w.Log != nil {
 			w.logFrame(m, from, frame, drop)

@@ -160,7 +160,7 @@ func (o *observer) dropped(m *member, from bftraft.NodeID, frame []byte, d bftra
 	if d == bftraft.Accepted && frame[0] == kindCommitted {
 		o.hit(seenCaughtUp)
 	}
-	if m.liar || o.w.nodes[from-1].liar {
+	if m.liar || o.w.nodes[from-1].faulty() {
 		if !m.liar {
 			o.refused[d]++
 		}
@@ -211,7 +211,7 @@ func (o *observer) said(m *member, msg bftraft.Message) {
 	case *bftraft.CheckpointVote:
 		o.certifies(m, &msg.Checkpoint)
 	case *bftraft.Accusation:
-		if culprit := msg.Evidence.Culprit(); !o.w.nodes[culprit-1].liar {
+		if culprit := msg.Evidence.Culprit(); !o.w.nodes[culprit-1].faulty() {
 			o.fail("B13", "node %d accuses honest node %d", m.id, culprit)
 		}
 	}
@@ -550,7 +550,7 @@ func (o *observer) looksWithin(m *member) {
 	o.bows(m, s.Leader)
 	for id := s.Faulty.Next(0); id != 0; id = s.Faulty.Next(id) {
 		o.hit(seenProof)
-		if !o.w.nodes[id-1].liar {
+		if !o.w.nodes[id-1].faulty() {
 			o.fail("B13", "node %d holds honest node %d for faulty", m.id, id)
 		}
 	}

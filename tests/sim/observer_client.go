@@ -164,7 +164,7 @@ func (o *observer) receipt(c *client, wr *write, r *judge.Receipt) bool {
 func (o *observer) blames(c *client, nodes quorumcert.Set) {
 	for id := nodes.Next(0); id != 0; id = nodes.Next(id) {
 		o.hit(seenBlame)
-		if !o.w.nodes[id-1].liar && !o.blind {
+		if !o.w.nodes[id-1].faulty() && !o.blind {
 			o.fail("B13", "client %d blames honest node %d for its answer", c.index, id)
 		}
 	}

@@ -156,7 +156,7 @@ func (o *observer) proposed(m *member, a *quorumcert.SignedAck) {
 			continue // who crashed before its own vote left counts it all the same
 		}
 		hash, ok := o.acks[ackKey{id, place{a.Term, a.Index}}]
-		if o.w.nodes[id-1].liar || ok && hash == a.Hash {
+		if o.w.nodes[id-1].faulty() || ok && hash == a.Hash {
 			return
 		}
 	}

@@ -78,7 +78,7 @@ func (o *observer) proves(m *member, b *bftraft.Block) {
 		switch {
 		case !ok || !o.naive.evidence(proof):
 			o.fail("B7", "node %d commits entry %d, a proof that does not convince", m.id, at)
-		case !o.w.nodes[proof.Culprit()-1].liar:
+		case !o.w.nodes[proof.Culprit()-1].faulty():
 			o.fail("B13", "entry %d accuses honest node %d", at, proof.Culprit())
 		}
 	}
@@ -111,6 +111,15 @@ func (o *observer) sentences() []sentence {
 	return list
 }
 
+// hadASay says whether who was convicted has voted, or was to vote, ever since: a proof against one
+// who has no say is not kept (divergence 48).
+func (o *observer) hadASay(s sentence) bool {
+	return o.w.isMember(o.w.nodes[s.culprit-1]) &&
+		!slices.ContainsFunc(o.chart.epochs, func(e epoch) bool {
+			return e.entry >= s.at && !(e.voters | e.incoming).Has(s.culprit)
+		})
+}
+
 // convicts is B13 at the end: whoever stands convicted in the log is so at this node, by the same
 // entry, and is not trusted; however often the node was away or has restarted.
 func (o *observer) convicts(m *member, want []sentence) {
@@ -124,8 +133,7 @@ func (o *observer) convicts(m *member, want []sentence) {
 		o.fail("B13", "node %d has convicted %v, a replay of the log gives %v", m.id, got, want)
 	}
 	for _, s := range want {
-		member := o.w.isMember(o.w.nodes[s.culprit-1])
-		if member && !m.proc.Core().Faulty.Has(s.culprit) {
+		if o.hadASay(s) && !m.proc.Core().Faulty.Has(s.culprit) {
 			o.fail("B13", "node %d trusts node %d, which entry %d convicts", m.id, s.culprit, s.at)
 		}
 	}

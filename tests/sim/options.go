@@ -38,6 +38,9 @@ type Options struct {
 	// nodes there are that may join.
 	Moves int `json:",omitempty"`
 	Spare int `json:",omitempty"`
+	// Heir is the mean number of milliseconds between two forgeries of who has the keys of the nodes
+	// that were taken out.
+	Heir int `json:",omitempty"`
 
 	// Drift is by how many permille the clock of each node is off, by position.
 	Drift []int `json:",omitempty"`
@@ -112,6 +115,12 @@ func Expand(seed uint64) Options {
 	}
 	if r := newStream(seed, "members"); r.chance(300) {
 		o.drawMembers(r)
+		if r := newStream(seed, "lying members"); r.chance(700) {
+			o.drawLyingMembers(r)
+		}
+		if r := newStream(seed, "heir"); r.chance(700) {
+			o.drawHeir(r)
+		}
 	}
 	return o
 }
@@ -130,6 +139,10 @@ func (o *Options) drawCheckpoints(r *stream) {
 	if len(o.Liars) > 0 && r.chance(400) {
 		l := &o.Liars[r.below(len(o.Liars))]
 		l.Attacks = append(l.Attacks, drawVariant(r, poison))
+	}
+	if r := newStream(o.Seed, "false checkpoints"); len(o.Liars) > 0 && r.chance(300) {
+		l := &o.Liars[r.below(len(o.Liars))]
+		l.Attacks = append(l.Attacks, falseState)
 	}
 }
 

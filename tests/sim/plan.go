@@ -157,7 +157,9 @@ func newDoomed(o Options) *doomed {
 	d := &doomed{quorumcert.ForNodes(o.Nodes).F, make(map[int]bool)}
 	for _, l := range o.Liars {
 		d.nodes[l.Node] = true
-		d.left--
+		if l.Node <= o.Nodes {
+			d.left-- // who joins counts once it votes: see someMoves
+		}
 	}
 	return d
 }

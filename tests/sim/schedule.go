@@ -161,6 +161,7 @@ func (sh *shrinker) simpler() {
 		func(o *Options) { o.SlowDisk = 0 },
 		func(o *Options) { o.Drift = nil },
 		func(o *Options) { o.Rogues = nil },
+		func(o *Options) { o.Heir = 0 },
 		func(o *Options) { o.Liars = nil },
 		func(o *Options) { o.Again = false },
 		func(o *Options) { o.Settled = 0 },

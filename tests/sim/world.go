@@ -27,6 +27,7 @@ type World struct {
 	nodes    []*member // nodes[i] has id i+1
 	clients  []*client
 	rogues   []*rogue
+	heir     *heir // nil: nobody has the keys of those who left
 	watch    *observer
 	scheme   crypto.Scheme
 
@@ -83,6 +84,10 @@ func NewWorldOf(o Options, plan []Fault) *World {
 	}
 	if o.SlowDisk > 0 {
 		w.nodes[int(o.Seed%uint64(o.Nodes))].flushTime = o.SlowDisk
+	}
+	if o.Heir > 0 {
+		w.heir = newHeir(w)
+		w.later(o.Heir, w.heir.tick)
 	}
 	w.schedule()
 	return w
@@ -235,6 +240,9 @@ func (w *World) handle(e *event) {
 			return
 		}
 		w.net.arrived(e.from, e.node, e.sent)
+		if w.heir != nil {
+			w.heir.asked(e)
+		}
 	}
 	w.nodes[e.node].take(w, e)
 }
@@ -267,6 +275,15 @@ func (w *World) fromEnd(end, client, node int, frame []byte) {
 		w.at(delay, event{
 			kind: eventFromClient, node: node, from: client, hash: hash, frame: frame,
 		})
+	}
+}
+
+// toClient puts a node's frame on its link to a client.
+func (w *World) toClient(m *member, client int, frame []byte, wait int) {
+	hash, from := digest(frame), int(m.id)-1
+	for _, delay := range w.net.fate(w.now, from, endOfClient(client), hash, len(frame), w.calm) {
+		w.at(wait+delay,
+			event{kind: eventToClient, node: client, from: from, hash: hash, frame: frame})
 	}
 }
 

@@ -103,6 +103,9 @@ func (t *Tally) Add(r *bftraft.BlockReply) (Verdict, *Answer) {
 		case v.signer != r.Signer:
 			continue
 		case v.key == key:
+			if verdict, answer := t.count(r, key); verdict == Settled {
+				return verdict, answer // by what is known of the configurations now
+			}
 			return Repeats, nil
 		case v.key.agrees(&key):
 			*v = voice{signer: r.Signer, reply: r, key: key} // under a configuration that is in force now
@@ -144,8 +147,7 @@ func (t *Tally) count(r *bftraft.BlockReply, key replyKey) (Verdict, *Answer) {
 			same = same.With(v.signer)
 		}
 	}
-	cfg := t.known.Configurations().ForReply(r.Reply.Index, r.Reply.Configuration)
-	if (cfg == nil || (same&cfg.Members()).Len() <= cfg.Size().F) && !mutant.On(mutant.M30) {
+	if !t.enough(&r.Reply, same) && !mutant.On(mutant.M30) {
 		return Counted, nil
 	}
 	a := &Answer{
@@ -170,6 +172,16 @@ func (t *Tally) count(r *bftraft.BlockReply, key replyKey) (Verdict, *Answer) {
 	t.settled, t.accepted, t.same, t.differ = true, key, agree, a.Voices&^agree
 	t.voices = nil
 	return Settled, a
+}
+
+// enough says whether so many have said the same that an honest one has: more than f of the voters
+// whom the statement names, and of those who vote still, more than f as well. Whoever has left may
+// have lost its key since (J5).
+func (t *Tally) enough(r *quorumcert.Reply, same quorumcert.Set) bool {
+	cs := t.known.Configurations()
+	cfg, newest := cs.ForReply(r.Index, r.Configuration), cs.Latest()
+	return cfg != nil && (same&cfg.Members()).Len() > cfg.Size().F &&
+		(same&cfg.Common(newest)).Len() > newest.Size().F
 }
 
 // Dissenters returns the voters whose answer differs from the accepted one. It is empty as long as

@@ -47,6 +47,64 @@ func TestSettledTallyHoldsNoReplies(t *testing.T) {
 	require.Equal(t, quorumcert.SetOf(1, 2), tally.Heard())
 }
 
+// TestTallyCountsWhoVotesStill: the word of those who have left, whose keys may be in other hands,
+// is nothing to who knows that they have.
+func TestTallyCountsWhoVotesStill(t *testing.T) {
+	of := func(entry quorumcert.Index, ids ...bftraft.NodeID) *quorumcert.Configuration {
+		var voters []quorumcert.Voter
+		for _, id := range ids {
+			voters = append(voters, quorumcert.Voter{ID: id, Key: signerOf(id).Public()})
+		}
+		c, err := quorumcert.NewConfiguration(crypto.ZIP215(), entry, voters)
+		require.NoError(t, err)
+		return c
+	}
+	known := &grown{quorumcert.NewConfigurations(of(0, 1, 2, 3, 4))}
+	key := crypto.KeyFromSeed(crypto.Hash(crypto.DomainMessage, []byte("client")))
+	req := bftraft.SignRequest(bftraft.Digest{}, key, 1, 1, [][]byte{{1}})
+	reply := func(id bftraft.NodeID) *bftraft.BlockReply {
+		return &bftraft.BlockReply{
+			Client: req.Client, Session: 1, Sequence: 1, Request: req.Digest(bftraft.Digest{}),
+			Results: [][]byte{{2}}, Signer: id, Reply: quorumcert.Reply{Index: 3},
+		}
+	}
+	says := func(tally *Tally, want Verdict, ids ...bftraft.NodeID) {
+		t.Helper()
+		for i, id := range ids {
+			verdict, _ := tally.Add(reply(id))
+			if i == len(ids)-1 {
+				require.Equal(t, want, verdict)
+			}
+		}
+	}
+	says(NewTally(bftraft.Digest{}, known, req), Settled, 1, 2)
+	late := NewTally(bftraft.Digest{}, known, req)
+	says(late, Counted, 1)
+	known.grow(t, of(5, 3, 4, 5, 6))
+	says(late, Counted, 2)
+	says(late, Counted, 3)
+	says(late, Settled, 4)
+	known.grow(t, of(9, 1, 2, 3, 4, 5, 6, 7))
+	grew := NewTally(bftraft.Digest{}, known, req)
+	says(grew, Counted, 1, 2)
+	says(grew, Repeats, 2)
+	known.grow(t, of(10, 1, 2, 3, 4))
+	says(grew, Settled, 2)
+}
+
+// grown is a cluster with configurations that follow each other.
+type grown struct{ cs *quorumcert.Configurations }
+
+func (g *grown) Configurations() *quorumcert.Configurations { return g.cs }
+
+func (*grown) ChangesUpTo(bftraft.Index) []*bftraft.ChangeProof { return nil }
+
+func (g *grown) grow(t *testing.T, c *quorumcert.Configuration) {
+	cs, err := g.cs.With(c)
+	require.NoError(t, err)
+	g.cs = cs
+}
+
 func TestQuestionAsksWhoIsBehindOnceForTheReadIndex(t *testing.T) {
 	q := Linearizable(configuration(t), []byte("q"))
 	q.Least = 2
