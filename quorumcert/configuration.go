@@ -213,5 +213,22 @@ func (cs *Configurations) Behind(i Index) *Configuration {
 // Latest returns the newest configuration.
 func (cs *Configurations) Latest() *Configuration { return cs.list[len(cs.list)-1] }
 
+// Accusing returns the oldest configuration by which a proof holds, nil if there is none: whoever
+// has been found out is replaced, and the proof stands. It is judged once for each key that the
+// culprit's id has had.
+func (cs *Configurations) Accusing(cluster crypto.Digest, e *Evidence) *Configuration {
+	var tried crypto.PublicKey
+	for _, c := range cs.list {
+		key, ok := c.ring.Key(e.Culprit())
+		if !ok || key == tried {
+			continue
+		}
+		if tried = key; e.Verify(cluster, c) == nil {
+			return c
+		}
+	}
+	return nil
+}
+
 // VerifyAll judges signatures under the configuration's scheme, all or nothing.
 func (c *Configuration) VerifyAll(checks []crypto.Check) bool { return c.scheme.VerifyAll(checks) }

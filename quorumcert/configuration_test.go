@@ -207,3 +207,26 @@ func TestRepliesAreOfTheConfigurationOfTheirIndexOrALaterOne(t *testing.T) {
 	require.Nil(t, cs.ForReply(6, 7), "there is none")
 	require.Nil(t, cs.ForReply(6, 101))
 }
+
+// TestProofHoldsByTheOldestConfigurationThatKnowsTheKey has an id come round, with another key.
+func TestProofHoldsByTheOldestConfigurationThatKnowsTheKey(t *testing.T) {
+	cs, list := history(t)
+	cluster := digestOf("cluster")
+	proof := func(number int) *Evidence {
+		signer := testSigner(3, number)
+		vote := func(candidate crypto.NodeID) SignedVote {
+			v := Vote{Cluster: cluster, Term: 9, Candidate: candidate}
+			return SignedVote{Vote: v, Signer: 3, Sig: Sign(signer, v)}
+		}
+		return &Evidence{Votes: &VoteConflict{A: vote(1), B: vote(2)}}
+	}
+	for k, want := range list {
+		require.Same(t, want, cs.Accusing(cluster, proof(3+20*k)), "the key of entry %d", want.Entry())
+	}
+	require.Nil(t, cs.Accusing(cluster, proof(4)), "the key of another voter")
+	require.Nil(t, cs.Accusing(digestOf("other"), proof(3)))
+	require.Nil(t, cs.Accusing(cluster, &Evidence{}))
+	again, err := cs.With(configOf(t, 101, votersOf(80, idsUpTo(4)...)))
+	require.NoError(t, err)
+	require.Same(t, list[4], again.Accusing(cluster, proof(83)), "the oldest with the key")
+}

@@ -72,8 +72,9 @@ func (c *Client) takeEvidence(from bftraft.NodeID, frame []byte) bool {
 	if err != nil {
 		return false
 	}
+	known := c.known.Configurations()
 	for i := range list {
-		if !c.proves(&list[i].Evidence) {
+		if known.Accusing(c.cluster, &list[i].Evidence) == nil {
 			return false
 		}
 	}
@@ -89,20 +90,6 @@ func (c *Client) takeEvidence(from bftraft.NodeID, frame []byte) bool {
 		}
 	}
 	return true
-}
-
-// proves says whether a proof holds against a voter of any configuration, the newest first: who has
-// been found out is removed, and the proof stands.
-func (c *Client) proves(e *quorumcert.Evidence) bool {
-	known := c.known.Configurations()
-	for by := known.Latest(); ; by = known.For(by.Entry()) {
-		if e.Verify(c.cluster, by) == nil {
-			return true
-		}
-		if by.Entry() == 0 {
-			return false
-		}
-	}
 }
 
 // add keeps one proof of each culprit, one that stands in the log before any other.

@@ -176,6 +176,7 @@ func TestNodeJoinsVotesAndIsTakenOut(t *testing.T) {
 	accuse(t, net, key)
 	out = mustRun(t, "inspect", "--dir", nodeDir(net, 1))
 	require.Contains(t, out, "node 2 is proven faulty", "though it has left")
+	inspectedAfterVotersLeft(t, net, proofs[4], key)
 }
 
 // accuse puts a proof against the second node into the store of the first: votes for two.
