@@ -221,12 +221,30 @@ func TestProofHoldsByTheOldestConfigurationThatKnowsTheKey(t *testing.T) {
 		return &Evidence{Votes: &VoteConflict{A: vote(1), B: vote(2)}}
 	}
 	for k, want := range list {
-		require.Same(t, want, cs.Accusing(cluster, proof(3+20*k)), "the key of entry %d", want.Entry())
+		by, err := cs.Accusing(cluster, proof(3+20*k))
+		require.NoError(t, err)
+		require.Same(t, want, by, "the key of entry %d", want.Entry())
 	}
-	require.Nil(t, cs.Accusing(cluster, proof(4)), "the key of another voter")
-	require.Nil(t, cs.Accusing(digestOf("other"), proof(3)))
-	require.Nil(t, cs.Accusing(cluster, &Evidence{}))
+	stranger, nothing := proof(9), &Evidence{Votes: &VoteConflict{}}
+	stranger.Votes.A.Signer, stranger.Votes.B.Signer = 9, 9
+	nothing.Votes.A.Signer, nothing.Votes.B.Signer = 9, 9
+	for name, c := range map[string]struct {
+		proof *Evidence
+		want  error
+	}{
+		"the key of another": {proof(4), crypto.ErrBadSignature},
+		"of a stranger":      {stranger, crypto.ErrUnknownSigner},
+		"no contradiction":   {nothing, ErrNoProof},
+		"empty":              {&Evidence{}, ErrNoProof},
+	} {
+		_, err := cs.Accusing(cluster, c.proof)
+		require.ErrorIs(t, err, c.want, name)
+	}
+	_, err := cs.Accusing(digestOf("other"), proof(3))
+	require.ErrorIs(t, err, ErrNoProof)
 	again, err := cs.With(configOf(t, 101, votersOf(80, idsUpTo(4)...)))
 	require.NoError(t, err)
-	require.Same(t, list[4], again.Accusing(cluster, proof(83)), "the oldest with the key")
+	by, err := again.Accusing(cluster, proof(83))
+	require.NoError(t, err)
+	require.Same(t, list[4], by, "the oldest with the key")
 }

@@ -74,8 +74,9 @@ func TestAllVotersAreReplacedWhileAWatchGoesOn(t *testing.T) {
 			streams{out: out, err: errs})
 	}()
 	require.NoError(t, errs.await("watching"))
-	c.ok("put", "all/a", "1")
+	c.ok("put", "all/a", "1", "--receipt", c.at("receipt0"))
 	require.NoError(t, out.await("all/a"))
+	receipts := []string{c.at("receipt0")}
 	for k := byte(1); k <= 3; k++ {
 		address := free(t)
 		key := testKey(4 + k).Public().String()
@@ -87,7 +88,8 @@ func TestAllVotersAreReplacedWhileAWatchGoesOn(t *testing.T) {
 			s = c.member(append([]string{"replace", "--node", string('0' + rune(k)), "--key", key,
 				"--address", address}, flags...)...)
 			require.Equal(t, cli.OK, s.code, s.err)
-			c.ok("put", "all/b", string('0'+rune(k)))
+			receipts = append(receipts, c.at("receipt"+string('0'+rune(k))))
+			c.ok("put", "all/b", string('0'+rune(k)), "--receipt", receipts[len(receipts)-1])
 			require.NoError(t, out.await("all/b = "+string('0'+rune(k))))
 			continue
 		}
@@ -102,7 +104,10 @@ func TestAllVotersAreReplacedWhileAWatchGoesOn(t *testing.T) {
 	for _, m := range c.nodes[:3] {
 		m.kill()
 	}
-	c.ok("put", "all/c", "1")
+	receipts = append(receipts, c.at("last"))
+	c.ok("put", "all/c", "1", "--receipt", c.at("last"))
+	changes, _ := c.changes("changes")
+	c.proofsVerifyOffline(receipts, changes)
 	require.NoError(t, out.await("all/c"))
 	var status clusterStatus
 	c.json(&status, "status")

@@ -103,12 +103,11 @@ func clientConfig(c *ucli.Context, s *settings) (client.Config, error) {
 			"no node has an address: add them to the genesis, or as nodes to %s",
 			stringOf(c, "config"))
 	}
-	var err error
-	if s.client.Changes != "" {
-		if cfg.Changes, err = clusterfile.LoadChanges(s.client.Changes); err != nil {
-			return cfg, cli.WithCode(cli.Usage, err)
-		}
+	gate, err := s.genesis.Gate(s.client.Changes)
+	if err != nil {
+		return cfg, cli.WithCode(cli.Usage, err)
 	}
+	cfg.Changes = gate.Changes()
 	cfg.Key, err = crypto.ReadKeyFile(s.client.Key, passphrase(stringOf(c, "passphrase-file")))
 	return cfg, err
 }

@@ -214,8 +214,8 @@ func (x *examiner) checkState(l *bftraft.Restored) error {
 	}
 	for i := range l.Evidence {
 		e := &l.Evidence[i]
-		if configs.Accusing(cluster, e) == nil {
-			return fmt.Errorf("evidence against node %d: %w", e.Culprit(), quorumcert.ErrNoProof)
+		if _, err := configs.Accusing(cluster, e); err != nil {
+			return fmt.Errorf("evidence against node %d: %w", e.Culprit(), err)
 		}
 		x.report.Evidence = append(x.report.Evidence, node.Describe(e))
 	}

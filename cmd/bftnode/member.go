@@ -67,19 +67,11 @@ func identify(ctx context.Context, from *unlock.Sources, s *clusterfile.Node) (*
 
 // readChanges reads what became of the genesis, if the settings say where.
 func (m *member) readChanges() error {
-	gate, err := bftraft.NewVerifier(crypto.ZIP215(), &m.file.Genesis)
+	gate, err := m.file.Gate(m.settings.Changes)
 	if err != nil {
 		return err
 	}
-	if m.settings.Changes != "" {
-		if m.told, err = clusterfile.LoadChanges(m.settings.Changes); err != nil {
-			return err
-		}
-		if gate, err = gate.Following(m.told); err != nil {
-			return fmt.Errorf("%s: %w", m.settings.Changes, err)
-		}
-	}
-	m.members = gate.Members()
+	m.told, m.members = gate.Changes(), gate.Members()
 	return nil
 }
 
