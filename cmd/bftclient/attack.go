@@ -207,7 +207,7 @@ func (e *attackEars) Frame(_ bftraft.NodeID, frame []byte) {
 			e.refusals[r.Code.String()]++
 		}
 	case bftraft.FrameStatusReply:
-		s, err := bftraft.DecodeNodeStatus(frame, e.verifier.Cluster(), e.verifier.Configurations())
+		s, err := bftraft.DecodeNodeStatus(frame, e.verifier.Cluster(), e.verifier.Keyring())
 		if err == nil {
 			e.leader = s.Leader
 		}

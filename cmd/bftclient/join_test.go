@@ -93,6 +93,11 @@ func TestAllVotersAreReplacedWhileAWatchGoesOn(t *testing.T) {
 			require.NoError(t, out.await("all/b = "+string('0'+rune(k))))
 			continue
 		}
+		var joined clusterStatus
+		c.json(&joined, "status")
+		require.Len(t, joined.Nodes, 5)
+		require.True(t, joined.Nodes[4].Answers, "under its own key")
+		require.Equal(t, "learner", joined.Nodes[4].Role)
 		s = c.member(append([]string{"promote", "--node", "5"}, flags...)...)
 		require.Equal(t, cli.OK, s.code, s.err)
 		s = c.member(append([]string{"remove", "--node", "1"}, flags...)...)
