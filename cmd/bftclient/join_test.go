@@ -113,10 +113,19 @@ func TestAllVotersAreReplacedWhileAWatchGoesOn(t *testing.T) {
 	c.ok("put", "all/c", "1", "--receipt", c.at("last"))
 	changes, _ := c.changes("changes")
 	c.proofsVerifyOffline(receipts, changes)
+	c.attackFollowsTheMembers()
 	require.NoError(t, out.await("all/c"))
 	var status clusterStatus
 	c.json(&status, "status")
 	require.Equal(t, 4, status.Healthy)
 	cancel()
 	require.Equal(t, cli.OK, <-watched, errs.String())
+}
+
+// attackFollowsTheMembers has but one node of the genesis left, which shows an attacker the others:
+// its requests get to all, and are answered by more than that one.
+func (c *cluster) attackFollowsTheMembers() {
+	var report attackReport
+	c.json(&report, "attack", "equivocator", "--duration", "3s", "--every", "5ms")
+	require.Greater(c.t, report.Sent, 2*report.Unsent, "three of four would have no link")
 }
