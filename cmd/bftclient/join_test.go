@@ -35,7 +35,7 @@ func (c *cluster) join(id byte, address string) {
 	cfg.Network.Listen = []string{address}
 	f, err := clusterfile.LoadGenesis(c.at("genesis.json"))
 	require.NoError(c.t, err)
-	cfg.Network.Peers = f.Peers(0, nil)
+	cfg.Network.Peers = f.Peers(0)
 	cfg.Grace = 0
 	n, err := node.New(cfg)
 	require.NoError(c.t, err)

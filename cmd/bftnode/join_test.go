@@ -106,15 +106,18 @@ func TestNodeIsIdentifiedByItsChanges(t *testing.T) {
 	require.NoError(t, err)
 	cfg := m.config()
 	require.Equal(t, []string{address}, cfg.Network.Listen)
-	require.Equal(t, m.file.Peers(2, nil), cfg.Network.Peers)
-	m, err = identify(t.Context(), &unlock.Sources{}, settingsOf(t, net, 1))
-	require.NoError(t, err)
-	require.Empty(t, m.peers(), "it is not told of the other")
+	require.Equal(t, m.file.Peers(2), cfg.Network.Peers)
 	s := settingsOf(t, net, 1)
-	s.Changes, s.Nodes = filepath.Join(dir, "changes"), map[crypto.NodeID]string{2: "two:1"}
+	s.Listen, s.Nodes = "", map[crypto.NodeID]string{2: "two:1"}
 	m, err = identify(t.Context(), &unlock.Sources{}, s)
 	require.NoError(t, err)
-	require.Equal(t, []string{"two:1"}, m.peers()[0].Addrs)
+	cfg = m.config()
+	require.Equal(t, []string{m.file.Address(1)}, cfg.Network.Listen)
+	require.Equal(t, s.Nodes, cfg.Addresses, "though it is not told of the other")
+	m.members = &bftraft.Membership{Nodes: []bftraft.Node{
+		{ID: 1, Key: m.key.Public(), Address: "moved:1"},
+	}}
+	require.Equal(t, []string{"moved:1"}, m.config().Network.Listen, "a change goes first")
 	writeChanges(t, net, append(proofs, &bftraft.ChangeProof{Header: proofs[0].Header}))
 	code, _, errs = run(t, "init", "--dir", dir)
 	require.Equal(t, cli.Usage, code, "a list that no cluster has: %s", errs)
