@@ -40,8 +40,12 @@ func (c *Client) mayOnlyRead() bool {
 }
 
 // alone returns why nobody answers: a client that is not enrolled, as far as is known, and that no
-// node lets in, is not authorised. The mutex is held.
+// node lets in, is not authorised. Nor is one that a change has removed, which is for ever, though
+// nodes that are behind still let it in. The mutex is held.
 func (c *Client) alone(err error) error {
+	if c.Members().Left(c.public) {
+		return fmt.Errorf("%w any more: %v", ErrNotAuthorised, c.public)
+	}
 	if c.up == 0 && !c.Verifier().IsClient(c.public) {
 		return fmt.Errorf("%w, and no node lets it in: %v", ErrNotAuthorised, c.public)
 	}

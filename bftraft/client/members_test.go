@@ -482,3 +482,25 @@ func TestLeaderIsWhomVotersName(t *testing.T) {
 	require.Equal(t, Leadership{5, 3}, agreed(reports, by))
 	require.Zero(t, agreed(reports[2:], by))
 }
+
+// TestClientThatAChangeHasRemovedIsNotAuthorised though nodes that are behind let it in, and say
+// nothing that counts.
+func TestClientThatAChangeHasRemovedIsNotAuthorised(t *testing.T) {
+	playChanging(t, 4, func(s *scene) {
+		s.change(bftraft.ChangeStep{Kind: bftraft.AddClient, Key: testKey(60).Public(), Name: "bob",
+			Role: bftraft.RoleWrite})
+		s.change(bftraft.ChangeStep{Kind: bftraft.RemoveClient, Key: testKey(60).Public()})
+		cfg := DefaultConfig()
+		cfg.Genesis, cfg.Key = s.genesis, testKey(60)
+		bob, err := NewWithLink(cfg, s.dial)
+		require.NoError(t, err)
+		defer func() { require.NoError(t, bob.Close()) }()
+		for id := 3; id <= 4; id++ {
+			s.node(id).stopsHearing()
+		}
+		_, err = bob.Follow(s.within(time.Second))
+		require.ErrorIs(t, err, ErrNotAuthorised)
+		_, err = bob.Read(s.within(time.Second), get(t, "k"))
+		require.ErrorIs(t, err, ErrNotAuthorised)
+	})
+}
