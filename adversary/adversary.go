@@ -42,9 +42,13 @@ func (e *Env) ID() bftraft.NodeID { return e.Options.Core.Signer.ID() }
 // Cluster returns the cluster's id.
 func (e *Env) Cluster() bftraft.Digest { return e.Options.Core.Cluster }
 
-// Voters returns the configuration.
+// Voters returns the configuration that the core goes by, or that of its beginning before there is
+// one: a liar follows the members as an honest node does.
 func (e *Env) Voters() *quorumcert.Configuration {
-	return e.Options.Core.Verifier.Configurations().Latest()
+	if e.Core == nil {
+		return e.Options.Core.Verifier.Configurations().Latest()
+	}
+	return e.Core.Verifier().Configurations().Latest()
 }
 
 // Others returns all voters but the liar.

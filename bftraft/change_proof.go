@@ -25,6 +25,10 @@ type ChangeProof struct {
 // maxChangeBranch bounds a branch: no block has more entries than MaxBlockEntries.
 const maxChangeBranch = 16
 
+// MaxChangeProofsBytes bounds the wire form of a list of proofs: of as many changes as there can
+// be, in requests, each with a header, a branch, and a certificate of 64 voters.
+const MaxChangeProofsBytes = MaxChangesBytes + MaxChanges*(6<<10)
+
 // At returns the end of the change's block.
 func (p *ChangeProof) At() Position { return Position{p.Header.Last, p.Header.Hash()} }
 

@@ -421,9 +421,10 @@ func (m *NodeStatus) encode() []byte {
 	return append(b, m.State[:]...)
 }
 
-// DecodeNodeStatus reads and verifies what SignNodeStatus returned.
+// DecodeNodeStatus reads what SignNodeStatus returned and verifies it by the keys of those whose
+// word is wanted.
 func DecodeNodeStatus(
-	frame []byte, cluster Digest, cs *quorumcert.Configurations,
+	frame []byte, cluster Digest, keys *crypto.Keyring,
 ) (*NodeStatus, error) {
 	m := &NodeStatus{}
 	s, ok := body(frame, FrameStatusReply)
@@ -448,7 +449,7 @@ func DecodeNodeStatus(
 		return nil, ErrClientMessage
 	}
 	digest := messageDigest(cluster, frame[:len(frame)-len(m.Sig)])
-	if cs.Latest().Keyring().Verify(m.From, crypto.DomainMessage, digest[:], m.Sig) != nil {
+	if keys.Verify(m.From, crypto.DomainMessage, digest[:], m.Sig) != nil {
 		return nil, ErrClientMessage
 	}
 	return m, nil

@@ -90,7 +90,7 @@ func (c *wireCluster) judge(frame []byte) ([]byte, error) {
 		}
 		return r.Encode(), r.Verify(c.id, cs, wireQueries)
 	case FrameStatusReply:
-		m, err := DecodeNodeStatus(frame, c.id, cs)
+		m, err := DecodeNodeStatus(frame, c.id, c.gate.Keyring())
 		if err != nil {
 			return nil, err
 		}
@@ -258,7 +258,7 @@ func TestClientFramesAreWholeAndOfTheirKind(t *testing.T) {
 			return decodes(t, m, err)
 		},
 		FrameStatusReply: func(frame []byte) bool {
-			m, err := DecodeNodeStatus(frame, c.id, c.gate.Configurations())
+			m, err := DecodeNodeStatus(frame, c.id, c.gate.Keyring())
 			return decodes(t, m, err)
 		},
 	}

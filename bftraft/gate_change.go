@@ -310,11 +310,22 @@ func (v *Verifier) Following(list []*ChangeProof) (*Verifier, error) {
 		}
 		next, err := v.After(p)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("change %d: %w", v.members.Number+1, err)
 		}
 		v = next
 	}
 	return v, nil
+}
+
+// AgreesWith says whether a list of changes since the genesis is the one that the gate knows, as
+// far as both go.
+func (v *Verifier) AgreesWith(list []*ChangeProof) bool {
+	for i, p := range list[:min(len(list), len(v.changes))] {
+		if p.At() != v.changes[i].At() {
+			return false
+		}
+	}
+	return true
 }
 
 // changeCommit returns the certificate that the data of a commit entry is, if it proves that the

@@ -71,6 +71,10 @@ func (v *Verifier) Remembering(m Memory) *Verifier {
 // Configurations returns the chain of configurations the gate judges by.
 func (v *Verifier) Configurations() *quorumcert.Configurations { return v.configs }
 
+// Keyring returns the keys of all members, whether they have a say or not, and of those that the
+// newest change took away as long as they may have to be told.
+func (v *Verifier) Keyring() *crypto.Keyring { return v.ring }
+
 // Cluster returns the cluster's id.
 func (v *Verifier) Cluster() Digest { return v.cluster }
 

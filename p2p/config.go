@@ -268,6 +268,12 @@ func (c *Config) validatePeers(peers []Peer) error {
 	return nil
 }
 
+// CheckAddress says what is wrong with an address of a peer, nil if it can be used.
+func (c *Config) CheckAddress(address string) error {
+	_, err := parseAddrs([]string{address}, c.Transport)
+	return err
+}
+
 func (c *Config) maxPeers() int {
 	if c.MaxPeers > 0 {
 		return c.MaxPeers

@@ -223,5 +223,26 @@ func (cs *Configurations) Behind(i Index) *Configuration {
 // Latest returns the newest configuration.
 func (cs *Configurations) Latest() *Configuration { return cs.list[len(cs.list)-1] }
 
+// Accusing returns the oldest configuration by which a proof holds, or why there is none: whoever
+// has been found out is replaced, and the proof stands. It is judged once for each key that the
+// culprit's id has had; if there was none, what contradicts itself is a crypto.ErrUnknownSigner.
+func (cs *Configurations) Accusing(cluster crypto.Digest, e *Evidence) (*Configuration, error) {
+	var tried crypto.PublicKey
+	var err error
+	for _, c := range cs.list {
+		key, ok := c.ring.Key(e.Culprit())
+		if !ok || key == tried {
+			continue
+		}
+		if tried, err = key, e.Verify(cluster, c); err == nil {
+			return c, nil
+		}
+	}
+	if err == nil {
+		err = e.Verify(cluster, cs.Latest())
+	}
+	return nil, err
+}
+
 // VerifyAll judges signatures under the configuration's scheme, all or nothing.
 func (c *Configuration) VerifyAll(checks []crypto.Check) bool { return c.scheme.VerifyAll(checks) }

@@ -215,3 +215,44 @@ func TestRepliesAreOfTheConfigurationOfTheirIndexOrALaterOne(t *testing.T) {
 	require.Nil(t, cs.ForReply(6, 7), "there is none")
 	require.Nil(t, cs.ForReply(6, 101))
 }
+
+// TestProofHoldsByTheOldestConfigurationThatKnowsTheKey has an id come round, with another key.
+func TestProofHoldsByTheOldestConfigurationThatKnowsTheKey(t *testing.T) {
+	cs, list := history(t)
+	cluster := digestOf("cluster")
+	proof := func(number int) *Evidence {
+		signer := testSigner(3, number)
+		vote := func(candidate crypto.NodeID) SignedVote {
+			v := Vote{Cluster: cluster, Term: 9, Candidate: candidate}
+			return SignedVote{Vote: v, Signer: 3, Sig: Sign(signer, v)}
+		}
+		return &Evidence{Votes: &VoteConflict{A: vote(1), B: vote(2)}}
+	}
+	for k, want := range list {
+		by, err := cs.Accusing(cluster, proof(3+20*k))
+		require.NoError(t, err)
+		require.Same(t, want, by, "the key of entry %d", want.Entry())
+	}
+	stranger, nothing := proof(9), &Evidence{Votes: &VoteConflict{}}
+	stranger.Votes.A.Signer, stranger.Votes.B.Signer = 9, 9
+	nothing.Votes.A.Signer, nothing.Votes.B.Signer = 9, 9
+	for name, c := range map[string]struct {
+		proof *Evidence
+		want  error
+	}{
+		"the key of another": {proof(4), crypto.ErrBadSignature},
+		"of a stranger":      {stranger, crypto.ErrUnknownSigner},
+		"no contradiction":   {nothing, ErrNoProof},
+		"empty":              {&Evidence{}, ErrNoProof},
+	} {
+		_, err := cs.Accusing(cluster, c.proof)
+		require.ErrorIs(t, err, c.want, name)
+	}
+	_, err := cs.Accusing(digestOf("other"), proof(3))
+	require.ErrorIs(t, err, ErrNoProof)
+	again, err := cs.With(configOf(t, 101, votersOf(80, idsUpTo(4)...)))
+	require.NoError(t, err)
+	by, err := again.Accusing(cluster, proof(83))
+	require.NoError(t, err)
+	require.Same(t, list[4], by, "the oldest with the key")
+}

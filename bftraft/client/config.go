@@ -23,9 +23,11 @@ type Config struct {
 	// Changes are those that are known already; the client is shown those that came later.
 	Changes []*bftraft.ChangeProof
 
-	// Peers are the nodes and where to find them; New needs them, NewWithLink does not.
+	// Peers are the nodes of the genesis and where to find those for whom no change says so; New
+	// needs them, NewWithLink does not. Addresses says where nodes are in any case, as "host:port".
 	// Security and Transport are those of the nodes (see p2p.Config).
 	Peers     []p2p.Peer
+	Addresses map[bftraft.NodeID]string
 	Security  string
 	Transport string
 

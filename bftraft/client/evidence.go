@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"slices"
 
+	"golang.org/x/crypto/cryptobyte"
+
 	"tangaroa/bftraft"
+	"tangaroa/bftraft/client/judge"
 	"tangaroa/crypto"
 	"tangaroa/quorumcert"
 )
@@ -19,8 +22,9 @@ var ErrEvidence = errors.New("evidence does not verify")
 // evidenceType is the PEM type of a proof; the layout changes only together with it.
 const evidenceType = "TANGAROA EVIDENCE V1"
 
-// MaxEvidenceBytes bounds the text of a proof: two statements and the most headers between them.
-const MaxEvidenceBytes = 1 << 20
+// MaxEvidenceBytes bounds the text of a proof: two statements, the most headers between them, and
+// all the changes there can be.
+const MaxEvidenceBytes = 1<<20 + judge.MaxChangesText
 
 // proofs collects what nodes know, until enough have answered. The client's mutex guards it.
 type proofs struct {
@@ -72,8 +76,9 @@ func (c *Client) takeEvidence(from bftraft.NodeID, frame []byte) bool {
 	if err != nil {
 		return false
 	}
+	known := c.known.Configurations()
 	for i := range list {
-		if !c.proves(&list[i].Evidence) {
+		if _, err := known.Accusing(c.cluster, &list[i].Evidence); err != nil {
 			return false
 		}
 	}
@@ -91,20 +96,6 @@ func (c *Client) takeEvidence(from bftraft.NodeID, frame []byte) bool {
 	return true
 }
 
-// proves says whether a proof holds against a voter of any configuration, the newest first: who has
-// been found out is removed, and the proof stands.
-func (c *Client) proves(e *quorumcert.Evidence) bool {
-	known := c.known.Configurations()
-	for by := known.Latest(); ; by = known.For(by.Entry()) {
-		if e.Verify(c.cluster, by) == nil {
-			return true
-		}
-		if by.Entry() == 0 {
-			return false
-		}
-	}
-}
-
 // add keeps one proof of each culprit, one that stands in the log before any other.
 func (p *proofs) add(c bftraft.Conviction) {
 	i, found := slices.BinarySearchFunc(p.found, c.Evidence.Culprit(),
@@ -119,9 +110,23 @@ func (p *proofs) add(c bftraft.Conviction) {
 	}
 }
 
-// EncodeEvidence returns the text of a proof: one PEM block.
-func EncodeEvidence(e *quorumcert.Evidence) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: evidenceType, Bytes: e.AppendTo(nil)})
+// EncodeEvidence returns the text of a proof: one PEM block. It holds the changes that led from the
+// genesis to a configuration in which the culprit had a say, as the verifier knows them, so that
+// whoever has the genesis can judge it.
+func EncodeEvidence(e *quorumcert.Evidence, v *bftraft.Verifier) []byte {
+	by, err := v.Configurations().Accusing(v.Cluster(), e)
+	if err != nil {
+		return encodeEvidence(e, nil)
+	}
+	return encodeEvidence(e, v.ChangesUpTo(by.Entry()))
+}
+
+func encodeEvidence(e *quorumcert.Evidence, changes []*bftraft.ChangeProof) []byte {
+	b := e.AppendTo(nil)
+	if len(changes) > 0 {
+		b = bftraft.AppendChangeProofs(b, changes)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: evidenceType, Bytes: b})
 }
 
 // IsEvidence says whether a text claims to be a proof, as EncodeEvidence writes it.
@@ -129,26 +134,54 @@ func IsEvidence(text []byte) bool {
 	return bytes.HasPrefix(text, []byte("-----BEGIN "+evidenceType))
 }
 
-// VerifyEvidence reads what EncodeEvidence wrote, and nothing else, and verifies it with nothing
-// but the genesis.
-func VerifyEvidence(text []byte, g *bftraft.Genesis) (*quorumcert.Evidence, error) {
+// VerifyEvidence reads what EncodeEvidence wrote, and nothing else, and verifies it by what the
+// verifier of a genesis knows and the changes beside the proof. It returns the oldest configuration
+// in which the culprit had a say under its key, too. Where nothing tells of such a configuration
+// the error is an ErrNewerConfiguration as well.
+func VerifyEvidence(
+	text []byte, v *bftraft.Verifier,
+) (*quorumcert.Evidence, *quorumcert.Configuration, error) {
 	if len(text) > MaxEvidenceBytes {
-		return nil, fmt.Errorf("%w: it is longer than %d bytes", ErrEvidence, MaxEvidenceBytes)
+		return nil, nil, fmt.Errorf("%w: it is longer than %d bytes", ErrEvidence, MaxEvidenceBytes)
 	}
 	block, _ := pem.Decode(text)
 	if block == nil || block.Type != evidenceType {
-		return nil, fmt.Errorf("%w: it is no proof", ErrEvidence)
+		return nil, nil, fmt.Errorf("%w: it is no proof", ErrEvidence)
 	}
-	e, ok := bftraft.DecodeEvidence(block.Bytes)
-	if !ok || !bytes.Equal(EncodeEvidence(e), text) {
-		return nil, fmt.Errorf("%w: it is damaged", ErrEvidence)
+	e, changes, ok := decodeEvidence(block.Bytes)
+	if !ok || !bytes.Equal(encodeEvidence(e, changes), text) {
+		return nil, nil, fmt.Errorf("%w: it is damaged", ErrEvidence)
 	}
-	v, err := bftraft.NewVerifier(crypto.ZIP215(), g)
+	if !v.AgreesWith(changes) {
+		return nil, nil, fmt.Errorf("%w: %w", ErrEvidence, judge.ErrOtherChanges)
+	}
+	v, err := v.Following(changes)
 	if err != nil {
-		return nil, err
+		return nil, nil, fmt.Errorf("%w: %w", ErrEvidence, err)
 	}
-	if err := e.Verify(v.Cluster(), v.Configurations().Latest()); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrEvidence, err)
+	by, err := v.Configurations().Accusing(v.Cluster(), e)
+	if errors.Is(err, crypto.ErrUnknownSigner) {
+		return nil, nil, fmt.Errorf("%w: node %d has never had a say: %w", ErrEvidence, e.Culprit(),
+			ErrNewerConfiguration)
 	}
-	return e, nil
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrEvidence, err)
+	}
+	return e, by, nil
+}
+
+// decodeEvidence reads a proof and the changes beside it, if there are any.
+func decodeEvidence(
+	data []byte,
+) (e *quorumcert.Evidence, changes []*bftraft.ChangeProof, ok bool) {
+	e = &quorumcert.Evidence{}
+	s := cryptobyte.String(data)
+	if !quorumcert.ReadEvidence(&s, e) {
+		return nil, nil, false
+	}
+	if s.Empty() {
+		return e, nil, true
+	}
+	changes, ok = bftraft.ReadChangeProofs(&s)
+	return e, changes, ok && s.Empty() && len(changes) > 0
 }

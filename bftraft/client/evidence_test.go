@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"encoding/pem"
 	"testing"
 	"time"
 
@@ -73,27 +74,54 @@ func TestEvidenceDoesNotWaitForWhoIsAway(t *testing.T) {
 }
 
 func TestProofFileVerifiesAsItWasWrittenOnly(t *testing.T) {
-	g := testGenesis(4)
-	e := twoVotes(g.Hash(), 2)
-	text := EncodeEvidence(&e)
+	v := newCluster(t, 4).verifier()
+	e := twoVotes(v.Cluster(), 2)
+	text := EncodeEvidence(&e, v)
 	require.True(t, IsEvidence(text))
-	got, err := VerifyEvidence(text, g)
+	got, by, err := VerifyEvidence(text, v)
 	require.NoError(t, err)
 	require.Equal(t, e, *got)
+	require.Zero(t, by.Entry())
 	for i := range text {
 		bad := bytes.Clone(text)
 		bad[i] ^= 1
-		if _, err := VerifyEvidence(bad, g); err == nil {
+		if _, _, err := VerifyEvidence(bad, v); err == nil {
 			t.Fatalf("with byte %d turned it still verifies", i)
 		}
 	}
-	_, err = VerifyEvidence(append(text, '\n'), g)
-	require.ErrorIs(t, err, ErrEvidence)
-	_, err = VerifyEvidence(make([]byte, MaxEvidenceBytes+1), g)
-	require.ErrorIs(t, err, ErrEvidence)
-	_, err = VerifyEvidence(text, testGenesis(7))
+	for name, bad := range map[string][]byte{
+		"one byte more": append(bytes.Clone(text), '\n'), "too long": make([]byte, MaxEvidenceBytes+1),
+		"an empty list of changes": encodeBeside(&e, 0, 0, 0, 0), "half a list": encodeBeside(&e, 0),
+	} {
+		_, _, err = VerifyEvidence(bad, v)
+		require.ErrorIs(t, err, ErrEvidence, name)
+	}
+	_, _, err = VerifyEvidence(text, newCluster(t, 7).verifier())
 	require.ErrorIs(t, err, ErrEvidence, "of another cluster")
 	same := quorumcert.Evidence{Votes: &quorumcert.VoteConflict{A: e.Votes.A, B: e.Votes.A}}
-	_, err = VerifyEvidence(EncodeEvidence(&same), g)
+	_, _, err = VerifyEvidence(EncodeEvidence(&same, v), v)
 	require.ErrorIs(t, err, ErrEvidence, "one statement, said twice")
+}
+
+// encodeBeside is EncodeEvidence with other bytes where changes stand.
+func encodeBeside(e *quorumcert.Evidence, beside ...byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{
+		Type: evidenceType, Bytes: append(e.AppendTo(nil), beside...),
+	})
+}
+
+func FuzzVerifyEvidence(f *testing.F) {
+	g := changingGenesis(1)
+	e := twoVotes(g.Hash(), 1)
+	f.Add(encodeEvidence(&e, nil))
+	f.Add(encodeBeside(&e, 0, 0, 0, 1))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		v, err := bftraft.NewVerifier(crypto.ZIP215(), g)
+		require.NoError(t, err)
+		got, by, err := VerifyEvidence(text, v)
+		require.Equal(t, err == nil, got != nil && by != nil)
+		if err == nil {
+			require.Equal(t, text, EncodeEvidence(got, v))
+		}
+	})
 }

@@ -40,8 +40,12 @@ func (c *Client) mayOnlyRead() bool {
 }
 
 // alone returns why nobody answers: a client that is not enrolled, as far as is known, and that no
-// node lets in, is not authorised. The mutex is held.
+// node lets in, is not authorised. Nor is one that a change has removed, which is for ever, though
+// nodes that are behind still let it in. The mutex is held.
 func (c *Client) alone(err error) error {
+	if c.Members().Left(c.public) {
+		return fmt.Errorf("%w any more: %v", ErrNotAuthorised, c.public)
+	}
 	if c.up == 0 && !c.Verifier().IsClient(c.public) {
 		return fmt.Errorf("%w, and no node lets it in: %v", ErrNotAuthorised, c.public)
 	}
@@ -91,7 +95,7 @@ func (c *Client) takeChanges(from bftraft.NodeID, frame []byte) bool {
 		case after == before: // another was faster; perhaps this one knows more
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			if len(c.surveys) > 0 {
+			if len(c.surveys)+len(c.statuses) > 0 {
 				c.link.Send(from, bftraft.ChangesRequest(c.Members().Number))
 			}
 			return true
@@ -128,6 +132,10 @@ type following struct {
 func (c *Client) upToDate(from bftraft.NodeID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for _, v := range c.statuses {
+		v.current = v.current.With(from)
+		v.finish()
+	}
 	for _, f := range c.surveys {
 		f.heard = f.heard.With(from)
 		if voters := f.heard & c.config().Members(); !f.over && voters.Len() >= c.config().Size().Q {
@@ -144,12 +152,7 @@ func (c *Client) Follow(ctx context.Context) (*bftraft.Membership, error) {
 	c.mu.Lock()
 	c.surveys = append(c.surveys, f)
 	c.mu.Unlock()
-	c.poll(ctx, f.done, func() {
-		ask := c.up &^ f.heard
-		for id := ask.Next(0); id != 0; id = ask.Next(id) {
-			c.link.Send(id, bftraft.ChangesRequest(c.Members().Number))
-		}
-	})
+	c.poll(ctx, f.done, func() { c.askChanges(c.up &^ f.heard) })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.surveys = slices.DeleteFunc(c.surveys, func(o *following) bool { return o == f })

@@ -36,6 +36,7 @@ type Dial func(Receiver) (Link, error)
 type hostLink struct {
 	host *p2p.Host
 	cfg  p2p.Config
+	own  map[bftraft.NodeID]string // where the settings say that nodes are
 }
 
 // Send queues a frame for a node.
@@ -44,7 +45,8 @@ func (l hostLink) Send(to bftraft.NodeID, frame []byte) bool {
 }
 
 // SetNodes keeps the links to nodes that stay as they are. A node is looked for where the settings
-// say and where the change does that enrolled it: whoever answers must prove to have its key.
+// say and where the newest change does, or else where the genesis does: whoever answers must prove
+// to have its key.
 func (l hostLink) SetNodes(list []bftraft.Node) {
 	var peers []p2p.Peer
 	for _, n := range list {
@@ -58,16 +60,16 @@ func (l hostLink) SetNodes(list []bftraft.Node) {
 
 // addresses returns where a node may be. One that cannot be used, which administrators may have
 // mistyped, keeps nobody from the other nodes.
-func (l hostLink) addresses(p p2p.Peer, enrolled string) []string {
-	var all, usable []string
-	if i := slices.IndexFunc(l.cfg.Peers, func(o p2p.Peer) bool { return o.Key == p.Key }); i >= 0 {
-		all = l.cfg.Peers[i].Addrs
-	}
-	for _, a := range append(slices.Clone(all), enrolled) {
-		p.Addrs = []string{a}
-		if a != "" && !slices.Contains(usable, a) && l.takes(p) {
+func (l hostLink) addresses(p p2p.Peer, changed string) []string {
+	var usable []string
+	for _, a := range []string{l.own[p.ID], changed} {
+		if a != "" && !slices.Contains(usable, a) && l.cfg.CheckAddress(a) == nil {
 			usable = append(usable, a)
 		}
+	}
+	is := func(o p2p.Peer) bool { return o.Key == p.Key }
+	if i := slices.IndexFunc(l.cfg.Peers, is); i >= 0 && len(usable) == 0 {
+		return l.cfg.Peers[i].Addrs
 	}
 	return usable
 }
@@ -109,6 +111,11 @@ func DialHost(cfg Config) Dial {
 		hc.Key, hc.Peers = cfg.Key, cfg.Peers
 		hc.Security, hc.Transport = cfg.Security, cfg.Transport
 		hc.Logger, hc.MaxPeers = cfg.Logger, quorumcert.MaxVoters
+		l := hostLink{cfg: hc, own: cfg.Addresses}
+		hc.Peers = slices.Clone(cfg.Peers)
+		for i, p := range hc.Peers {
+			hc.Peers[i].Addrs = l.addresses(p, "")
+		}
 		host, err := p2p.New(hc, hostHandler{to})
 		if err != nil {
 			return nil, err
@@ -116,6 +123,7 @@ func DialHost(cfg Config) Dial {
 		if err := host.Start(context.Background()); err != nil {
 			return nil, err
 		}
-		return hostLink{host, hc}, nil
+		l.host = host
+		return l, nil
 	}
 }

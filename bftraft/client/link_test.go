@@ -17,23 +17,27 @@ func TestNodeIsLookedForWhereSettingsAndChangesSay(t *testing.T) {
 		{ID: 1, Key: testKey(1).Public(), Addrs: []string{"one.example:1"}},
 		{ID: 2, Key: testKey(2).Public()},
 	}
-	l := hostLink{cfg: cfg}
+	l := hostLink{cfg: cfg, own: map[bftraft.NodeID]string{9: "proxy:9", 10: "no address"}}
 	for name, c := range map[string]struct {
+		id       bftraft.NodeID
 		key      byte
 		enrolled string
 		want     []string
 	}{
-		"as configured":      {1, "", []string{"one.example:1"}},
-		"moved":              {1, "two.example:1", []string{"one.example:1", "two.example:1"}},
-		"the same twice":     {1, "one.example:1", []string{"one.example:1"}},
-		"from the change":    {2, "two.example:1", []string{"two.example:1"}},
-		"new":                {5, "five.example:1", []string{"five.example:1"}},
-		"nowhere":            {5, "", nil},
-		"mistyped":           {5, "five.example", nil},
-		"mistyped and known": {1, "one.example:x:y", []string{"one.example:1"}},
+		"as the genesis says": {7, 1, "", []string{"one.example:1"}},
+		"moved":               {7, 1, "two.example:1", []string{"two.example:1"}},
+		"from the change":     {7, 2, "two.example:1", []string{"two.example:1"}},
+		"new":                 {7, 5, "five.example:1", []string{"five.example:1"}},
+		"nowhere":             {7, 5, "", nil},
+		"mistyped":            {7, 5, "five.example", nil},
+		"mistyped and known":  {7, 1, "one.example:x:y", []string{"one.example:1"}},
+		"set":                 {9, 1, "", []string{"proxy:9"}},
+		"set, and moved":      {9, 1, "two.example:1", []string{"proxy:9", "two.example:1"}},
+		"set to where it is":  {9, 5, "proxy:9", []string{"proxy:9"}},
+		"set wrongly":         {10, 1, "", []string{"one.example:1"}},
 	} {
-		// Ids come round and keys do not, so that only the key tells who it is.
-		p := p2p.Peer{ID: 7, Key: testKey(c.key).Public()}
+		// Ids come round and keys do not, so that only the key tells whom the genesis means.
+		p := p2p.Peer{ID: c.id, Key: testKey(c.key).Public()}
 		require.Equal(t, c.want, l.addresses(p, c.enrolled), name)
 	}
 	require.True(t, l.takes(p2p.Peer{ID: 7, Key: testKey(7).Public()}))

@@ -42,7 +42,7 @@ func (c *Client) regroup() {
 		}
 	}
 	for _, v := range c.statuses {
-		v.follow(c.config().Voters(), gone)
+		v.follow(members.Nodes, gone)
 	}
 	for _, p := range c.proofs {
 		p.heard &^= gone

@@ -59,7 +59,8 @@ func TestClientFollowsTheMembers(t *testing.T) {
 			ids = append(ids, n.ID)
 		}
 		require.Equal(t, []bftraft.NodeID{5, 6, 7, 8}, ids)
-		require.Len(t, s.client.Status(s.within(time.Second)), 4)
+		_, reports := s.client.Status(s.within(time.Second))
+		require.Len(t, reports, 4)
 		require.Empty(t, s.dissents(), "nobody has lied")
 	})
 }
@@ -126,7 +127,10 @@ func TestWhatIsInFlightGoesOnWithTheNewMembers(t *testing.T) {
 		}()
 		status := make(chan []NodeReport, 1)
 		s.node(2).stopsHearing()
-		go func() { status <- s.client.Status(s.within(time.Minute)) }()
+		go func() {
+			_, reports := s.client.Status(s.within(time.Minute))
+			status <- reports
+		}()
 		s.pass(time.Second)
 		s.replaceAll()
 		s.change(promotes(8), leaves(4))
@@ -275,7 +279,7 @@ func TestWordOfTheHolderBeforeIsNotThatOfTheNext(t *testing.T) {
 	c.flights = []*flight{f}
 	c.leaders.leaders[2], c.leaders.leaders[3] = 1, 1
 	v := &survey{done: make(chan struct{})}
-	v.follow(c.config().Voters(), 0)
+	v.follow(c.nodes, 0)
 	v.reports[2].Status = &bftraft.NodeStatus{}
 	p := &proofs{heard: quorumcert.SetOf(3, 4)}
 	c.statuses, c.proofs = []*survey{v}, []*proofs{p}
@@ -437,5 +441,66 @@ func TestMembersAreAwaited(t *testing.T) {
 		cancel()
 		_, err = s.client.AwaitMembers(ctx, closed)
 		require.ErrorIs(t, err, ErrNoQuorum)
+	})
+}
+
+// TestStatusIsOfAllMembersThatThereAre asks a client that knows of the genesis alone, as its first
+// question: who came since answers under its key, whether it has a say or not.
+func TestStatusIsOfAllMembersThatThereAre(t *testing.T) {
+	playChanging(t, 4, func(s *scene) {
+		s.change(joins(5), joins(6))
+		members, reports := s.client.Status(s.within(10 * time.Second))
+		require.Len(t, reports, 6)
+		require.Len(t, members.Voters, 4)
+		for i, r := range reports {
+			require.Equal(t, members.Nodes[i].ID, r.ID)
+			require.NotNil(t, r.Status, "node %d", r.ID)
+		}
+		s.change(promotes(5), leaves(1))
+		s.close()
+		s.setLeader(2)
+		members, reports = s.client.Status(s.within(10 * time.Second))
+		require.Len(t, reports, 5)
+		require.Equal(t, s.verifier().Members(), members)
+		require.Equal(t, bftraft.NodeID(2), reports[0].ID)
+		forged := bftraft.SignNodeStatus(crypto.NewSigner(6, testKey(99)), s.id,
+			&bftraft.NodeStatus{Term: 77})
+		s.node(6).bends(func([]byte) [][]byte { return [][]byte{forged} })
+		_, reports = s.client.Status(s.within(time.Second))
+		require.Nil(t, reports[4].Status, "it is not its key")
+		require.Empty(t, s.dissents(), "nor has it a say")
+	})
+}
+
+// TestLeaderIsWhomVotersName: two learners that have agreed are none of f+1.
+func TestLeaderIsWhomVotersName(t *testing.T) {
+	by := newClusterOf(t, changingGenesis(4)).verifier().Configurations().Latest()
+	named := func(id, leader bftraft.NodeID, term bftraft.Term) NodeReport {
+		return NodeReport{ID: id, Status: &bftraft.NodeStatus{Term: term, Leader: leader}}
+	}
+	reports := []NodeReport{named(1, 3, 5), named(2, 3, 5), named(5, 4, 9), named(6, 4, 9)}
+	require.Equal(t, Leadership{5, 3}, agreed(reports, by))
+	require.Zero(t, agreed(reports[2:], by))
+}
+
+// TestClientThatAChangeHasRemovedIsNotAuthorised though nodes that are behind let it in, and say
+// nothing that counts.
+func TestClientThatAChangeHasRemovedIsNotAuthorised(t *testing.T) {
+	playChanging(t, 4, func(s *scene) {
+		s.change(bftraft.ChangeStep{Kind: bftraft.AddClient, Key: testKey(60).Public(), Name: "bob",
+			Role: bftraft.RoleWrite})
+		s.change(bftraft.ChangeStep{Kind: bftraft.RemoveClient, Key: testKey(60).Public()})
+		cfg := DefaultConfig()
+		cfg.Genesis, cfg.Key = s.genesis, testKey(60)
+		bob, err := NewWithLink(cfg, s.dial)
+		require.NoError(t, err)
+		defer func() { require.NoError(t, bob.Close()) }()
+		for id := 3; id <= 4; id++ {
+			s.node(id).stopsHearing()
+		}
+		_, err = bob.Follow(s.within(time.Second))
+		require.ErrorIs(t, err, ErrNotAuthorised)
+		_, err = bob.Read(s.within(time.Second), get(t, "k"))
+		require.ErrorIs(t, err, ErrNotAuthorised)
 	})
 }

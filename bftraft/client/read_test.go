@@ -259,7 +259,7 @@ func TestStatusComesFromEveryNodeThatAnswers(t *testing.T) {
 			return [][]byte{bftraft.SignNodeStatus(s.node(3).signer, s.id,
 				&bftraft.NodeStatus{Term: 9}), s.node(4).status()}
 		})
-		reports := s.client.Status(s.within(2 * time.Second))
+		_, reports := s.client.Status(s.within(2 * time.Second))
 		require.Len(t, reports, 4)
 		require.Equal(t, bftraft.Index(1), reports[0].Status.Executed)
 		require.Equal(t, bftraft.NodeID(1), reports[0].Status.Leader)

@@ -199,7 +199,7 @@ func (c *Client) giveUp(f *flight, why refusal) {
 
 // takeStatus keeps a node's status.
 func (c *Client) takeStatus(from bftraft.NodeID, frame []byte) bool {
-	s, err := bftraft.DecodeNodeStatus(frame, c.cluster, c.known.Configurations())
+	s, err := bftraft.DecodeNodeStatus(frame, c.cluster, c.Verifier().Keyring())
 	if err != nil || s.From != from {
 		return false
 	}

@@ -234,11 +234,16 @@ func (c *Client) askStatus(to quorumcert.Set) {
 // only of members that are gone learns of the others from the first that is not.
 func (c *Client) greet(to quorumcert.Set) {
 	c.askStatus(to & c.config().Members())
-	if len(c.cfg.Genesis.Admins) == 0 {
-		return
+	if len(c.cfg.Genesis.Admins) > 0 {
+		c.askChanges(to)
 	}
+}
+
+// askChanges asks nodes for the changes behind those that are known.
+func (c *Client) askChanges(to quorumcert.Set) {
+	frame := bftraft.ChangesRequest(c.Members().Number)
 	for id := to.Next(0); id != 0; id = to.Next(id) {
-		c.link.Send(id, bftraft.ChangesRequest(c.Members().Number))
+		c.link.Send(id, frame)
 	}
 }
 

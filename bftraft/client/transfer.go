@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tangaroa/bftraft"
+	"tangaroa/quorumcert"
 )
 
 // Leadership is who leads which term.
@@ -53,9 +54,9 @@ func (c *Client) leadershipBeyond(
 	for {
 		do()
 		one, cancel := context.WithTimeout(ctx, c.cfg.Late)
-		reports := c.Status(one)
+		_, reports := c.Status(one)
 		cancel()
-		if l := agreed(reports, c.config().Size().F); l.Term > t {
+		if l := agreed(reports, c.config()); l.Term > t {
 			return l, nil
 		}
 		select {
@@ -68,15 +69,15 @@ func (c *Client) leadershipBeyond(
 	}
 }
 
-// agreed returns the newest leadership that more than f nodes name, the zero value for none.
-func agreed(reports []NodeReport, f int) (newest Leadership) {
+// agreed returns the newest leadership that more than f voters name, the zero value for none.
+func agreed(reports []NodeReport, by *quorumcert.Configuration) (newest Leadership) {
 	votes := map[Leadership]int{}
 	for _, r := range reports {
-		if r.Status == nil || r.Status.Leader == 0 {
+		if !by.Has(r.ID) || r.Status == nil || r.Status.Leader == 0 {
 			continue
 		}
 		l := Leadership{r.Status.Term, r.Status.Leader}
-		if votes[l]++; votes[l] > f && l.Term > newest.Term {
+		if votes[l]++; votes[l] > by.Size().F && l.Term > newest.Term {
 			newest = l
 		}
 	}

@@ -53,9 +53,11 @@ type Config struct {
 	Client crypto.PrivateKey
 
 	// Network is passed to p2p.New, with Key, Self, Clients, MaxPeers and Logger filled in. The peers
-	// are the members, whom changes replace; Peers says by key where to find them, and goes before
-	// the address that a change gave them.
+	// are the members, whom changes replace; Peers says by key where to find those for whom neither
+	// Addresses nor a change does.
 	Network p2p.Config
+	// Addresses says where nodes are, as "host:port". It goes before what changes say.
+	Addresses map[crypto.NodeID]string
 	// NewNetwork replaces p2p.New, for simulations and tests.
 	NewNetwork func(p2p.Config, p2p.Handler) (Network, error)
 
@@ -138,6 +140,11 @@ func (c *Config) validateFields() error {
 		return invalid("MaxClientQueueBytes", "is below ClientQueue.Bytes")
 	case c.Workers < 1:
 		return invalid("Workers", "%d is not positive", c.Workers)
+	}
+	for id, address := range c.Addresses {
+		if err := c.Network.CheckAddress(address); err != nil {
+			return invalid("Addresses", "node %d: %v", id, err)
+		}
 	}
 	u := &c.Genesis.Upkeep
 	_, keeps := c.Storage.(replica.Snapshots)

@@ -152,7 +152,8 @@ func TestClientIsAnsweredOverItsConnection(t *testing.T) {
 		require.EqualValues(t, 1, answer.Executed)
 
 		status, err := bftraft.DecodeNodeStatus(
-			nodes[3].fromClient(replies, []byte{bftraft.FrameStatus}), cluster, configs)
+			nodes[3].fromClient(replies, []byte{bftraft.FrameStatus}), cluster,
+			nodes[3].verifier.Keyring())
 		require.NoError(t, err)
 		require.EqualValues(t, 4, status.From)
 		require.EqualValues(t, 1, status.Commit.Index)

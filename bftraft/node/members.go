@@ -128,6 +128,7 @@ func (n *Node) follow() {
 	if m.Number == old.Members().Number {
 		return // nobody is leaving any more
 	}
+	n.warnOverridden(old.Members(), m)
 	n.log.Info("change in force", "number", m.Number, "index", m.At.Index, "joint", m.Joint(),
 		"nodes", len(m.Nodes), "voters", len(m.Voters), "clients", len(m.Clients),
 		"admins", len(m.Admins))
@@ -239,9 +240,8 @@ func (n *Node) link() (again time.Time, err error) {
 	return again, n.network.SetPeers(peers)
 }
 
-// peers returns all whom this node should be linked with, and where they are: where this node
-// was told, or else where the change says that enrolled them. Where that is no address, as if it
-// said nothing: whoever is there has to dial, as who has left must.
+// peers returns all whom this node should be linked with, and where they are. Who has left has to
+// dial.
 func (n *Node) peers() (peers []p2p.Peer, again time.Time) {
 	n.whereMu.Lock()
 	defer n.whereMu.Unlock()
@@ -253,16 +253,38 @@ func (n *Node) peers() (peers []p2p.Peer, again time.Time) {
 		}
 		p := p2p.Peer{ID: node.ID, Key: node.Key}
 		if !slices.ContainsFunc(guests, func(g bftraft.Node) bool { return g.ID == node.ID }) {
-			p.Addrs = n.addresses[node.Key]
-		}
-		if len(p.Addrs) == 0 && node.Address != "" {
-			if p.Addrs = []string{node.Address}; n.fits(p) != nil {
-				p.Addrs = nil
-			}
+			p.Addrs = n.where(node)
 		}
 		peers = append(peers, p)
 	}
 	return peers, again
+}
+
+// where returns where a node is: where the settings say, or else the newest change that does, or
+// else where this node was told. What a change says and is no address is as if it said nothing. Who
+// is nowhere has to dial.
+func (n *Node) where(node bftraft.Node) []string {
+	if address := n.cfg.Addresses[node.ID]; address != "" {
+		return []string{address}
+	}
+	if node.Address != "" && n.cfg.Network.CheckAddress(node.Address) == nil {
+		return []string{node.Address}
+	}
+	return n.addresses[node.Key]
+}
+
+// warnOverridden says where the settings keep a change from having effect.
+func (n *Node) warnOverridden(old, next *bftraft.Membership) {
+	for _, node := range next.Nodes {
+		before, _ := old.Node(node.Key)
+		own := n.cfg.Addresses[node.ID]
+		if node.ID == n.cfg.ID || own == "" || node.Address == "" || node.Address == own ||
+			node.Address == before.Address {
+			continue
+		}
+		n.log.Warn("a change says where a node is, and the settings of this node say otherwise",
+			"peer", node.ID, "address", own, "change", node.Address)
+	}
 }
 
 // fits says why the network could not use these peers.
@@ -273,7 +295,7 @@ func (n *Node) fits(peers ...p2p.Peer) error {
 }
 
 // SetPeers replaces what this node was told about where the others are, once it has started. Who is
-// linked with it, the changes of the members decide.
+// linked with it, the changes of the members decide; where they are, those that say so.
 func (n *Node) SetPeers(peers []p2p.Peer) error {
 	select {
 	case <-n.started:

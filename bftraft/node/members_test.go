@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -348,31 +350,52 @@ func TestOnlyAdministratorsAskWhetherANodeIsReady(t *testing.T) {
 	})
 }
 
-// TestAddressesAreThoseOfTheFileOrElseOfTheChange: a change with a wrong one does no harm.
-func TestAddressesAreThoseOfTheFileOrElseOfTheChange(t *testing.T) {
+// TestChangeSaysWhereANodeIsUnlessTheSettingsDo goes from what the genesis says to a change, and to
+// one that is mistyped, which does no harm. Who sets an address of his own is told.
+func TestChangeSaysWhereANodeIsUnlessTheSettingsDo(t *testing.T) {
 	onBoard(t, 4, func(t *testing.T, b *switchboard, nodes []*running) {
 		var steps []bftraft.ChangeStep
-		for n, address := range []string{"10.0.0.5:7100", "no address", "10.0.0.7:7100"} {
+		add := func(kind bftraft.StepKind, n byte, address string) {
 			steps = append(steps, bftraft.ChangeStep{
-				Kind: bftraft.AddNode, Key: seeded(byte(5 + n)).Public(), Name: address,
+				Kind: kind, Key: seeded(n).Public(), Name: address,
 			})
 		}
 		peer := func(id crypto.NodeID, addrs ...string) p2p.Peer {
 			return p2p.Peer{ID: id, Key: seeded(byte(id)).Public(), Addrs: addrs}
 		}
-		require.NoError(t, nodes[0].SetPeers(
-			[]p2p.Peer{peer(2, "two:1"), peer(7, "seven:1"), peer(9, "nobody:1")}))
-		require.Equal(t, []p2p.Peer{peer(2, "two:1"), peer(3), peer(4)}, b.peersOf(1))
+		require.NoError(t, nodes[0].end())
+		disk, logged := nodes[0].disk.Crash(0), &journal{}
+		cfg := testConfig(nodes[0].cfg.Genesis, 1, disk)
+		cfg.NewNetwork, cfg.Logger = b.network, slog.New(slog.NewTextHandler(logged, nil))
+		cfg.Addresses = map[crypto.NodeID]string{4: "proxy:4", 6: "proxy:6", 7: "10.0.0.7:1"}
+		nodes[0] = launch(t, cfg, disk)
+		<-nodes[0].Started()
+		hints := []p2p.Peer{peer(2, "two:1"), peer(3, "three:1"), peer(4, "four:1"), peer(7, "seven:1"),
+			peer(9, "nobody:1")}
+		require.NoError(t, nodes[0].SetPeers(hints))
+		require.Equal(t, []p2p.Peer{peer(2, "two:1"), peer(3, "three:1"), peer(4, "proxy:4")},
+			b.peersOf(1))
+		add(bftraft.SetAddress, 2, "10.0.0.2:1")
+		add(bftraft.SetAddress, 3, "no address")
+		add(bftraft.SetAddress, 4, "10.0.0.4:1")
+		add(bftraft.AddNode, 5, "10.0.0.5:1")
+		add(bftraft.AddNode, 6, "no address")
+		add(bftraft.AddNode, 7, "10.0.0.7:1")
 		carry(t, nodes[0], changeAt(nodes[0], steps...))
 		allAt(t, nodes, 1, RoleVoter)
-		want := []p2p.Peer{peer(2, "two:1"), peer(3), peer(4), peer(5, "10.0.0.5:7100"), peer(6),
-			peer(7, "seven:1")}
+		want := []p2p.Peer{peer(2, "10.0.0.2:1"), peer(3, "three:1"), peer(4, "proxy:4"),
+			peer(5, "10.0.0.5:1"), peer(6, "proxy:6"), peer(7, "10.0.0.7:1")}
 		require.Equal(t, want, b.peersOf(1))
+		said := logged.String()
+		require.Equal(t, 2, strings.Count(said, "the settings of this node say otherwise"), said)
+		require.Contains(t, said, `peer=4 address=proxy:4 change=10.0.0.4:1`)
+		require.Contains(t, said, `peer=6 address=proxy:6 change="no address"`)
 		require.Error(t, nodes[0].SetPeers([]p2p.Peer{peer(2, "no address")}))
-		require.Equal(t, want, b.peersOf(1))
 		require.NoError(t, nodes[0].SetPeers(nil))
-		want[0], want[5] = peer(2), peer(7, "10.0.0.7:7100")
+		want[1] = peer(3)
 		require.Equal(t, want, b.peersOf(1))
+		cfg.Addresses = map[crypto.NodeID]string{2: "no address"}
+		require.ErrorIs(t, cfg.validateFields(), ErrConfig)
 	})
 }
 

@@ -262,6 +262,7 @@ func (n *Node) work(ctx context.Context) error {
 		return err
 	}
 	close(n.started)
+	n.warnOverridden(&bftraft.Membership{}, n.in.gate.Load().Members())
 	n.log.Info("node has started", "cluster", n.cfg.Genesis.Name, "index", n.replica.Executed().Index,
 		"role", n.seen.Load().Role, "listen", n.network.Addrs(), "http", n.HTTPAddr())
 	return n.own(ctx)

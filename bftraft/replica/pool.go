@@ -406,14 +406,9 @@ func (r *Replica) tickPool() {
 		if r.now-max(o.since, o.asked) >= r.patience()/2 {
 			// Perhaps this node is behind; perhaps the leader never got it (E5). What asks may be
 			// lost like anything else, so it is said again: a leader that was away for a while
-			// would otherwise be suspected for ever of what it never heard of. So may what it was
-			// sent for being late, and of that there may be much.
-			o.asked, o.pushed = r.now, 0
-			for _, q := range o.requests {
-				if q != p {
-					q.pushed = 0
-				}
-			}
+			// would otherwise be suspected for ever of what it never heard of.
+			o.asked = r.now
+			o.pushAgain(p)
 			r.forward(p.Request, r.configs().Latest().Members())
 		}
 		starving = starving || r.now-o.since >= r.patience() && !mutant.On(mutant.M41)

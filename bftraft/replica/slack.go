@@ -210,6 +210,17 @@ func (r *Replica) push(o *outstanding) {
 	r.admissible(o, send)
 }
 
+// pushAgain lets all requests but one, which is on its way, be sent to the leader once more: what
+// was sent for being late may have been lost as well, and there may be much of it.
+func (o *outstanding) pushAgain(but *pending) {
+	o.pushed = 0
+	for _, p := range o.requests {
+		if p != but {
+			p.pushed = 0
+		}
+	}
+}
+
 // spares says whether a tick does not count because this node has just had to catch up. A leader
 // could keep all nodes catching up for ever: it sends each block late to another, which then finds
 // it committed. So no more is spared in a row than a timeout, and after that one tick of eight.

@@ -194,7 +194,8 @@ func TestStatusOfANodeSaysWhatItKnowsOfOthers(t *testing.T) {
 	}
 	r.executed = at(8)
 	r.cluster = crypto.Digest{1}
-	m, err := bftraft.DecodeNodeStatus(r.NodeStatus(), r.cluster, r.configs())
+	m, err := bftraft.DecodeNodeStatus(r.NodeStatus(), r.cluster,
+		r.configs().Latest().Keyring())
 	require.NoError(t, err)
 	m.Sig, m.From = crypto.Signature{}, 0
 	require.Equal(t, &bftraft.NodeStatus{

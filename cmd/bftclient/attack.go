@@ -94,18 +94,47 @@ func printAttack(w io.Writer, r *attackReport) {
 	}
 }
 
+// attackRun is an attack under way. It follows the members as any client does, by what proves
+// itself.
+type attackRun struct {
+	ears  *attackEars
+	link  client.Link
+	rogue *rogue.Rogue
+	gate  *bftraft.Verifier // by which link and rogue go
+	asked time.Time
+}
+
 func runAttack(c *ucli.Context, cfg client.Config) (*attackReport, error) {
-	seed := uint64(time.Now().UnixNano())
-	var voters bftraft.Set
-	for _, v := range cfg.Genesis.Voters {
-		voters = voters.With(v.ID)
+	gate, err := bftraft.NewVerifier(crypto.ZIP215(), cfg.Genesis)
+	if err == nil {
+		gate, err = gate.Following(cfg.Changes)
 	}
-	verifier, err := bftraft.NewVerifier(crypto.ZIP215(), cfg.Genesis)
 	if err != nil {
 		return nil, err
 	}
-	attacker, err := rogue.New(c.Args().First(), rogue.Options{
-		Key: cfg.Key, Cluster: cfg.Genesis.Hash(), Voters: voters, Seed: seed, Session: seed,
+	a := &attackRun{ears: &attackEars{gate: gate, refusals: make(map[string]uint64)}}
+	if a.rogue, err = newRogue(c, cfg); err != nil {
+		return nil, cli.WithCode(cli.Usage, err)
+	}
+	if a.link, err = client.DialHost(cfg)(a.ears); err != nil {
+		return nil, explain(err)
+	}
+	report := &attackReport{Attack: c.Args().First()}
+	a.run(c, report)
+	if err := a.link.Close(); err != nil {
+		return nil, err
+	}
+	if report.Sent == 0 {
+		return nil, cli.Errorf(cli.NoQuorum, "no node could be reached: is the cluster running?")
+	}
+	report.Replies, report.Reads, report.Refusals = a.ears.replies, a.ears.reads, a.ears.refusals
+	return report, nil
+}
+
+func newRogue(c *ucli.Context, cfg client.Config) (*rogue.Rogue, error) {
+	seed := uint64(time.Now().UnixNano())
+	return rogue.New(c.Args().First(), rogue.Options{
+		Key: cfg.Key, Cluster: cfg.Genesis.Hash(), Seed: seed, Session: seed,
 		Op: func(k uint64) []byte {
 			return mustEncode(kv.EncodeOp(kv.Put{
 				Key: []byte("attack"), Value: fmt.Append(nil, k),
@@ -116,36 +145,24 @@ func runAttack(c *ucli.Context, cfg client.Config) (*attackReport, error) {
 		},
 		Rate: c.Int("rate"),
 	})
-	if err != nil {
-		return nil, cli.WithCode(cli.Usage, err)
-	}
-	ears := &attackEars{verifier: verifier, refusals: make(map[string]uint64)}
-	link, err := client.DialHost(cfg)(ears)
-	if err != nil {
-		return nil, explain(err)
-	}
+}
+
+// run attacks until its time is over.
+func (a *attackRun) run(c *ucli.Context, report *attackReport) {
 	ctx, cancel := context.WithTimeout(c.Context, c.Duration("duration"))
 	defer cancel()
-	report := &attackReport{Attack: c.Args().First()}
 	began := time.Now()
 	every := time.NewTicker(c.Duration("every"))
 	defer every.Stop()
-	asked := time.Time{}
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 			continue
 		case <-every.C:
 		}
-		frames := attacker.Tick(ears.leads())
-		if now := time.Now(); now.Sub(asked) > time.Second {
-			asked = now
-			for _, v := range cfg.Genesis.Voters {
-				link.Send(v.ID, []byte{bftraft.FrameStatus})
-			}
-		}
-		for _, f := range frames {
-			if link.Send(f.To, f.Frame) {
+		a.follow()
+		for _, f := range a.rogue.Tick(a.ears.leads()) {
+			if a.link.Send(f.To, f.Frame) {
 				report.Sent++
 			} else {
 				report.Unsent++
@@ -153,14 +170,24 @@ func runAttack(c *ucli.Context, cfg client.Config) (*attackReport, error) {
 		}
 	}
 	report.Seconds = time.Since(began).Seconds()
-	if err := link.Close(); err != nil {
-		return nil, err
+}
+
+// follow aims at the voters there are now, and asks who leads and whether there are others.
+func (a *attackRun) follow() {
+	if gate := a.ears.knows(); gate != a.gate {
+		a.gate = gate
+		a.rogue.Voters = gate.Configurations().Latest().Members()
+		a.link.SetNodes(gate.Members().Nodes)
+		a.asked = time.Time{}
 	}
-	if report.Sent == 0 {
-		return nil, cli.Errorf(cli.NoQuorum, "no node could be reached: is the cluster running?")
+	if time.Since(a.asked) <= time.Second {
+		return
 	}
-	report.Replies, report.Reads, report.Refusals = ears.replies, ears.reads, ears.refusals
-	return report, nil
+	a.asked = time.Now()
+	for _, n := range a.gate.Members().Nodes {
+		a.link.Send(n.ID, []byte{bftraft.FrameStatus})
+		a.link.Send(n.ID, bftraft.ChangesRequest(a.gate.Members().Number))
+	}
 }
 
 // mustEncode is for operations that are small and well-formed whatever happens.
@@ -171,11 +198,10 @@ func mustEncode(b []byte, err error) []byte {
 	return b
 }
 
-// attackEars counts what nodes answer, and hears who leads.
+// attackEars counts what nodes answer, and hears who leads and who is a member.
 type attackEars struct {
-	verifier *bftraft.Verifier
-
 	mu             sync.Mutex
+	gate           *bftraft.Verifier
 	leader         bftraft.NodeID
 	replies, reads uint64
 	refusals       map[string]uint64
@@ -185,6 +211,13 @@ func (e *attackEars) leads() bftraft.NodeID {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.leader
+}
+
+// knows returns the gate behind all changes that nodes have shown.
+func (e *attackEars) knows() *bftraft.Verifier {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.gate
 }
 
 // Up implements client.Receiver.
@@ -207,9 +240,17 @@ func (e *attackEars) Frame(_ bftraft.NodeID, frame []byte) {
 			e.refusals[r.Code.String()]++
 		}
 	case bftraft.FrameStatusReply:
-		s, err := bftraft.DecodeNodeStatus(frame, e.verifier.Cluster(), e.verifier.Configurations())
+		s, err := bftraft.DecodeNodeStatus(frame, e.gate.Cluster(), e.gate.Keyring())
 		if err == nil {
 			e.leader = s.Leader
+		}
+	case bftraft.FrameChangesReply:
+		list, err := bftraft.DecodeChanges(frame)
+		if err != nil {
+			return
+		}
+		if gate, err := e.gate.Following(list); err == nil {
+			e.gate = gate
 		}
 	}
 }

@@ -363,11 +363,11 @@ func signChange(c *ucli.Context) error {
 	if err := cli.RequireArgs(c, 1, 1); err != nil {
 		return err
 	}
-	g, err := genesisOf(c)
+	f, _, err := genesisOf(c)
 	if err != nil {
 		return err
 	}
-	path, cluster := c.Args().First(), g.Hash()
+	path, cluster := c.Args().First(), f.Genesis.Hash()
 	ch, err := readChangeFile(path, cluster)
 	if err != nil {
 		return err
@@ -383,6 +383,6 @@ func signChange(c *ucli.Context) error {
 	if err := writeChangeFile(path, cluster, ch); err != nil {
 		return err
 	}
-	f := newChangeFile(cluster, ch)
-	return cli.Print(c, f, f.print)
+	text := newChangeFile(cluster, ch)
+	return cli.Print(c, text, text.print)
 }

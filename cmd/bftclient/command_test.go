@@ -290,7 +290,7 @@ func statusOfASoundCluster(t *testing.T, c *cluster) {
 		require.Empty(t, n.FaultyBy)
 	}
 	table := c.ok("status")
-	require.Contains(t, table, "4 of 4 nodes healthy, can lose 1 more")
+	require.Contains(t, table, "4 of 4 voters healthy, can lose 1 more")
 }
 
 func loadMeasures(t *testing.T, c *cluster) {
@@ -354,7 +354,7 @@ func TestStoppedNodesAreNamedAndTooManyMeanNoQuorum(t *testing.T) {
 	c.fails(cli.NoQuorum, "did not happen", "put", "k", "4", "--timeout", "1s")
 	gone := c.do("status", "--timeout", "1s")
 	require.Equal(t, cli.NoQuorum, gone.code)
-	require.Contains(t, gone.err, "only 0 of 4 nodes answered")
+	require.Contains(t, gone.err, "only 0 of 4 voters answered")
 }
 
 // offline writes a genesis whose nodes are at an address, if there is one, and a client's folder.

@@ -13,15 +13,17 @@ import (
 	"tangaroa/bftraft"
 	"tangaroa/bftraft/client"
 	"tangaroa/cmd/internal/cli"
+	"tangaroa/crypto"
 	"tangaroa/quorumcert"
 )
 
 // fault is a proof against a node as it is printed.
 type fault struct {
-	Node  int    `json:"node"`
-	Kind  string `json:"kind"` // two_acks or two_votes
-	Term  uint64 `json:"term"`
-	Index uint64 `json:"index,omitempty"` // of the lower ack; 0 for votes
+	Node  int              `json:"node"`
+	Key   crypto.PublicKey `json:"key"`  // an id may be another node's later
+	Kind  string           `json:"kind"` // two_acks or two_votes
+	Term  uint64           `json:"term"`
+	Index uint64           `json:"index,omitempty"` // of the lower ack; 0 for votes
 	// Entry is where the proof stands in the log, 0 if no node says that it does.
 	Entry uint64 `json:"entry"`
 	File  string `json:"file,omitempty"` // that it was written to
@@ -38,7 +40,8 @@ func evidenceCommand() *ucli.Command {
 		Name: "evidence", Usage: "show which nodes are proven faulty, and keep the proofs",
 		Description: `Example:  bftclient evidence --out proofs && bftclient verify proofs/node2.pem
 Each proof is two statements that the node has signed and that contradict each other. It is
-verified here, and needs nobody's word: the files can be checked offline by anybody.`,
+verified here, and needs nobody's word: the files can be checked offline by anybody who has the
+genesis. Who had a say when, that is the changes up to then, is in them.`,
 		Flags: []ucli.Flag{
 			&ucli.StringFlag{Name: "out", Usage: "write the proofs to files in `DIR`"},
 		},
@@ -61,9 +64,14 @@ func evidence(c *ucli.Context) error {
 	}
 	out := &faults{Answered: nodesOf(heard), Faults: []fault{}}
 	for i := range found {
-		f := newFault(&found[i])
+		text := client.EncodeEvidence(&found[i].Evidence, s.Verifier())
+		_, by, err := client.VerifyEvidence(text, s.Verifier())
+		if err != nil {
+			return err
+		}
+		f := newFault(&found[i], by)
 		if dir := c.String("out"); dir != "" {
-			if f.File, err = keepProof(dir, &found[i].Evidence); err != nil {
+			if f.File, err = keepProof(dir, f.Node, text); err != nil {
 				return err
 			}
 		}
@@ -72,8 +80,10 @@ func evidence(c *ucli.Context) error {
 	return cli.Print(c, out, out.print)
 }
 
-func newFault(c *bftraft.Conviction) fault {
+// newFault describes what a proof shows of a voter of a configuration.
+func newFault(c *bftraft.Conviction, by *quorumcert.Configuration) fault {
 	f := fault{Node: int(c.Evidence.Culprit()), Kind: "two_votes", Entry: uint64(c.Index)}
+	f.Key, _ = by.Keyring().Key(c.Evidence.Culprit())
 	if a := c.Evidence.Acks; a != nil {
 		f.Kind, f.Term, f.Index = "two_acks", uint64(a.A.Term), uint64(a.A.Index)
 	} else {
@@ -83,11 +93,11 @@ func newFault(c *bftraft.Conviction) fault {
 }
 
 // keepProof writes a proof to a file that does not exist yet, or has it already.
-func keepProof(dir string, e *quorumcert.Evidence) (string, error) {
+func keepProof(dir string, node int, text []byte) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, fmt.Sprintf("node%d.pem", e.Culprit()))
+	path := filepath.Join(dir, fmt.Sprintf("node%d.pem", node))
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 	if errors.Is(err, fs.ErrExist) {
 		return path, nil // one proof is enough
@@ -95,7 +105,7 @@ func keepProof(dir string, e *quorumcert.Evidence) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = f.Write(client.EncodeEvidence(e))
+	_, err = f.Write(text)
 	return path, errors.Join(err, f.Close())
 }
 
@@ -129,11 +139,11 @@ func (f *fault) print(w io.Writer) {
 }
 
 // verifyEvidence checks a proof of a file.
-func verifyEvidence(c *ucli.Context, g *bftraft.Genesis, text []byte) error {
-	e, err := client.VerifyEvidence(text, g)
+func verifyEvidence(c *ucli.Context, gate *bftraft.Verifier, text []byte) error {
+	e, by, err := client.VerifyEvidence(text, gate)
 	if err != nil {
 		return cli.WithCode(cli.BadProof, err)
 	}
-	f := newFault(&bftraft.Conviction{Evidence: *e})
+	f := newFault(&bftraft.Conviction{Evidence: *e}, by)
 	return cli.Print(c, f, f.print)
 }

@@ -35,7 +35,7 @@ func (c *cluster) join(id byte, address string) {
 	cfg.Network.Listen = []string{address}
 	f, err := clusterfile.LoadGenesis(c.at("genesis.json"))
 	require.NoError(c.t, err)
-	cfg.Network.Peers = f.Peers(0, nil)
+	cfg.Network.Peers = f.Peers(0)
 	cfg.Grace = 0
 	n, err := node.New(cfg)
 	require.NoError(c.t, err)
@@ -74,8 +74,9 @@ func TestAllVotersAreReplacedWhileAWatchGoesOn(t *testing.T) {
 			streams{out: out, err: errs})
 	}()
 	require.NoError(t, errs.await("watching"))
-	c.ok("put", "all/a", "1")
+	c.ok("put", "all/a", "1", "--receipt", c.at("receipt0"))
 	require.NoError(t, out.await("all/a"))
+	receipts := []string{c.at("receipt0")}
 	for k := byte(1); k <= 3; k++ {
 		address := free(t)
 		key := testKey(4 + k).Public().String()
@@ -87,10 +88,16 @@ func TestAllVotersAreReplacedWhileAWatchGoesOn(t *testing.T) {
 			s = c.member(append([]string{"replace", "--node", string('0' + rune(k)), "--key", key,
 				"--address", address}, flags...)...)
 			require.Equal(t, cli.OK, s.code, s.err)
-			c.ok("put", "all/b", string('0'+rune(k)))
+			receipts = append(receipts, c.at("receipt"+string('0'+rune(k))))
+			c.ok("put", "all/b", string('0'+rune(k)), "--receipt", receipts[len(receipts)-1])
 			require.NoError(t, out.await("all/b = "+string('0'+rune(k))))
 			continue
 		}
+		var joined clusterStatus
+		c.json(&joined, "status")
+		require.Len(t, joined.Nodes, 5)
+		require.True(t, joined.Nodes[4].Answers, "under its own key")
+		require.Equal(t, "learner", joined.Nodes[4].Role)
 		s = c.member(append([]string{"promote", "--node", "5"}, flags...)...)
 		require.Equal(t, cli.OK, s.code, s.err)
 		s = c.member(append([]string{"remove", "--node", "1"}, flags...)...)
@@ -102,11 +109,23 @@ func TestAllVotersAreReplacedWhileAWatchGoesOn(t *testing.T) {
 	for _, m := range c.nodes[:3] {
 		m.kill()
 	}
-	c.ok("put", "all/c", "1")
+	receipts = append(receipts, c.at("last"))
+	c.ok("put", "all/c", "1", "--receipt", c.at("last"))
+	changes, _ := c.changes("changes")
+	c.proofsVerifyOffline(receipts, changes)
+	c.attackFollowsTheMembers()
 	require.NoError(t, out.await("all/c"))
 	var status clusterStatus
 	c.json(&status, "status")
 	require.Equal(t, 4, status.Healthy)
 	cancel()
 	require.Equal(t, cli.OK, <-watched, errs.String())
+}
+
+// attackFollowsTheMembers has but one node of the genesis left, which shows an attacker the others:
+// its requests get to all, and are answered by more than that one.
+func (c *cluster) attackFollowsTheMembers() {
+	var report attackReport
+	c.json(&report, "attack", "equivocator", "--duration", "3s", "--every", "5ms")
+	require.Greater(c.t, report.Sent, 2*report.Unsent, "three of four would have no link")
 }

@@ -162,11 +162,14 @@ func (l *memberList) print(w io.Writer) {
 
 var memberHeader = []string{"WHAT", "NAME", "ROLE", "KEY", "ADDRESS"}
 
+// jointly says what roles mean while the voters are being changed.
+const jointly = "the voters are being changed: those incoming take over from those leaving"
+
 // printNodes writes the head of the list and returns the rows of the nodes.
 func (l *memberList) printNodes(w io.Writer) (rows [][]string) {
 	fmt.Fprintf(w, "cluster %s, change %d at index %d\n", l.Cluster.Short(), l.Change, l.Index)
 	if l.Joint {
-		fmt.Fprintln(w, "the voters are being changed: those incoming take over from those leaving")
+		fmt.Fprintln(w, jointly)
 	}
 	for _, n := range l.Nodes {
 		rows = append(rows, []string{"node", fmt.Sprint(n.ID), n.Role, n.Key.String(), n.Address})

@@ -20,7 +20,6 @@ import (
 	"tangaroa/cmd/internal/cli"
 	"tangaroa/cmd/internal/clusterfile"
 	"tangaroa/crypto"
-	"tangaroa/p2p"
 )
 
 // session is a command's connection to the cluster.
@@ -96,18 +95,19 @@ func connectFor(
 func clientConfig(c *ucli.Context, s *settings) (client.Config, error) {
 	cfg := client.DefaultConfig()
 	cfg.Genesis, cfg.CheckOp = &s.genesis.Genesis, kv.CheckOp
-	cfg.Peers = s.genesis.Peers(0, s.client.Nodes)
+	cfg.Peers, cfg.Addresses = s.genesis.Peers(0), s.client.Nodes
 	cfg.Security, cfg.Transport = s.client.Security, s.client.Transport
-	if !slices.ContainsFunc(cfg.Peers, func(p p2p.Peer) bool { return len(p.Addrs) > 0 }) {
+	gate, err := s.genesis.Gate(s.client.Changes)
+	if err != nil {
+		return cfg, cli.WithCode(cli.Usage, err)
+	}
+	cfg.Changes = gate.Changes()
+	where := placeIn(s.genesis)
+	known := func(n bftraft.Node) bool { return where(n) != "" || cfg.Addresses[n.ID] != "" }
+	if !slices.ContainsFunc(gate.Members().Nodes, known) {
 		return cfg, cli.Errorf(cli.Usage,
 			"no node has an address: add them to the genesis, or as nodes to %s",
 			stringOf(c, "config"))
-	}
-	var err error
-	if s.client.Changes != "" {
-		if cfg.Changes, err = clusterfile.LoadChanges(s.client.Changes); err != nil {
-			return cfg, cli.WithCode(cli.Usage, err)
-		}
 	}
 	cfg.Key, err = crypto.ReadKeyFile(s.client.Key, passphrase(stringOf(c, "passphrase-file")))
 	return cfg, err

@@ -22,16 +22,20 @@ type clusterStatus struct {
 	Term   bftraft.Term   `json:"term"`   // the newest that f+1 nodes are in
 	Leader bftraft.NodeID `json:"leader"` // of that term, as f+1 nodes have it; 0 for none
 	Commit bftraft.Index  `json:"commit"` // the highest that f+1 nodes have reached
-	// Healthy nodes answer, are not behind and not proven faulty. CanLose is how many of them may
+	// Healthy voters answer, are not behind and not proven faulty. CanLose is how many of them may
 	// fail before writes stop; it is negative when too few are left.
+	Voters  int          `json:"voters"`
 	Healthy int          `json:"healthy"`
 	Quorum  int          `json:"quorum"`
 	CanLose int          `json:"can_lose"`
-	Nodes   []nodeStatus `json:"nodes"`
+	Joint   bool         `json:"joint"` // the voters are being changed
+	Nodes   []nodeStatus `json:"nodes"` // all members
 }
 
+// nodeStatus is of a member in one of the roles of listedNode.
 type nodeStatus struct {
 	ID       bftraft.NodeID `json:"id"`
+	Role     string         `json:"role"`
 	Answers  bool           `json:"answers"`
 	Term     bftraft.Term   `json:"term"`
 	Leader   bftraft.NodeID `json:"leader"`
@@ -43,7 +47,7 @@ type nodeStatus struct {
 	Behind   bftraft.Index  `json:"behind"`          // entries that f+1 have committed and it has not
 	// Suspects is why the node wants its term to end, "none" if it does not.
 	Suspects string `json:"suspects,omitempty"`
-	// What the others say of it: that they hold proof against it, hear nothing of it, or see that
+	// What voters say of it: that they hold proof against it, hear nothing of it, or see that
 	// it wants the term to end.
 	FaultyBy  []int `json:"faulty_by"`
 	SilentTo  []int `json:"silent_to"`
@@ -53,9 +57,9 @@ type nodeStatus struct {
 func statusCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "status", Usage: "ask every node how it is and what it thinks of the others",
-		Description: `Each line is one node's own word. What is said about the cluster as a whole is
-what f+1 nodes say alike. It waits at most two seconds for nodes that do not answer, or as long as
---timeout says.`,
+		Description: `Each line is one member's own word: a voter's, or that of one that follows the log
+and has no say yet. What is said about the cluster as a whole is what f+1 voters say alike. It waits
+at most two seconds for nodes that do not answer, or as long as --timeout says.`,
 		Action: func(c *ucli.Context) error {
 			if err := cli.RequireArgs(c, 0, 0); err != nil {
 				return err
@@ -68,13 +72,14 @@ what f+1 nodes say alike. It waits at most two seconds for nodes that do not ans
 			defer s.close()
 			ctx, cancel := context.WithTimeout(s.ctx, surveyTime(c))
 			defer cancel()
-			sum := summarize(name, s.Status(ctx))
+			members, reports := s.Status(ctx)
+			sum := summarize(name, members, reports)
 			if err := cli.Print(c, sum, sum.print); err != nil {
 				return err
 			}
-			if sum.answering() <= quorumcert.ForNodes(len(sum.Nodes)).F {
-				return cli.Errorf(cli.NoQuorum, "only %d of %d nodes answered in time",
-					sum.answering(), len(sum.Nodes))
+			if sum.answering() <= quorumcert.ForNodes(sum.Voters).F {
+				return cli.Errorf(cli.NoQuorum, "only %d of %d voters answered in time",
+					sum.answering(), sum.Voters)
 			}
 			return nil
 		},
@@ -89,13 +94,22 @@ func surveyTime(c *ucli.Context) time.Duration {
 	return 2 * time.Second
 }
 
-// summarize puts the words of all voters together.
-func summarize(name string, reports []client.NodeReport) *clusterStatus {
-	size := quorumcert.ForNodes(len(reports))
-	sum := &clusterStatus{Name: name, Quorum: size.Q}
+// summarize puts the words of all voters together, and those of the other members beside them.
+func summarize(
+	name string, members *bftraft.Membership, reports []client.NodeReport,
+) *clusterStatus {
+	voters := slices.DeleteFunc(slices.Clone(reports), func(r client.NodeReport) bool {
+		return !slices.ContainsFunc(members.Voters, func(v quorumcert.Voter) bool {
+			return v.ID == r.ID
+		})
+	})
+	size := quorumcert.ForNodes(len(voters))
+	sum := &clusterStatus{
+		Name: name, Voters: len(voters), Quorum: size.Q, Joint: members.Joint(),
+	}
 	var terms []bftraft.Term
 	var commits []bftraft.Index
-	for _, r := range reports {
+	for _, r := range voters {
 		if r.Status != nil {
 			terms = append(terms, r.Status.Term)
 			commits = append(commits, r.Status.Commit.Index)
@@ -107,28 +121,39 @@ func summarize(name string, reports []client.NodeReport) *clusterStatus {
 	if n := len(terms); n > size.F {
 		sum.Term, sum.Commit = terms[n-1-size.F], commits[n-1-size.F]
 	}
-	for _, r := range reports {
-		sum.Nodes = append(sum.Nodes, describe(r, reports, sum.Commit))
+	for i, r := range reports {
+		node := describe(r, voters, sum.Commit)
+		node.Role = roleOfNode(members, members.Nodes[i])
+		sum.Nodes = append(sum.Nodes, node)
 	}
-	for _, r := range reports {
+	sum.judge(size)
+	return sum
+}
+
+// judge says who leads and how much may go wrong, by the words of the voters.
+func (sum *clusterStatus) judge(size quorumcert.Size) {
+	for _, led := range sum.Nodes {
 		n := 0
 		for _, node := range sum.Nodes {
-			if node.Answers && node.Leader == r.ID && node.Term == sum.Term {
+			if node.votes() && node.Answers && node.Leader == led.ID && node.Term == sum.Term {
 				n++
 			}
 		}
 		if n > size.F {
-			sum.Leader = r.ID
+			sum.Leader = led.ID
 		}
 	}
 	for _, node := range sum.Nodes {
-		if node.Answers && node.Behind <= tolerableLag && len(node.FaultyBy) <= size.F {
+		if node.votes() && node.Answers && node.Behind <= tolerableLag &&
+			len(node.FaultyBy) <= size.F {
 			sum.Healthy++
 		}
 	}
 	sum.CanLose = sum.Healthy - size.Q
-	return sum
 }
+
+// votes says whether the node has a say: who is leaving still has, who is incoming not yet.
+func (n *nodeStatus) votes() bool { return n.Role == "voter" || n.Role == "leaving" }
 
 // tolerableLag is by how many entries a node may be behind that answered a moment before others.
 const tolerableLag = 4096
@@ -163,7 +188,7 @@ func sayers(all []client.NodeReport, says func(*bftraft.NodeStatus) bool) []int 
 func (sum *clusterStatus) answering() int {
 	n := 0
 	for _, node := range sum.Nodes {
-		if node.Answers {
+		if node.votes() && node.Answers {
 			n++
 		}
 	}
@@ -174,7 +199,9 @@ func (sum *clusterStatus) print(w io.Writer) {
 	var rows [][]string
 	for _, n := range sum.Nodes {
 		if !n.Answers {
-			rows = append(rows, []string{fmt.Sprint(n.ID), "-", "-", "-", "-", "-", n.remarks()})
+			rows = append(rows, []string{
+				fmt.Sprint(n.ID), n.Role, "-", "-", "-", "-", "-", n.remarks(),
+			})
 			continue
 		}
 		leader := "-"
@@ -182,18 +209,21 @@ func (sum *clusterStatus) print(w io.Writer) {
 			leader = fmt.Sprint(n.Leader)
 		}
 		rows = append(rows, []string{
-			fmt.Sprint(n.ID), fmt.Sprint(n.Term), leader, fmt.Sprint(n.Lock), fmt.Sprint(n.Commit),
-			fmt.Sprint(n.Executed), n.remarks(),
+			fmt.Sprint(n.ID), n.Role, fmt.Sprint(n.Term), leader, fmt.Sprint(n.Lock),
+			fmt.Sprint(n.Commit), fmt.Sprint(n.Executed), n.remarks(),
 		})
 	}
-	header := []string{"NODE", "TERM", "LEADER", "LOCK", "COMMIT", "EXECUTED", "REMARKS"}
+	header := []string{"NODE", "ROLE", "TERM", "LEADER", "LOCK", "COMMIT", "EXECUTED", "REMARKS"}
 	_ = cli.WriteTable(w, header, rows)
 	leader := "no leader"
 	if sum.Leader != 0 {
 		leader = fmt.Sprintf("leader %d", sum.Leader)
 	}
-	fmt.Fprintf(w, "%s: %s in term %d, %d of %d nodes healthy, %s\n", sum.Name, leader, sum.Term,
-		sum.Healthy, len(sum.Nodes), sum.outlook())
+	if sum.Joint {
+		fmt.Fprintln(w, jointly)
+	}
+	fmt.Fprintf(w, "%s: %s in term %d, %d of %d voters healthy, %s\n", sum.Name, leader, sum.Term,
+		sum.Healthy, sum.Voters, sum.outlook())
 }
 
 // outlook says how much more may go wrong.

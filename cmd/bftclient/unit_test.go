@@ -290,7 +290,9 @@ func TestStatusBelievesNoSingleNode(t *testing.T) {
 	all := []client.NodeReport{
 		report(1, 5, 2, 100), report(2, 5, 2, 100), report(3, 5, 2, 90), report(4, 99, 4, 1<<40),
 	}
-	sum := summarize(g.Name, all)
+	gate, err := bftraft.NewVerifier(crypto.ZIP215(), &g)
+	require.NoError(t, err)
+	sum := summarize(g.Name, gate.Members(), all)
 	require.Equal(t, bftraft.Term(5), sum.Term)
 	require.Equal(t, bftraft.NodeID(2), sum.Leader)
 	require.Equal(t, bftraft.Index(100), sum.Commit)
@@ -298,23 +300,61 @@ func TestStatusBelievesNoSingleNode(t *testing.T) {
 	require.Equal(t, 1, sum.CanLose)
 
 	all[0].Status.Faulty = quorumcert.SetOf(4)
-	require.Equal(t, 4, summarize(g.Name, all).Healthy, "one word is no proof here")
+	require.Equal(t, 4, summarize(g.Name, gate.Members(), all).Healthy, "one word is no proof here")
 	all[1].Status.Faulty = quorumcert.SetOf(4)
 	all[2].Status.Suspects, all[2].Status.Commit.Index = bftraft.CauseStarvation, 1
 	all[1].Status.Silent = quorumcert.SetOf(3)
-	sum = summarize(g.Name, all)
+	sum = summarize(g.Name, gate.Members(), all)
 	require.Equal(t, 3, sum.Healthy)
 	require.Equal(t, 0, sum.CanLose)
 	require.Contains(t, sum.Nodes[3].remarks(), "PROVEN FAULTY to 1 2")
 	require.Equal(t, "behind by 99, suspects its leader (starvation), silent to 2",
 		sum.Nodes[2].remarks())
 	all[0].Status, all[1].Status = nil, nil
-	sum = summarize(g.Name, all)
+	sum = summarize(g.Name, gate.Members(), all)
 	require.Contains(t, sum.outlook(), "too few for a quorum of 3")
 	require.Contains(t, sum.Nodes[0].remarks(), "does not answer")
 	var b strings.Builder
 	sum.print(&b)
 	require.Contains(t, b.String(), "no leader in term")
+}
+
+// TestStatusShowsWhoHasNoSayBesideThoseWhoHave: learners answer, and count for nothing.
+func TestStatusShowsWhoHasNoSayBesideThoseWhoHave(t *testing.T) {
+	m := &bftraft.Membership{}
+	for id := bftraft.NodeID(1); id <= 7; id++ {
+		m.Nodes = append(m.Nodes, bftraft.Node{ID: id})
+		if v := (quorumcert.Voter{ID: id}); id <= 4 {
+			m.Voters = append(m.Voters, v)
+		} else if id > 5 {
+			m.Incoming = append(m.Incoming, v)
+		}
+	}
+	m.Incoming = append([]quorumcert.Voter{{ID: 2}, {ID: 3}}, m.Incoming...)
+	all := []client.NodeReport{
+		report(1, 5, 2, 100), report(2, 5, 2, 100), {ID: 3}, report(4, 5, 2, 100),
+		report(5, 9, 5, 900), report(6, 9, 5, 900), report(7, 9, 5, 900),
+	}
+	all[4].Status.Faulty = quorumcert.SetOf(1, 2)
+	all[5].Status.Faulty, all[6].Status.Faulty = all[4].Status.Faulty, all[4].Status.Faulty
+	sum := summarize("demo", m, all)
+	require.Equal(t, []any{bftraft.Term(5), bftraft.NodeID(2), bftraft.Index(100), 3, 4, 0, true},
+		[]any{sum.Term, sum.Leader, sum.Commit, sum.Healthy, sum.Voters, sum.CanLose, sum.Joint})
+	require.Equal(t, 3, sum.answering())
+	var roles []string
+	for _, n := range sum.Nodes {
+		require.Empty(t, n.FaultyBy, "node %d: who has no say accuses nobody", n.ID)
+		roles = append(roles, n.Role)
+	}
+	require.Equal(t, []string{
+		"leaving", "voter", "voter", "leaving", "learner", "incoming", "incoming",
+	}, roles)
+	var b strings.Builder
+	sum.print(&b)
+	require.Contains(t, b.String(), "those incoming take over from those leaving")
+	require.Regexp(t, `5 +learner +9 +5`, b.String())
+	require.Regexp(t, `3 +voter +- +- .*does not answer`, b.String())
+	require.Contains(t, b.String(), "3 of 4 voters healthy, can lose 0 more")
 }
 
 func TestEncryptedKeyNeedsItsPassphrase(t *testing.T) {

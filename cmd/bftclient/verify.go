@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -22,7 +23,9 @@ type proof struct {
 	Block     bftraft.Index `json:"block"`
 	Hash      string        `json:"hash"`
 	Nodes     []int         `json:"nodes"`
-	Ops       []provenOp    `json:"operations"`
+	// Configuration is the index of the change that made these nodes voters, 0 for the genesis.
+	Configuration bftraft.Index `json:"configuration"`
+	Ops           []provenOp    `json:"operations"`
 }
 
 // provenOp is one operation with its result.
@@ -36,58 +39,119 @@ type provenOp struct {
 
 func verifyCommand() *ucli.Command {
 	return &ucli.Command{
-		Name: "verify", Usage: "check a receipt or a proof against a node, offline",
+		Name: "verify", Usage: "check a receipt, a proof against a node, or changes, offline",
 		ArgsUsage: "FILE|-",
-		Description: `Needs nothing but the genesis, from --genesis or the settings of a client. What
-it prints is proven: that this client asked for these operations, and that the cluster executed
-them with these results; or that a node has signed two statements that contradict each other.`,
+		Description: `Example:  bftclient verify receipt --genesis genesis.json
+Needs nothing but the genesis, from --genesis or the settings of a client: who had a say later is in
+the file. What it prints is proven: that this client asked for these operations, and that the
+cluster executed them with these results; that a node has signed two statements that contradict each
+other; or, of a file that bftclient member list --changes has written, who was a member behind it.
+
+With --changes, or changes in the settings of a client, it goes by these changes as well. Then keys
+that somebody has stolen from nodes that had left prove nothing of a later time.`,
 		Flags: []ucli.Flag{
 			hexFlag(),
 			&ucli.StringFlag{Name: "genesis", Usage: "genesis of the cluster, `FILE` genesis.json"},
+			&ucli.StringFlag{Name: "changes",
+				Usage: "what is known to have become of the genesis, `FILE` of bftclient member list"},
 		},
-		Action: func(c *ucli.Context) error {
-			if err := cli.RequireArgs(c, 1, 1); err != nil {
-				return err
-			}
-			g, err := genesisOf(c)
-			if err != nil {
-				return err
-			}
-			text, err := readInput(c, c.Args().First(), client.MaxReceiptBytes)
-			if err != nil {
-				return err
-			}
-			if client.IsEvidence(text) {
-				return verifyEvidence(c, g, text)
-			}
-			receipt, err := client.DecodeReceipt(text)
-			if err != nil {
-				return explain(err)
-			}
-			proven, err := receipt.Verify(g)
-			if err != nil {
-				return explain(err)
-			}
-			p := newProof(g, proven, c.Bool("hex"))
-			return cli.Print(c, p, p.print)
-		},
+		Action: verify,
 	}
 }
 
-func genesisOf(c *ucli.Context) (*bftraft.Genesis, error) {
+// maxProofBytes bounds what verify reads.
+const maxProofBytes = max(client.MaxReceiptBytes, client.MaxEvidenceBytes,
+	clusterfile.MaxChangesBytes)
+
+func verify(c *ucli.Context) error {
+	if err := cli.RequireArgs(c, 1, 1); err != nil {
+		return err
+	}
+	f, gate, err := gateOf(c)
+	if err != nil {
+		return err
+	}
+	text, err := readInput(c, c.Args().First(), maxProofBytes)
+	if err != nil {
+		return err
+	}
+	switch {
+	case client.IsEvidence(text):
+		err = verifyEvidence(c, gate, text)
+	case clusterfile.IsChanges(text):
+		err = verifyChanges(c, f, gate, text)
+	default:
+		err = verifyReceipt(c, f, gate, text)
+	}
+	if errors.Is(err, client.ErrNewerConfiguration) {
+		return cli.Errorf(cli.BadProof, "%w; give the changes since, with --changes FILE: "+
+			"bftclient member list --changes FILE writes them", err)
+	}
+	return err
+}
+
+func verifyReceipt(
+	c *ucli.Context, f *clusterfile.File, gate *bftraft.Verifier, text []byte,
+) error {
+	receipt, err := client.DecodeReceipt(text)
+	if err != nil {
+		return explain(err)
+	}
+	proven, err := receipt.VerifyBy(gate)
+	if err != nil {
+		return explain(err)
+	}
+	p := newProof(&f.Genesis, proven, c.Bool("hex"))
+	return cli.Print(c, p, p.print)
+}
+
+// verifyChanges checks a file of changes, which must agree with those that are known.
+func verifyChanges(
+	c *ucli.Context, f *clusterfile.File, gate *bftraft.Verifier, text []byte,
+) error {
+	proofs, err := clusterfile.DecodeChanges(text)
+	if err != nil {
+		return cli.WithCode(cli.BadProof, err)
+	}
+	if !gate.AgreesWith(proofs) {
+		return cli.Errorf(cli.BadProof, "the changes do not verify: these are others than those "+
+			"that are known")
+	}
+	after, err := gate.Genesis().Following(proofs)
+	if err != nil {
+		return cli.Errorf(cli.BadProof, "the changes do not verify: %w", err)
+	}
+	list := newMemberList(after.Cluster(), after.Members(), placeIn(f))
+	return cli.Print(c, list, list.print)
+}
+
+// gateOf returns the genesis that a command goes by, and the gate behind the changes that are
+// known, from flags or the settings of a client.
+func gateOf(c *ucli.Context) (*clusterfile.File, *bftraft.Verifier, error) {
+	f, changes, err := genesisOf(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c.String("changes") != "" {
+		changes = c.String("changes")
+	}
+	gate, err := f.Gate(changes)
+	return f, gate, cli.WithCode(cli.Usage, err)
+}
+
+// genesisOf returns the genesis of --genesis or else of the settings of a client, with the path of
+// the changes that these name.
+func genesisOf(c *ucli.Context) (f *clusterfile.File, changes string, err error) {
 	path := c.String("genesis")
 	if path == "" {
 		s, err := loadSettings(c)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
-		return &s.genesis.Genesis, nil
+		return s.genesis, s.client.Changes, nil
 	}
-	f, err := clusterfile.LoadGenesis(path)
-	if err != nil {
-		return nil, cli.WithCode(cli.Usage, err)
-	}
-	return &f.Genesis, nil
+	f, err = clusterfile.LoadGenesis(path)
+	return f, "", cli.WithCode(cli.Usage, err)
 }
 
 func newProof(g *bftraft.Genesis, proven *client.Proven, asHex bool) *proof {
@@ -96,7 +160,7 @@ func newProof(g *bftraft.Genesis, proven *client.Proven, asHex bool) *proof {
 		Cluster: g.Hash().String(), Client: proven.Client, ClientKey: req.Client.String(),
 		RequestID: client.RequestID{Session: req.Session, Sequence: req.Sequence}.String(),
 		Block:     proven.Block.Index, Hash: proven.Block.Hash.String(),
-		Nodes: nodesOf(proven.Signers),
+		Nodes: nodesOf(proven.Signers), Configuration: proven.By,
 	}
 	for i, op := range req.Ops {
 		p.Ops = append(p.Ops, newProvenOp(op, proven.Results[i], asHex))

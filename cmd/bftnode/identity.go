@@ -100,6 +100,7 @@ Everybody must use the same file: its hash is the cluster's id. It is printed.`,
 				"restore, `FILE`"},
 			&ucli.StringFlag{Name: "state-genesis",
 				Usage: "genesis of the cluster that has certified it, `FILE`"},
+			changesFlag("state-changes"),
 			&ucli.IntFlag{Name: "admin-quorum",
 				Usage: "how many administrators decide; all by default, `M`"}),
 		Action: genesis,
@@ -177,13 +178,17 @@ func originOf(c *ucli.Context, g *bftraft.Genesis) error {
 	if err != nil {
 		return cli.WithCode(cli.Usage, err)
 	}
-	text, err := readState(c.String("state"), &old.Genesis)
+	gate, err := old.Gate(c.String("state-changes"))
+	if err != nil {
+		return cli.WithCode(cli.Usage, err)
+	}
+	text, err := readState(c.String("state"), gate)
 	if err != nil {
 		return cli.WithCode(cli.BadProof, err)
 	}
 	g.Origin = text.origin()
 	fmt.Fprintf(c.App.ErrWriter, "A NEW CLUSTER that begins with the state of %s %s at index %d.\n",
-		text.Name, text.Cluster.Short(), text.Index)
+		old.Genesis.Name, text.Cluster.Short(), text.Index)
 	return nil
 }
 

@@ -214,31 +214,12 @@ func (x *examiner) checkState(l *bftraft.Restored) error {
 	}
 	for i := range l.Evidence {
 		e := &l.Evidence[i]
-		if err := x.accuses(e); err != nil {
+		if _, err := configs.Accusing(cluster, e); err != nil {
 			return fmt.Errorf("evidence against node %d: %w", e.Culprit(), err)
 		}
 		x.report.Evidence = append(x.report.Evidence, node.Describe(e))
 	}
 	return nil
-}
-
-// accuses says why a proof accuses nobody that the cluster has ever had, nil if it does: it
-// outlives the membership of whom it accuses.
-func (x *examiner) accuses(e *quorumcert.Evidence) error {
-	gate := x.gate // of the genesis, before the log is gone through
-	err := e.Verify(x.report.Cluster, gate.Configurations().Latest())
-	for _, p := range x.verifier.Changes() {
-		if err == nil {
-			break
-		}
-		next, wrong := gate.After(p)
-		if wrong != nil {
-			return wrong
-		}
-		gate = next
-		err = e.Verify(x.report.Cluster, gate.Configurations().Latest())
-	}
-	return err
 }
 
 // walk verifies the chain, its requests and its commit certificates.
@@ -354,8 +335,8 @@ func (x *examiner) evidenceEntry(
 	if !ok {
 		return fmt.Errorf("entry %d is no proof, and of the kind of one", index)
 	}
-	if err := proof.Verify(x.report.Cluster, x.verifier.Configurations().Latest()); err != nil {
-		return fmt.Errorf("entry %d: %w", index, err)
+	if !x.gate.Accuses(proof) {
+		return fmt.Errorf("entry %d: %w", index, quorumcert.ErrNoProof)
 	}
 	x.note(index, b, fmt.Sprintf("node %d is faulty: %s", proof.Culprit(),
 		explain(node.Describe(proof))))

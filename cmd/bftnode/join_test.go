@@ -106,19 +106,21 @@ func TestNodeIsIdentifiedByItsChanges(t *testing.T) {
 	require.NoError(t, err)
 	cfg := m.config()
 	require.Equal(t, []string{address}, cfg.Network.Listen)
-	require.Equal(t, m.file.Peers(2, nil), cfg.Network.Peers)
-	m, err = identify(t.Context(), &unlock.Sources{}, settingsOf(t, net, 1))
-	require.NoError(t, err)
-	require.Empty(t, m.peers(), "it is not told of the other")
+	require.Equal(t, m.file.Peers(2), cfg.Network.Peers)
 	s := settingsOf(t, net, 1)
-	s.Changes, s.Nodes = filepath.Join(dir, "changes"), map[crypto.NodeID]string{2: "two:1"}
+	s.Listen, s.Nodes = "", map[crypto.NodeID]string{2: "two:1"}
 	m, err = identify(t.Context(), &unlock.Sources{}, s)
 	require.NoError(t, err)
-	require.Equal(t, []string{"two:1"}, m.peers()[0].Addrs)
+	cfg = m.config()
+	require.Equal(t, []string{m.file.Address(1)}, cfg.Network.Listen)
+	require.Equal(t, s.Nodes, cfg.Addresses, "though it is not told of the other")
+	m.members = &bftraft.Membership{Nodes: []bftraft.Node{
+		{ID: 1, Key: m.key.Public(), Address: "moved:1"},
+	}}
+	require.Equal(t, []string{"moved:1"}, m.config().Network.Listen, "a change goes first")
 	writeChanges(t, net, append(proofs, &bftraft.ChangeProof{Header: proofs[0].Header}))
 	code, _, errs = run(t, "init", "--dir", dir)
-	require.Equal(t, cli.OK, code, "what is known is not looked at again: %s", errs)
-	require.NoError(t, os.RemoveAll(filepath.Join(dir, clusterfile.DataName)))
+	require.Equal(t, cli.Usage, code, "a list that no cluster has: %s", errs)
 	proofs[0].Commit.Sigs = nil
 	writeChanges(t, net, proofs)
 	code, _, errs = run(t, "init", "--dir", dir)
@@ -158,6 +160,9 @@ func TestNodeJoinsVotesAndIsTakenOut(t *testing.T) {
 
 	proofs = changesOf(t, net)
 	require.Len(t, proofs, 3)
+	writeChanges(t, net, proofs)
+	stolenState(t, net, m.key, filepath.Join(dir, "changes"))
+	writeChanges(t, net, proofs[:1])
 	joined = begin(t, "start", "--dir", dir)
 	m, stop = serve(t, net)
 	change(t, net, m, &bftraft.Change{Number: 4, Replaces: proofs[2].At(),
@@ -176,6 +181,7 @@ func TestNodeJoinsVotesAndIsTakenOut(t *testing.T) {
 	accuse(t, net, key)
 	out = mustRun(t, "inspect", "--dir", nodeDir(net, 1))
 	require.Contains(t, out, "node 2 is proven faulty", "though it has left")
+	inspectedAfterVotersLeft(t, net, proofs[4], key)
 }
 
 // accuse puts a proof against the second node into the store of the first: votes for two.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 
 	"tangaroa/bftraft"
 	"tangaroa/bftraft/kv"
@@ -18,7 +17,6 @@ import (
 	"tangaroa/cmd/internal/clusterfile"
 	"tangaroa/cmd/internal/unlock"
 	"tangaroa/crypto"
-	"tangaroa/p2p"
 )
 
 // member is a node with all that is handed to it.
@@ -67,19 +65,11 @@ func identify(ctx context.Context, from *unlock.Sources, s *clusterfile.Node) (*
 
 // readChanges reads what became of the genesis, if the settings say where.
 func (m *member) readChanges() error {
-	gate, err := bftraft.NewVerifier(crypto.ZIP215(), &m.file.Genesis)
+	gate, err := m.file.Gate(m.settings.Changes)
 	if err != nil {
 		return err
 	}
-	if m.settings.Changes != "" {
-		if m.told, err = clusterfile.LoadChanges(m.settings.Changes); err != nil {
-			return err
-		}
-		if gate, err = gate.Following(m.told); err != nil {
-			return fmt.Errorf("%s: %w", m.settings.Changes, err)
-		}
-	}
-	m.members = gate.Members()
+	m.told, m.members = gate.Changes(), gate.Members()
 	return nil
 }
 
@@ -122,9 +112,9 @@ func (m *member) config() node.Config {
 	cfg.Storage, cfg.Machine, cfg.CheckOp = m.store,
 		kv.NewRetaining(m.file.Genesis.Upkeep.History), kv.CheckOp
 	cfg.Network.Security, cfg.Network.Transport = s.Security, s.Transport
-	cfg.Network.Peers = m.peers()
+	cfg.Network.Peers, cfg.Addresses = m.file.Peers(s.ID), s.Nodes
 	own, _ := m.members.Node(m.key.Public())
-	if listen := cmp.Or(s.Listen, m.file.Address(s.ID), own.Address); listen != "" {
+	if listen := cmp.Or(s.Listen, own.Address, m.file.Address(s.ID)); listen != "" {
 		cfg.Network.Listen = []string{listen}
 	}
 	if s.HTTP != "off" {
@@ -132,20 +122,6 @@ func (m *member) config() node.Config {
 	}
 	cfg.Pprof, cfg.Logger = s.Pprof, m.log
 	return cfg
-}
-
-// peers says where the other nodes are, as far as genesis and settings do.
-func (m *member) peers() []p2p.Peer {
-	s := m.settings
-	peers := m.file.Peers(s.ID, s.Nodes)
-	for _, n := range m.members.Nodes {
-		listed := func(p p2p.Peer) bool { return p.ID == n.ID }
-		address := s.Nodes[n.ID]
-		if address != "" && n.ID != s.ID && !slices.ContainsFunc(peers, listed) {
-			peers = append(peers, p2p.Peer{ID: n.ID, Key: n.Key, Addrs: []string{address}})
-		}
-	}
-	return peers
 }
 
 // run is the node's life, until ctx ends or something fails.

@@ -33,10 +33,15 @@ The others go on meanwhile. The file proves itself to who has the genesis, and i
 				Name: "verify", ArgsUsage: "FILE",
 				Usage: "judge a saved state, without any node",
 				Description: `Example:  bftnode snapshot verify --genesis genesis.json backup.state
-What is not a state that the cluster of the genesis has certified is exit code 6.`,
-				Flags: []ucli.Flag{genesisFlag("genesis", "of the cluster that has certified it")},
+What is not a state that the cluster of the genesis has certified is exit code 6. Who had a say when
+is in it. With --changes it goes by these changes as well: then keys that somebody has stolen from
+nodes that had left prove nothing of a later time.`,
+				Flags: []ucli.Flag{
+					genesisFlag("genesis", "of the cluster that has certified it"),
+					changesFlag("changes"),
+				},
 				Action: func(c *ucli.Context) error {
-					_, text, err := verifyState(c, c.String("genesis"))
+					_, text, err := verifyState(c, c.String("genesis"), c.String("changes"))
 					if err != nil {
 						return err
 					}
@@ -53,7 +58,7 @@ For when a cluster is lost for good. The new one has another genesis, with new k
 and so another name: no receipt, session or certificate of the old one means anything to it, and the
 old one must never run again beside it. Every node of the new cluster must be given the state.`,
 				Flags: append(settingFlags(), encryptFlag(),
-					genesisFlag("state-genesis", "of the old cluster")),
+					genesisFlag("state-genesis", "of the old cluster"), changesFlag("state-changes")),
 				Action: snapshotRestore,
 			},
 		},
@@ -64,6 +69,11 @@ func genesisFlag(name, usage string) ucli.Flag {
 	return &ucli.StringFlag{Name: name, Required: true, Usage: usage + ", `FILE`"}
 }
 
+func changesFlag(name string) ucli.Flag {
+	return &ucli.StringFlag{Name: name,
+		Usage: "what is known to have become of that genesis, `FILE` of bftclient member list"}
+}
+
 func snapshotSave(c *ucli.Context) error {
 	if err := cli.RequireArgs(c, 1, 1); err != nil {
 		return err
@@ -72,7 +82,8 @@ func snapshotSave(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	_, text, err := verifyState(c, m.settings.Genesis) // what was written, not what was meant
+	// What was written is judged, not what was meant.
+	_, text, err := verifyState(c, m.settings.Genesis, m.settings.Changes)
 	if err != nil {
 		return err
 	}
@@ -127,8 +138,11 @@ func (t *stateText) print(w io.Writer) {
 }
 
 // verifyState goes through the file in the first argument and describes it. It returns an error
-// with its exit code if a cluster has not certified every byte of it.
-func verifyState(c *ucli.Context, genesis string) (*clusterfile.File, *stateText, error) {
+// with its exit code if a cluster has not certified every byte of it, as far as its genesis and
+// changes of it tell that are known.
+func verifyState(
+	c *ucli.Context, genesis, changes string,
+) (*clusterfile.File, *stateText, error) {
 	if err := cli.RequireArgs(c, 1, 1); err != nil {
 		return nil, nil, err
 	}
@@ -136,18 +150,22 @@ func verifyState(c *ucli.Context, genesis string) (*clusterfile.File, *stateText
 	if err != nil {
 		return nil, nil, cli.WithCode(cli.Usage, err)
 	}
-	text, err := readState(c.Args().First(), &file.Genesis)
+	gate, err := file.Gate(changes)
+	if err != nil {
+		return nil, nil, cli.WithCode(cli.Usage, err)
+	}
+	text, err := readState(c.Args().First(), gate)
 	if errors.Is(err, statefile.ErrNotCertified) || errors.Is(err, kv.ErrDamaged) {
 		err = cli.WithCode(cli.BadProof, err)
 	}
-	return file, text, err
+	if err != nil {
+		return nil, nil, err
+	}
+	text.Name = file.Genesis.Name
+	return file, text, nil
 }
 
-func readState(path string, g *bftraft.Genesis) (*stateText, error) {
-	v, err := bftraft.NewVerifier(crypto.ZIP215(), g)
-	if err != nil {
-		return nil, cli.WithCode(cli.Usage, err)
-	}
+func readState(path string, v *bftraft.Verifier) (*stateText, error) {
 	f, err := statefile.Open(path, v)
 	if err != nil {
 		return nil, err
@@ -165,8 +183,7 @@ func readState(path string, g *bftraft.Genesis) (*stateText, error) {
 	text.Bytes = info.Size()
 	keys, err := countKeys(machine)
 	return &stateText{
-		snapshotText: *text, Cluster: v.Cluster(), Name: g.Name, Revision: machine.Revision(),
-		Keys: keys,
+		snapshotText: *text, Cluster: v.Cluster(), Revision: machine.Revision(), Keys: keys,
 	}, err
 }
 
@@ -190,7 +207,7 @@ func (t *stateText) origin() bftraft.Origin {
 }
 
 func snapshotRestore(c *ucli.Context) error {
-	old, text, err := verifyState(c, c.String("state-genesis"))
+	old, text, err := verifyState(c, c.String("state-genesis"), c.String("state-changes"))
 	if err != nil {
 		return err
 	}
@@ -203,7 +220,7 @@ func snapshotRestore(c *ucli.Context) error {
 			"does with bftnode genesis --state", m.settings.Genesis, c.Args().First())
 	}
 	if err := m.makeStore(c.Bool("encrypt"), func(dir string) error {
-		return m.fillStore(dir, c.Args().First(), &old.Genesis)
+		return m.fillStore(dir, c.Args().First(), old)
 	}); err != nil {
 		return err
 	}
@@ -215,8 +232,8 @@ func snapshotRestore(c *ucli.Context) error {
 }
 
 // fillStore puts a saved state into a store that was just made.
-func (m *member) fillStore(dir, path string, old *bftraft.Genesis) error {
-	v, err := bftraft.NewVerifier(crypto.ZIP215(), old)
+func (m *member) fillStore(dir, path string, old *clusterfile.File) error {
+	v, err := old.Gate("") // it was judged by all that is known
 	if err != nil {
 		return err
 	}

@@ -45,18 +45,43 @@ func (x *examiner) committed(c *quorumcert.Commit) {
 
 // checkProof verifies what shows why the node is in its term.
 func (x *examiner) checkProof(p *bftraft.TermProof) error {
-	cluster, configs := x.report.Cluster, x.verifier.Configurations()
 	if p.TC != nil {
-		if err := p.TC.Verify(cluster, configs.Latest()); err != nil {
+		if err := x.ended(p.TC); err != nil {
 			return fmt.Errorf("proof that term %d ended: %w", p.TC.Term, err)
 		}
 	}
 	if p.EC != nil {
-		if err := p.EC.Verify(cluster, configs.For(p.EC.Base.Index+1)); err != nil {
+		if err := x.elected(p.EC); err != nil {
 			return fmt.Errorf("proof of the election in term %d: %w", p.EC.Term, err)
 		}
 	}
 	return nil
+}
+
+// ended says why a term was not ended by voters of any time. By which, the proof does not say: the
+// node judged it by those that it knew of, and they may have been replaced since.
+func (x *examiner) ended(tc *quorumcert.TC) error {
+	configs := x.verifier.Configurations()
+	err := tc.Verify(x.report.Cluster, configs.Latest())
+	for by := configs.Latest(); err != nil && by.Entry() > 0; {
+		by = configs.For(by.Entry())
+		if tc.Verify(x.report.Cluster, by) == nil {
+			err = nil
+		}
+	}
+	return err
+}
+
+// elected says why an election does not hold: it goes by the configuration behind its base or,
+// where that is the entry that closes a joint one, by both quorums of the one before (J3).
+func (x *examiner) elected(ec *quorumcert.EC) error {
+	configs := x.verifier.Configurations()
+	err := ec.Verify(x.report.Cluster, configs.Behind(ec.Base.Index))
+	before := configs.For(ec.Base.Index)
+	if err != nil && before.Closes(ec.Signers) && ec.Verify(x.report.Cluster, before) == nil {
+		return nil
+	}
+	return err
 }
 
 // terms adds how the terms that the store remembers began, and the newest.

@@ -205,7 +205,8 @@ func (u user) awaitSame(t *testing.T, ids ...crypto.NodeID) {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
 		states = states[:0]
-		for _, report := range u.Status(ctx) {
+		_, reports := u.Status(ctx)
+		for _, report := range reports {
 			for _, id := range ids {
 				if report.ID == id && report.Status != nil {
 					states = append(states, *report.Status)

@@ -174,4 +174,8 @@ func TestServersAreReplacedUnderLoad(t *testing.T) {
 		c.nodes[id].signal(syscall.SIGTERM)
 		require.Zero(t, c.nodes[id].wait())
 	}
+	for id := crypto.NodeID(1); id <= 8; id++ {
+		got := run(t, "", "bftnode", "inspect", "--dir", c.folder(id), "--limit", "1")
+		require.Zero(t, got.code, "what node %d has stored: %s", id, got.err)
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/pem"
 	"fmt"
-	"slices"
 
 	"golang.org/x/crypto/cryptobyte"
 
@@ -17,9 +16,12 @@ import (
 // receiptType is the PEM type of a receipt; the layout changes only together with it.
 const receiptType = "TANGAROA RECEIPT V1"
 
-// MaxReceiptBytes bounds the text of a receipt: a largest request and its largest results in
-// base64, with what surrounds them.
-const MaxReceiptBytes = 10 << 20
+// MaxChangesText bounds the text of all the changes there can be: they are in base64, in lines.
+const MaxChangesText = bftraft.MaxChangeProofsBytes / 2 * 3
+
+// MaxReceiptBytes bounds the text of a receipt: a largest request, its largest results and all
+// changes, in base64, with what surrounds them.
+const MaxReceiptBytes = 10<<20 + MaxChangesText
 
 // Receipt proves to anybody who knows the genesis that the cluster executed a request, and with
 // which results: the request, signed by the client; its results and their way up to the root of
@@ -41,7 +43,9 @@ type Proven struct {
 	Request *bftraft.Request
 	Results [][]byte
 	Block   bftraft.Position // the end of the block in which the request stands
+	// Signers are voters of the configuration with the entry By, 0 for that of the genesis.
 	Signers quorumcert.Set
+	By      bftraft.Index
 }
 
 // NewReceipt returns the receipt of a settled request.
@@ -63,22 +67,22 @@ func (r *Receipt) Verify(g *bftraft.Genesis) (*Proven, error) {
 	return r.VerifyBy(v)
 }
 
-// VerifyBy is Verify for whoever has the genesis' verifier already.
+// VerifyBy is Verify for whoever has the cluster's verifier already. The changes that it knows of
+// count as well as those of the receipt: one that tells of others is refused, and so is one by
+// voters that had been replaced by then.
 func (r *Receipt) VerifyBy(v *bftraft.Verifier) (*Proven, error) {
 	if r.Proof.Cluster != v.Cluster() {
 		return nil, fmt.Errorf("%w: it is of another cluster", ErrReceipt)
 	}
-	before := slices.IndexFunc(r.Changes, func(p *bftraft.ChangeProof) bool {
-		return p.Header.Last >= r.Proof.Index // only its signers may be of a later configuration
-	})
-	if before < 0 {
-		before = len(r.Changes)
+	if !v.AgreesWith(r.Changes) {
+		return nil, fmt.Errorf("%w: %w", ErrReceipt, ErrOtherChanges)
 	}
-	v, err := v.Following(r.Changes[:before])
+	later, err := v.Following(r.Changes)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrReceipt, err)
 	}
-	later, err := v.Following(r.Changes[before:])
+	// Only its signers may be of a configuration that is not older than its block.
+	v, err = later.Genesis().Following(later.ChangesUpTo(max(r.Proof.Index, 1) - 1))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrReceipt, err)
 	}
@@ -90,9 +94,15 @@ func (r *Receipt) VerifyBy(v *bftraft.Verifier) (*Proven, error) {
 		return nil, fmt.Errorf("%w: it has %d results for %d operations",
 			ErrReceipt, len(r.Results), len(req.Ops))
 	}
-	cfg := later.Configurations().ForReply(r.Proof.Index, r.Proof.Configuration)
-	if cfg == nil {
-		return nil, fmt.Errorf("%w: %w", ErrReceipt, ErrNewerConfiguration)
+	by := r.Proof.Configuration
+	cfg := later.Configurations().ForReply(r.Proof.Index, by)
+	switch {
+	case cfg == nil && by > later.Members().At.Index:
+		return nil, fmt.Errorf("%w: it is signed by voters of the configuration at index %d: %w",
+			ErrReceipt, by, ErrNewerConfiguration)
+	case cfg == nil:
+		return nil, fmt.Errorf("%w: it is signed by voters of the configuration at index %d, who had "+
+			"no say at index %d any more", ErrReceipt, by, r.Proof.Index)
 	}
 	leaf := bftraft.ResultLeaf(req.Digest(v.Cluster()), bftraft.Executed, r.Results)
 	if !crypto.VerifyBranch(r.Proof.Results, leaf, int(r.Place), int(r.Leaves), r.Branch) {
@@ -103,7 +113,7 @@ func (r *Receipt) VerifyBy(v *bftraft.Verifier) (*Proven, error) {
 	}
 	who, _ := v.Members().Client(req.Client)
 	return &Proven{
-		Client: who.Name, Request: req, Results: r.Results, Signers: r.Proof.Signers,
+		Client: who.Name, Request: req, Results: r.Results, Signers: r.Proof.Signers, By: by,
 		Block: bftraft.Position{Index: r.Proof.Index, Hash: r.Proof.Hash},
 	}, nil
 }

@@ -13,15 +13,15 @@ import (
 	"tangaroa/quorumcert"
 )
 
-func exampleProof() *bftraft.ChangeProof {
+func exampleProof(i quorumcert.Index) *bftraft.ChangeProof {
 	return &bftraft.ChangeProof{
-		Header: quorumcert.Header{Prev: crypto.Digest{3}, First: 9, Last: 9},
+		Header: quorumcert.Header{Prev: crypto.Digest{3}, First: i, Last: i},
 		Entry:  []byte("change"), Branch: []crypto.Digest{{1}, {2}},
 	}
 }
 
 func TestChangesSurviveTheFile(t *testing.T) {
-	for _, want := range [][]*bftraft.ChangeProof{nil, {exampleProof(), exampleProof()}} {
+	for _, want := range [][]*bftraft.ChangeProof{nil, {exampleProof(9), exampleProof(10)}} {
 		got, err := DecodeChanges(EncodeChanges(want))
 		require.NoError(t, err)
 		require.Equal(t, bftraft.AppendChangeProofs(nil, want), bftraft.AppendChangeProofs(nil, got))
@@ -29,7 +29,7 @@ func TestChangesSurviveTheFile(t *testing.T) {
 }
 
 func TestChangesThatAreNoneAreRefused(t *testing.T) {
-	good := EncodeChanges([]*bftraft.ChangeProof{exampleProof(), exampleProof()})
+	good := EncodeChanges([]*bftraft.ChangeProof{exampleProof(9), exampleProof(10)})
 	block, _ := pem.Decode(good)
 	as := func(kind string, headers map[string]string, content []byte) []byte {
 		return pem.EncodeToMemory(&pem.Block{Type: kind, Headers: headers, Bytes: content})
@@ -43,6 +43,8 @@ func TestChangesThatAreNoneAreRefused(t *testing.T) {
 		"a byte more":    as(changesType, nil, slices.Concat(block.Bytes, []byte{0})),
 		"no length":      as(changesType, nil, nil),
 		"a second block": slices.Concat(good, good),
+		"out of order":   EncodeChanges([]*bftraft.ChangeProof{exampleProof(10), exampleProof(9)}),
+		"one twice":      EncodeChanges([]*bftraft.ChangeProof{exampleProof(9), exampleProof(9)}),
 	} {
 		_, err := DecodeChanges(text)
 		require.ErrorIs(t, err, ErrInvalid, name)

@@ -99,15 +99,13 @@ func TestGenesisIsReadStrictlyAndFieldsAreNamed(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
-func TestPeersAreAllOthersWithOverrides(t *testing.T) {
-	peers := example().Peers(2, map[crypto.NodeID]string{3: "10.0.0.3:7000", 4: "four:1"})
+func TestPeersAreAllOthersWithTheirHints(t *testing.T) {
+	peers := example().Peers(2)
 	require.Len(t, peers, 3)
 	require.Equal(t, []string{"127.0.0.1:7001"}, peers[0].Addrs)
-	require.Equal(t, []string{"10.0.0.3:7000"}, peers[1].Addrs)
-	require.Equal(t, []string{"four:1"}, peers[2].Addrs)
 	require.Equal(t, key(4), peers[2].Key)
-	require.Len(t, example().Peers(0, nil), 4)
-	require.Empty(t, example().Peers(0, nil)[1].Addrs)
+	require.Len(t, example().Peers(0), 4)
+	require.Empty(t, example().Peers(0)[1].Addrs)
 }
 
 func TestSettingsPathsAreRelativeToTheirFile(t *testing.T) {

@@ -234,19 +234,15 @@ func (f *File) Address(id crypto.NodeID) string {
 }
 
 // Peers returns all voters but self (zero leaves nobody out) in the form p2p wants, in ascending
-// order. An address in overrides counts more than the genesis' hint; a node without any dials us.
-func (f *File) Peers(self crypto.NodeID, overrides map[crypto.NodeID]string) []p2p.Peer {
+// order, with the hints. A node without any dials us.
+func (f *File) Peers(self crypto.NodeID) []p2p.Peer {
 	var peers []p2p.Peer
 	for _, v := range f.Genesis.Voters {
 		if v.ID == self {
 			continue
 		}
 		p := p2p.Peer{ID: v.ID, Key: v.Key}
-		address, ok := overrides[v.ID]
-		if !ok {
-			address = f.Address(v.ID)
-		}
-		if address != "" {
+		if address := f.Address(v.ID); address != "" {
 			p.Addrs = []string{address}
 		}
 		peers = append(peers, p)

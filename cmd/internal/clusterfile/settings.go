@@ -66,7 +66,7 @@ type Client struct {
 	Security  string `yaml:"security,omitempty"`  // tls or noise; must be the nodes'
 	Transport string `yaml:"transport,omitempty"` // tcp or quic; must be the nodes'
 
-	// Nodes are addresses to use instead of the hints in the genesis.
+	// Nodes are addresses to use before those in changes and the hints in the genesis.
 	Nodes map[crypto.NodeID]string `yaml:"nodes,omitempty"`
 }
 
