@@ -28,7 +28,7 @@ const (
 	keptAtOnce = 4
 	// holdIdle is how long a snapshot is held after somebody last fetched of it, who may have to be
 	// started again first, and holdMost how long at all.
-	holdIdle = 3000
+	holdIdle = 1000
 	holdMost = 120_000
 )
 

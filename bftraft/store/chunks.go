@@ -1,8 +1,12 @@
 package store
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // queuedChunks is how many chunks may wait for the disk before whoever adds one waits, too.
@@ -62,19 +66,20 @@ func (w *chunkWriter) run(f *snapshotFile) {
 		w.mu.Unlock()
 		err := f.write(batch)
 		w.mu.Lock()
-		w.left -= len(batch)
-		w.err = err
+		if w.err = err; err == nil {
+			w.left -= len(batch)
+		}
 		w.changed.Broadcast()
 	}
 	w.queue, w.busy = nil, false
 	w.changed.Broadcast()
 }
 
-// unwritten is how many chunks are not durable yet.
-func (w *chunkWriter) unwritten() int {
+// unwritten is how many chunks are not durable yet, or what keeps them from ever being.
+func (w *chunkWriter) unwritten() (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.left
+	return w.left, w.err
 }
 
 // wait returns once all that was added is durable, or cannot be.
@@ -87,26 +92,58 @@ func (w *chunkWriter) wait() error {
 	return w.err
 }
 
-// remover takes files away whose blocks it may take the disk a while to free.
+// remover takes files away, a piece at a time: to free the blocks of a large one at once keeps the
+// disk from all else for a while.
 type remover struct {
-	wg  sync.WaitGroup
-	mu  sync.Mutex
-	err error // the first failure
+	names int // how many were given, so that each is another
+	wg    sync.WaitGroup
+	hurry atomic.Bool // somebody waits
+	mu    sync.Mutex
+	err   error // the first failure
 }
 
-// remove closes a file and takes it away.
+// A piece of so many bytes is given back at a time, with pauses between.
+const (
+	removedBytes = 32 << 20
+	removedPause = 25 * time.Millisecond
+)
+
+// remove takes a file away and closes it. Nobody else may use it any more.
 func (r *remover) remove(f *os.File, path string) {
 	r.wg.Go(func() {
-		err := f.Close()
-		if err == nil {
-			err = os.Remove(path)
-		}
+		err := errors.Join(r.shrink(f, path), f.Close(), os.Remove(path))
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if r.err == nil {
 			r.err = err
 		}
 	})
+}
+
+// discard takes a file away that is not finished, by and by. Another may have its name at once.
+func (r *remover) discard(f *snapshotFile) error {
+	r.names++
+	gone := fmt.Sprintf("%s%s%d", f.path, goneSuffix, r.names)
+	if err := errors.Join(f.chunks.wait(), os.Rename(f.path, gone), f.dropParts()); err != nil {
+		return errors.Join(err, f.file.Close())
+	}
+	r.remove(f.file, gone)
+	return nil
+}
+
+// shrink gives all of a file back but a piece.
+func (r *remover) shrink(f *os.File, path string) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	for size := info.Size() - removedBytes; size > 0 && !r.hurry.Load(); size -= removedBytes {
+		if err := os.Truncate(path, size); err != nil {
+			return err
+		}
+		time.Sleep(removedPause)
+	}
+	return nil
 }
 
 // failure returns what went wrong so far.
@@ -118,6 +155,8 @@ func (r *remover) failure() error {
 
 // wait returns once all is gone, or what went wrong.
 func (r *remover) wait() error {
+	r.hurry.Store(true)
 	r.wg.Wait()
+	r.hurry.Store(false)
 	return r.failure()
 }

@@ -78,6 +78,9 @@ func (s *Badger) SnapshotEnds() []int64 {
 // SnapshotEpoch returns under which data key the finished snapshot is.
 func (s *Badger) SnapshotEpoch() uint32 { return uint32(s.snaps.finished.epoch) }
 
+// WaitForChunks waits until all chunks of the snapshot that was begun are on the disk.
+func (s *Badger) WaitForChunks() error { return s.snaps.begun.chunks.wait() }
+
 // VerifySnapshots loads the snapshots in dir, which are of this store.
 func (s *Badger) VerifySnapshots(dir string) error { return s.snaps.load(dir, s.meta, s.seals) }
 

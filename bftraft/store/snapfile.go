@@ -120,6 +120,9 @@ func (f *snapshotFile) finish(proof []byte) error {
 	if err := f.chunks.wait(); err != nil {
 		return err
 	}
+	if err := f.file.Truncate(f.end()); err != nil { // an earlier process may have got so far
+		return err
+	}
 	f.info.Proof = slices.Clone(proof)
 	sealed := f.seals.seal(f.place(footerPlace), f.footer())
 	f.readEpoch(sealed)
@@ -270,9 +273,4 @@ func (f *snapshotFile) each(fn func(data []byte) error) error {
 
 func (f *snapshotFile) verify() error {
 	return f.each(func([]byte) error { return nil })
-}
-
-// discard closes and removes a file that is not finished.
-func (f *snapshotFile) discard() error {
-	return errors.Join(f.chunks.wait(), f.file.Close(), os.Remove(f.path), f.dropParts())
 }

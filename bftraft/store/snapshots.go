@@ -16,6 +16,7 @@ const (
 	snapshotsDir   = "snapshots"
 	snapshotSuffix = ".snap"
 	freshSuffix    = ".new"
+	goneSuffix     = ".gone" // of what is being taken away
 )
 
 // snapshots are the files of snapshots: the finished one, one that is being written, one that the
@@ -78,6 +79,11 @@ func (s *Badger) BeginSnapshot(at bftraft.Position) error {
 	}
 	if err := errors.Join(s.follows().snapshot(at), s.Err()); err != nil {
 		return err
+	}
+	if s.snaps.begun == nil { // what an earlier process left gives its room back
+		if err := s.AbortSnapshot(); err != nil {
+			return err
+		}
 	}
 	if err := s.checkSpace(); err != nil {
 		return err
@@ -235,7 +241,7 @@ func (s *Badger) AbortSnapshot() error {
 		if f == nil {
 			continue
 		}
-		if err := f.discard(); err != nil {
+		if err := s.snaps.removed.discard(f); err != nil {
 			return s.fail(fmt.Errorf("forget snapshot: %w", err))
 		}
 	}
@@ -268,7 +274,7 @@ func (p *snapshots) release() error {
 	switch {
 	case p.begun == nil:
 	case p.begun.info.Chunks == 0 && strings.HasSuffix(p.begun.path, freshSuffix):
-		err = p.begun.discard()
+		err = p.removed.discard(p.begun)
 	default: // perhaps it has its name already, and the older one is gone
 		err = p.begun.close()
 	}
@@ -312,6 +318,8 @@ func (p *snapshots) load(dir string, m meta, seals *sealer) error {
 			newest, some = i, true
 		case strings.HasSuffix(e.Name(), snapshotSuffix+freshSuffix):
 			unfinished = append(unfinished, e.Name())
+		case strings.Contains(e.Name(), snapshotSuffix+freshSuffix+goneSuffix):
+			old = append(old, e.Name())
 		}
 	}
 	if some {

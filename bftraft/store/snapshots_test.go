@@ -389,7 +389,8 @@ func TestWhatACrashLeftOfSnapshotsIsTakenAway(t *testing.T) {
 	path := finished(t, dir)
 	in := filepath.Dir(path)
 	for _, name := range []string{
-		"00000000000000000002.snap.new", filepath.Base(path) + ".new",
+		"00000000000000000002.snap.new", "00000000000000000009.snap.new.gone7",
+		filepath.Base(path) + ".new",
 		"00000000000000000000.snap", // what the cluster began with, which this one has replaced
 		"notes", "7.snap", "x0000000000000000001.snap",
 	} {
@@ -495,6 +496,7 @@ func TestFinishedSnapshotLeavesNoDirtyPage(t *testing.T) {
 		notdone.Skip(t, "TMPDIR is in memory, where pages stay dirty")
 	}
 	take(t, s, snapshotAt(m.Blocks[1].End(), "second")) // two pages, with the end in the last
+	require.NoError(t, s.WaitForChunks())
 	steps, err := s.FinishSteps([]byte("proof"))
 	require.NoError(t, err)
 	all, err := filepath.Glob(filepath.Join(dir, "snapshots", "*.new"))

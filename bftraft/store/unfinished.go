@@ -124,7 +124,9 @@ func (f *snapshotFile) cut(k int) error {
 func (f *snapshotFile) close() error {
 	var err error
 	if f.chunks != nil {
-		err = f.chunks.wait()
+		if err = f.chunks.wait(); err != nil { // what can be read may not be on the disk
+			err = errors.Join(err, f.dropParts())
+		}
 	}
 	err = errors.Join(err, f.file.Close())
 	if f.parts != nil {
@@ -160,12 +162,15 @@ func (p *snapshots) loadUnfinished(dir string, names []string, m meta, seals *se
 }
 
 // Unwritten is how many chunks of the snapshot that was begun are not durable yet. What makes them
-// durable is waited for by FinishSnapshot and by AddChunk when there are many.
+// durable is waited for by FinishSnapshot and by AddChunk when there are many. A failure is one of
+// the store: see Err.
 func (s *Badger) Unwritten() int {
 	if s.snaps.begun == nil {
 		return 0
 	}
-	return s.snaps.begun.chunks.unwritten()
+	n, err := s.snaps.begun.chunks.unwritten()
+	_ = s.fail(err)
+	return n
 }
 
 // Unfinished says what snapshot the process before this one began and did not finish, false for
@@ -200,15 +205,11 @@ func (s *Badger) BegunChunk(k int) ([]byte, bool) {
 	if s.db == nil || f == nil || k < 0 || k >= f.info.Chunks {
 		return nil, false
 	}
-	err := f.chunks.wait()
-	var data []byte
-	if err == nil {
-		data, err = f.chunk(k)
-	}
-	if errors.Is(err, ErrDamaged) {
+	if s.fail(f.chunks.wait()) != nil {
 		return nil, false
 	}
-	return data, s.fail(err) == nil
+	data, err := f.chunk(k)
+	return data, err == nil // others have it, whatever is wrong with the disk there
 }
 
 // CutSnapshot takes the chunks from k on away from the snapshot that was begun.

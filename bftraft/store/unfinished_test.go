@@ -195,3 +195,22 @@ func TestUnfinishedSnapshotDoesNotOutliveADataKey(t *testing.T) {
 	require.NoError(t, s.Close())
 	require.Len(t, entries(t, dir), 1)
 }
+
+// TestEndOfAnEarlierProcessIsGone: it was killed just before the snapshot had its name, and what
+// this process proves the state with is shorter.
+func TestEndOfAnEarlierProcessIsGone(t *testing.T) {
+	dir, s, m := held(t)
+	require.NoError(t, s.BeginSnapshot(m.Blocks[1].End()))
+	require.NoError(t, s.AddChunk([]byte("first")))
+	steps, err := s.FinishSteps(bytes.Repeat([]byte("long proof"), 100))
+	require.NoError(t, err)
+	require.NoError(t, steps[0]())
+	require.NoError(t, s.Close())
+	s, _ = open(t, dir)
+	require.NoError(t, s.ResumeSnapshot())
+	require.NoError(t, s.FinishSnapshot([]byte("short proof")))
+	require.NoError(t, s.Close())
+	s, r := open(t, dir)
+	m.With(&storetest.Snapshot{At: m.Blocks[1].End(), Chunks: [][]byte{[]byte("first")},
+		Proof: []byte("short proof")}).Check(t, s, r)
+}
