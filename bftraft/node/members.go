@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -149,6 +150,17 @@ const (
 	absence = 10 * time.Second
 )
 
+// guest is a node that has left, and what passed between it and this one since.
+type guest struct {
+	at      time.Time // when it was let go, or was greeted
+	linked  bool      // it was let go just then, and its link must stay as it is
+	greeted bool      // it came back and was told
+}
+
+// stays and returns say until when a guest may be linked, and from when on again.
+func (g guest) stays() time.Time   { return g.at.Add(farewell) }
+func (g guest) returns() time.Time { return g.at.Add(farewell + absence) }
+
 // dismiss lets the links to members that have left end soon.
 func (n *Node) dismiss(old, next *bftraft.Membership) {
 	n.whereMu.Lock()
@@ -156,44 +168,47 @@ func (n *Node) dismiss(old, next *bftraft.Membership) {
 	for _, node := range nodesOf(old) {
 		is := func(other bftraft.Node) bool { return other.Key == node.Key }
 		if !slices.ContainsFunc(nodesOf(next), is) {
-			n.told[node.Key] = time.Now()
+			n.guests[node.Key] = guest{at: time.Now(), linked: true}
 		}
 	}
-	for key := range n.told {
+	for key := range n.guests {
 		is := func(other bftraft.Node) bool { return other.Key == key }
 		if !slices.ContainsFunc(next.Former, is) {
-			delete(n.told, key) // another has its id
+			delete(n.guests, key) // another has its id
 		}
 	}
 }
 
-// guests returns the nodes that have left and may be linked with this one now, and when that is to
-// be asked again, zero for not before something happens. whereMu is held.
-func (n *Node) guests(m *bftraft.Membership) (guests []bftraft.Node, again time.Time) {
+// guestPeers returns the nodes that have left and may be linked with this one now, and when that is
+// to be asked again, zero for not before something happens. whereMu is held.
+func (n *Node) guestPeers(m *bftraft.Membership) (peers []p2p.Peer, again time.Time) {
 	now := time.Now()
 	for _, node := range m.Former {
 		if slices.ContainsFunc(m.Leaving, func(l bftraft.Node) bool { return l.Key == node.Key }) {
 			continue // it is a peer still
 		}
-		told, was := n.told[node.Key]
-		ends, opens := told.Add(farewell), told.Add(farewell+absence)
-		next := time.Time{}
-		if was && now.Before(ends) {
-			next = ends
-		} else if was && now.Before(opens) {
-			next = opens
+		g, next := n.guests[node.Key], time.Time{}
+		switch {
+		case now.Before(g.stays()):
+			next = g.stays()
+		case now.Before(g.returns()):
+			next = g.returns()
 		}
-		if next.IsZero() || next.Equal(ends) {
-			guests = append(guests, bftraft.Node{ID: node.ID, Key: node.Key})
+		if next.IsZero() || next.Equal(g.stays()) {
+			p := p2p.Peer{ID: node.ID, Key: node.Key}
+			if g.linked && !next.IsZero() {
+				p.Addrs = n.where(node)
+			}
+			peers = append(peers, p)
 		}
 		if !next.IsZero() && (again.IsZero() || next.Before(again)) {
 			again = next
 		}
 	}
-	return guests, again
+	return peers, again
 }
 
-// greet has a node that is none any more, and has come back, told so. The link ends soon.
+// greet has a node that is none any more, and has come back, told so, once. The link ends soon.
 func (n *Node) greet(id crypto.NodeID) {
 	m := n.replica.Verifier().Members()
 	is := func(f bftraft.Node) bool { return f.ID == id }
@@ -201,10 +216,15 @@ func (n *Node) greet(id crypto.NodeID) {
 	if i < 0 || slices.ContainsFunc(m.Leaving, is) {
 		return
 	}
-	n.replica.Farewell(id)
 	n.whereMu.Lock()
-	n.told[m.Former[i].Key] = time.Now()
-	n.whereMu.Unlock()
+	defer n.whereMu.Unlock()
+	now, g := time.Now(), n.guests[m.Former[i].Key]
+	if g.greeted && now.Before(g.returns()) {
+		return
+	}
+	n.replica.Farewell(id)
+	linked := g.linked && now.Before(g.stays())
+	n.guests[m.Former[i].Key] = guest{at: now, linked: linked, greeted: true}
 	signal(n.relink)
 }
 
@@ -246,18 +266,15 @@ func (n *Node) peers() (peers []p2p.Peer, again time.Time) {
 	n.whereMu.Lock()
 	defer n.whereMu.Unlock()
 	m := n.in.gate.Load().Members()
-	guests, again := n.guests(m)
-	for _, node := range slices.Concat(nodesOf(m), guests) {
+	peers, again = n.guestPeers(m)
+	for _, node := range nodesOf(m) {
 		if node.ID == n.cfg.ID || node.Key == n.cfg.Key.Public() {
 			continue
 		}
-		p := p2p.Peer{ID: node.ID, Key: node.Key}
-		if !slices.ContainsFunc(guests, func(g bftraft.Node) bool { return g.ID == node.ID }) {
-			p.Addrs = n.where(node)
-		}
-		peers = append(peers, p)
+		peers = append(peers, p2p.Peer{ID: node.ID, Key: node.Key, Addrs: n.where(node)})
 	}
-	return peers, again
+	slices.SortFunc(peers, func(a, b p2p.Peer) int { return cmp.Compare(a.ID, b.ID) })
+	return slices.DeleteFunc(peers, func(p p2p.Peer) bool { return p.ID == n.cfg.ID }), again
 }
 
 // where returns where a node is: where the settings say, or else the newest change that does, or

@@ -252,11 +252,39 @@ func TestNodeThatWasAwayWhenItWasTakenOutIsToldWhenItComesBack(t *testing.T) {
 			require.ErrorAs(t, again.err, &left)
 			require.Equal(t, LeftError{5, stay[0].gate().Members().At.Index}, *left)
 			require.Nil(t, stay[0].in.peer(away), "nobody listens to it")
+			told := time.Now()
+			early := launchOn(t, b, g, away, disk.Crash(disk.Unsynced()))
+			<-early.ended
+			require.ErrorIs(t, early.err, replica.ErrLeft)
+			require.GreaterOrEqual(t, time.Since(told), absence, "it is not told again and again")
 			within(t, 2*farewell, "it is refused", func() bool {
 				return !awaits(stay[0]) && !awaits(stay[1]) && !awaits(stay[2])
 			})
 			refusesToComeBack(t, b, again, stay[0].gate().Changes())
 		}
+	})
+}
+
+// TestLinkOfWhoLeavesStaysAsItIsForAWhile: what tells it is on its way, and a peer with other
+// addresses would be another.
+func TestLinkOfWhoLeavesStaysAsItIsForAWhile(t *testing.T) {
+	onBoard(t, 4, func(t *testing.T, b *switchboard, nodes []*running) {
+		replies := b.client(clientKey().Public())
+		within(t, 10*time.Second, "a leader", func() bool { return agreedLeader(nodes) != 0 })
+		all := promoteFifth(t, b, nodes, replies)
+		remove := changeAt(nodes[0], bftraft.ChangeStep{
+			Kind: bftraft.RemoveNode, Key: seeded(5).Public(),
+		})
+		askReady(t, replies, nodes, remove)
+		carry(t, nodes[0], remove)
+		within(t, 10*time.Second, "it is let go", func() bool { return nodes[0].in.peer(5) == nil })
+		link := b.peersOf(1)[3]
+		require.Equal(t, crypto.NodeID(5), link.ID)
+		require.Equal(t, []string{"10.0.0.5:7100"}, link.Addrs)
+		<-all[4].ended
+		within(t, 2*farewell, "it is refused", func() bool { return len(b.peersOf(1)) == 3 })
+		within(t, 2*absence, "it may come back", func() bool { return len(b.peersOf(1)) == 4 })
+		require.Empty(t, b.peersOf(1)[3].Addrs, "and has to dial")
 	})
 }
 

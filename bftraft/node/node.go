@@ -39,8 +39,8 @@ type Node struct {
 	linking sync.Mutex // held while the network is told of its peers, which may take a while
 
 	whereMu   sync.Mutex
-	addresses map[crypto.PublicKey][]string  // where this node was told that others are
-	told      map[crypto.PublicKey]time.Time // when those who have left were told so last
+	addresses map[crypto.PublicKey][]string // where this node was told that others are
+	guests    map[crypto.PublicKey]guest    // who has left
 
 	// seen is the newest picture of the node, replaced as a whole by the owner.
 	seen    atomic.Pointer[Status]
@@ -70,7 +70,7 @@ func New(cfg Config) (*Node, error) {
 		genesis: genesis.Remembering(memory), verifier: verifier, metrics: m,
 		in: newInbound(&cfg, verifier, m), started: make(chan struct{}),
 		done: make(chan struct{}), relink: make(chan struct{}, 1),
-		addresses: addressesOf(cfg.Network.Peers), told: make(map[crypto.PublicKey]time.Time),
+		addresses: addressesOf(cfg.Network.Peers), guests: make(map[crypto.PublicKey]guest),
 	}
 	n.fillIn()
 	if err := n.cfg.Protocol.Validate(); err != nil {
