@@ -165,9 +165,9 @@ func (c *Core) certify(at Position) {
 func (c *Core) signersAt(at Position) Set {
 	cfg := c.configs().For(at.Index)
 	if c.closing(at) {
-		return cfg.Members() | cfg.Incoming()
+		return c.gate.holders(cfg, cfg.Members()|cfg.Incoming())
 	}
-	return cfg.Members()
+	return c.gate.holders(cfg, cfg.Members())
 }
 
 // recount draws the conclusions of acks that came before their blocks, and forgets claims that lie
@@ -241,11 +241,11 @@ func (c *Core) countCommits() {
 		return
 	}
 	cfg := c.configs().For(c.commit.Index + 1)
-	at := c.log.floor(c.claimedBy(cfg.Members(), cfg.Size().Q))
+	at := c.log.floor(c.claimedBy(c.gate.holders(cfg, cfg.Members()), cfg.Size().Q))
 	if at.Index <= c.commit.Index {
 		return
 	}
-	if c.closing(at) && !cfg.Closes(c.claimants(at.Index)) {
+	if c.closing(at) && !cfg.Closes(c.gate.holders(cfg, c.claimants(at.Index))) {
 		b, _ := c.log.covering(at.Index)
 		at = b.Before()
 	}

@@ -70,8 +70,9 @@ func (c *Core) keepCheckpoint(s *quorumcert.SignedCheckpoint) Drop {
 func (c *Core) countCheckpoints(cp *quorumcert.Checkpoint) {
 	cfg := c.configs().For(cp.Index)
 	st := &quorumcert.Stable{Checkpoint: *cp}
+	voters := c.gate.holders(cfg, cfg.Members())
 	for id := range c.peers {
-		if !cfg.Has(NodeID(id)) && !mutant.On(mutant.M159) {
+		if !voters.Has(NodeID(id)) && !mutant.On(mutant.M159) {
 			continue // learners, who should say nothing, and those who are to vote later
 		}
 		for _, s := range c.peers[id].checkpoints {

@@ -198,7 +198,8 @@ func (c *Core) settle(blocks []*Block, cc *quorumcert.Commit) {
 // and comes back: it was not there when it was let go (J4). To anybody else it does nothing.
 func (c *Core) Farewell(to NodeID) {
 	is := func(n Node) bool { return n.ID == to }
-	if c.commit.Index > c.gate.members.At.Index && slices.ContainsFunc(c.gate.members.Former, is) {
+	m := c.gate.members
+	if c.broken == nil && c.commit.Index > m.At.Index && slices.ContainsFunc(m.Former, is) {
 		c.sendOne(to, ClassBulk, &Changes{List: c.gate.changes, Beyond: c.commitCert})
 	}
 }

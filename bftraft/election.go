@@ -168,6 +168,7 @@ func (c *Core) countVotes() {
 	if c.closing(Position{ec.Base.Index, ec.Base.Hash}) && cfg.Entry() != ec.Base.Index {
 		all |= cfg.Incoming() // it is not known to be committed: both elect (J3)
 	}
+	all = c.gate.holders(cfg, all)
 	for id := all.Next(0); id != 0; id = all.Next(id) {
 		v := &c.peers[id].vote
 		same := v.Lock == c.vote.Lock || mutant.On(mutant.M103)

@@ -301,6 +301,19 @@ func (v *Verifier) rewritesByCommit(cc *quorumcert.Commit) bool {
 	})
 }
 
+// holders returns those of some voters of a configuration whose ids are still theirs: what others
+// sign under them, as ids go round, does not count in their place (J6).
+func (v *Verifier) holders(cfg *quorumcert.Configuration, ids Set) Set {
+	again := ids & v.members.Reissued
+	for id := again.Next(0); id != 0; id = again.Next(id) {
+		k, ok := cfg.Keyring().Key(id)
+		if (!ok || k != v.members.keyOf(id)) && !mutant.On(mutant.M168) {
+			ids = ids.Without(id)
+		}
+	}
+	return ids
+}
+
 // Following returns the gate behind all of a list of changes, oldest first, of which those that it
 // knows are left out.
 func (v *Verifier) Following(list []*ChangeProof) (*Verifier, error) {

@@ -45,6 +45,8 @@ type Membership struct {
 	Leaving []Node
 	// Former are all that have left and whose ids nobody has, in the order in which they left.
 	Former []Node
+	// Reissued are the ids that more than one node has had.
+	Reissued quorumcert.Set
 	// Newest is the id that was given last.
 	Newest  NodeID
 	Clients []Client   // ascending by key
@@ -200,7 +202,7 @@ func (m *Membership) takeNode(
 		at, _ := m.findNode(id)
 		m.Nodes = slices.Insert(m.Nodes, at, Node{ID: id, Key: s.Key, Address: s.Name})
 		m.Newest = id
-		m.Former = slices.DeleteFunc(m.Former, func(n Node) bool { return n.ID == id })
+		m.reissue(id)
 		return voters, nil
 	}
 	at, votes := slices.BinarySearchFunc(voters, n.ID, compareVoter)
@@ -224,6 +226,14 @@ func (m *Membership) takeNode(
 		m.remove(place)
 	}
 	return voters, nil
+}
+
+// reissue notes that an id is somebody else's, if it was anybody's.
+func (m *Membership) reissue(id NodeID) {
+	i := slices.IndexFunc(m.Former, func(n Node) bool { return n.ID == id })
+	if i >= 0 {
+		m.Former, m.Reissued = slices.Delete(m.Former, i, i+1), m.Reissued.With(id)
+	}
 }
 
 // remove takes a member away for ever.

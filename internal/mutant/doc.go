@@ -167,4 +167,5 @@ const (
 	M165 ID = "M165" // a certificate is not judged by the changes that lead to it (J5)
 	M166 ID = "M166" // who is to leave believes what is said to be committed beyond the change (J4)
 	M167 ID = "M167" // chunks that an earlier process has fetched are not judged (K1)
+	M168 ID = "M168" // what is signed under a reissued id counts for who had it before (J6)
 )

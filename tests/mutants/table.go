@@ -588,6 +588,9 @@ var table = []Mutant{
 	{ID: mutant.M167, Rules: []string{"K1"},
 		Breaks:  "chunks that an earlier process has fetched are not judged",
 		Package: "bftraft/replica", Test: "TestK1ChunksThatWereSpoiltAreFetchedAnew"},
+	{ID: mutant.M168, Rules: []string{"J6"},
+		Breaks:  "what is signed under a reissued id counts for who had it before",
+		Package: "bftraft", Test: "TestJ6WhatIsSignedUnderAReissuedIDDoesNotCountForWhoHadItBefore"},
 }
 
 // without says why a rule has no mutant.
