@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -190,19 +189,30 @@ func (c *cluster) status(id crypto.NodeID) (node.Status, bool) {
 
 // metric returns one line of a node's metrics; false if there is no such line or no answer.
 func (c *cluster) metric(id crypto.NodeID, series string) (float64, bool) {
+	all := c.metrics(id)
+	v, ok := all[series]
+	return v, ok
+}
+
+// metrics returns what a node says of itself at one moment, nil if it says nothing.
+func (c *cluster) metrics(id crypto.NodeID) map[string]float64 {
 	text, err := c.fetch(id, "/metrics")
 	if err != nil {
-		return 0, false
+		return nil
 	}
+	all := map[string]float64{}
 	for line := range bytes.Lines(text) {
-		value, ok := strings.CutPrefix(string(line), series+" ")
-		if !ok {
-			continue
+		series, value, _ := bytes.Cut(bytes.TrimSpace(line), []byte("} "))
+		if len(value) > 0 {
+			series = append(series, '}')
+		} else {
+			series, value, _ = bytes.Cut(bytes.TrimSpace(line), []byte(" "))
 		}
-		v, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-		return v, err == nil
+		if v, err := strconv.ParseFloat(string(value), 64); err == nil {
+			all[string(series)] = v
+		}
 	}
-	return 0, false
+	return all
 }
 
 // leader returns whom most of the nodes take for the leader of the newest term they know of.

@@ -96,7 +96,13 @@ type said struct {
 // run runs a command to its end.
 func run(t *testing.T, stdin, name string, args ...string) said {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	return runFor(t, patience, stdin, name, args...)
+}
+
+// runFor is run for a command that takes longer.
+func runFor(t *testing.T, limit time.Duration, stdin, name string, args ...string) said {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	var out, errs bytes.Buffer
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, name), args...)

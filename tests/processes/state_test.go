@@ -12,6 +12,7 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -28,8 +29,14 @@ func (c *cluster) load() {
 // operations that were. No write may fail.
 func (c *cluster) loadWith(flags ...string) int {
 	c.t.Helper()
-	args := []string{"--config", c.config(1), "load", "-o", "json", "--duration", "1s"}
-	got := run(c.t, "", "bftclient", append(args, flags...)...)
+	return c.loadFor(time.Second, flags...)
+}
+
+// loadFor is loadWith for some time.
+func (c *cluster) loadFor(lasts time.Duration, flags ...string) int {
+	c.t.Helper()
+	args := []string{"--config", c.config(1), "load", "-o", "json", "--duration", lasts.String()}
+	got := runFor(c.t, lasts+patience, "", "bftclient", append(args, flags...)...)
 	require.Zero(c.t, got.code, got.err)
 	var report struct {
 		Ops    int    `json:"ops"`

@@ -1,0 +1,95 @@
+//go:build linux
+
+package processes
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tangaroa/crypto"
+)
+
+var (
+	stallState = flag.Int("state", 8, "MiB of state of which the test of stalls takes checkpoints")
+	stallTurn  = flag.Float64("turn", 1, "seconds, a bucket of bft_turn_seconds: the longest turn")
+)
+
+// turns returns how many turns a node took, and how many of them no longer than the longest may.
+func (c *cluster) turns(id crypto.NodeID) (all, brief float64) {
+	c.t.Helper()
+	of := c.metrics(id)
+	brief, ok := of[fmt.Sprintf(`bft_turn_seconds_bucket{le="%v"}`, *stallTurn)]
+	require.True(c.t, ok, "no bucket ends at %v", *stallTurn)
+	return of["bft_turn_seconds_count"], brief
+}
+
+// checkpointAll waits until all nodes keep a newer checkpoint, under a steady load of which no
+// operation may fail, and returns the longest that one took.
+func (c *cluster) checkpointAll() (longest float64) {
+	c.t.Helper()
+	before := map[crypto.NodeID]uint64{}
+	at := func(id crypto.NodeID) uint64 {
+		s, ok := c.status(id)
+		require.True(c.t, ok)
+		return uint64(s.Checkpoint)
+	}
+	for _, id := range c.all() {
+		before[id] = at(id)
+	}
+	deadline := time.Now().Add(patience + time.Duration(*stallState)*250*time.Millisecond)
+	for left := c.all(); len(left) > 0; {
+		require.True(c.t, time.Now().Before(deadline), "no newer checkpoint of nodes %v", left)
+		got := run(c.t, "", "bftclient", "--config", c.config(1), "load", "-o", "json",
+			"--duration", "1s", "--rate", "200", "--single", "--keys", "100")
+		require.Zero(c.t, got.code, got.err)
+		var report struct {
+			Errors  uint64 `json:"errors"`
+			Latency struct {
+				Max float64 `json:"max"`
+			} `json:"latency_ms"`
+		}
+		require.NoError(c.t, json.Unmarshal([]byte(got.out), &report))
+		require.Zero(c.t, report.Errors, got.out)
+		longest = max(longest, report.Latency.Max)
+		if id := left[0]; at(id) > before[id] {
+			left = left[1:]
+		}
+	}
+	return longest
+}
+
+// TestCheckpointsHoldUpNobody has nodes take checkpoints of a state under load: whatever comes in
+// meanwhile waits for no turn that is long.
+func TestCheckpointsHoldUpNobody(t *testing.T) {
+	c := newCluster(t, 1, "--checkpoint-entries", "400", "--history", "100")
+	c.startAll()
+	const size = 64 << 10
+	keys := *stallState << 20 / size
+	lasts := 2*time.Second + time.Duration(*stallState)*time.Second/8
+	written := c.loadFor(lasts, "--outstanding", "16", "--size", fmt.Sprint(size),
+		"--keys", fmt.Sprint(keys))
+	state := min(written, keys) * size >> 20
+	require.GreaterOrEqual(t, 2*state, *stallState, "this machine is too slow for such a state")
+	c.checkpointAll() // what was begun while the state was made
+	type count struct{ all, brief float64 }
+	before := map[crypto.NodeID]count{}
+	for _, id := range c.all() {
+		all, brief := c.turns(id)
+		before[id] = count{all, brief}
+	}
+	for range 2 {
+		longest := c.checkpointAll()
+		t.Logf("%d MiB of state, no operation took longer than %.1f ms", state, longest)
+	}
+	for _, id := range c.all() {
+		all, brief := c.turns(id)
+		all, brief = all-before[id].all, brief-before[id].brief
+		t.Logf("node %d: %.0f turns, %.0f of them longer than %v s", id, all, all-brief, *stallTurn)
+		require.Equal(t, all, brief, "node %d was busy for too long", id)
+	}
+}
