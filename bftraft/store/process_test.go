@@ -201,6 +201,7 @@ func TestKilledProcessKeepsWhatItHadNotDropped(t *testing.T) {
 		info, ok := s.Snapshot()
 		require.True(t, ok)
 		require.GreaterOrEqual(t, info.At.Index, base)
+		require.NoError(t, s.AbortSnapshot()) // which the process may have begun
 		require.NoError(t, s.Close())
 		finished(t, dir)
 	}
