@@ -123,19 +123,26 @@ type taking struct {
 	ended      bool                  // the last chunk is on its way to the disk,
 	written    bool                  // or there
 	checkpoint quorumcert.Checkpoint // once all is written
+	stable     *quorumcert.Stable    // what certifies it, once that is known
 	manifest   bftraft.Manifest
 }
 
 // freezer returns the state machine as what checkpoints need.
 func (r *Replica) freezer() Freezer { return r.cfg.Machine.(Freezer) }
 
-// takeCheckpoint begins a checkpoint after a block at which one is due, if none is being written.
-// One that is written and that nobody has certified meanwhile makes room: were it waited for, nodes
-// at different checkpoints would wait for each other.
+// takeCheckpoint begins a checkpoint after a block at which one is due, if its turn has come and
+// none is being written. One that is written and that nobody has certified meanwhile makes room:
+// were it waited for, nodes at different checkpoints would wait for each other.
 func (r *Replica) takeCheckpoint(b *bftraft.Block) {
 	c := &r.cfg.Checkpoints
-	if r.taking != nil && !r.taking.written || r.transfer != nil {
+	if !r.stride.takes(b.Last()) || r.transfer != nil {
 		return
+	}
+	if t := r.taking; t != nil {
+		r.stride.widen(b.Last() - t.at.Index)
+		if !t.written {
+			return
+		}
 	}
 	if r.stable != nil && b.Last() < r.stable.Index {
 		return // others have got further
@@ -146,6 +153,9 @@ func (r *Replica) takeCheckpoint(b *bftraft.Block) {
 	}
 	r.freezer().Freeze()
 	r.taking = &taking{at: b.End(), image: r.scanImage()}
+	if r.stable != nil && r.stable.Index == b.Last() {
+		r.taking.stable = r.stable
+	}
 }
 
 // giveUp gives up the checkpoint on its way, for want of space or of use.
@@ -219,38 +229,42 @@ func (r *Replica) writeChunk(t *taking) error {
 
 // sawStable takes notice of a certified checkpoint.
 func (r *Replica) sawStable(st *quorumcert.Stable) {
+	if t := r.taking; t != nil && st.Index == t.at.Index {
+		t.stable = st
+	}
 	if r.stable == nil || st.Index > r.stable.Index {
 		r.stable = st
 		r.settle()
 	}
 }
 
-// settle finishes the checkpoint on its way once it is certified.
+// settle finishes the checkpoint on its way once it is certified. If others have got further
+// meanwhile this node needs it all the same: else one that always is the last to write would keep
+// none.
 func (r *Replica) settle() {
-	t, st := r.taking, r.stable
-	if t == nil || st == nil || st.Index < t.at.Index {
-		return
-	}
+	t := r.taking
+	passed := t != nil && r.stable != nil && r.stable.Index > t.at.Index
 	switch {
-	case st.Index > t.at.Index:
-		r.giveUp() // others have got further, and nobody needs the older one
-	case !t.written:
-	case st.Checkpoint != t.checkpoint:
+	case t == nil:
+	case passed && (t.stable == nil || mutant.On(mutant.M170)):
+		r.giveUp() // nobody certifies the older one any more
+	case t.stable == nil, !t.written:
+	case t.stable.Checkpoint != t.checkpoint:
 		r.stop(ErrDiverged)
 	default:
-		r.keep(t, st)
+		r.keep(t)
 	}
 }
 
 // keep finishes the checkpoint on its way with its proof. What it stands on becomes durable before:
 // a snapshot beyond what is known to be committed after a crash would have to be fetched anew.
-func (r *Replica) keep(t *taking, st *quorumcert.Stable) {
+func (r *Replica) keep(t *taking) {
 	commit := r.core.CommitOf(t.at)
 	if commit == nil {
 		r.giveUp()
 		return
 	}
-	t.manifest.Stable, t.manifest.Commit = *st, *commit
+	t.manifest.Stable, t.manifest.Commit = *t.stable, *commit
 	t.manifest.Changes = r.Verifier().ChangesUpTo(t.at.Index)
 	if err := r.cfg.Storage.Save(&bftraft.Ready{MustSync: true}); err != nil {
 		r.stop(fmt.Errorf("save: %w", err))
@@ -261,6 +275,7 @@ func (r *Replica) keep(t *taking, st *quorumcert.Stable) {
 		r.giveUp()
 		return
 	}
+	r.stride.narrow(r.executed.Index - t.at.Index)
 	r.taking, r.untidy, r.previous = nil, true, before.At.Index
 	r.stats.Checkpoints++
 }

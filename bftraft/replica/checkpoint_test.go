@@ -455,17 +455,41 @@ func TestK1StateThatIsTooLargeIsGivenUp(t *testing.T) {
 	require.NoError(t, a.r.Flush())
 }
 
-// Nodes that waited for the certificates of different checkpoints would wait for ever.
-func TestK1OnlyACheckpointThatIsBeingWrittenKeepsOutTheNext(t *testing.T) {
+// Nodes that waited for the certificates of different checkpoints would wait for ever, and so would
+// those that always begin with different ones.
+func TestK1CheckpointThatNobodyCertifiesMakesRoomForOneThatMoreNodesTake(t *testing.T) {
 	a, _ := checkpointed(t, 10)
 	a.write(10)
 	first := a.r.taking
 	a.write(10)
-	require.Same(t, first, a.r.taking, "20 is left out")
+	require.Same(t, first, a.r.taking, "20 is left out while 10 is being written")
 	first.written = true // and not certified, say
 	a.write(10)
-	require.NotSame(t, first, a.r.taking)
-	require.Equal(t, bftraft.Index(30), a.r.taking.at.Index)
+	require.Same(t, first, a.r.taking, "30 is not the first behind a multiple of 16")
+	a.write(10)
+	require.Equal(t, bftraft.Index(40), a.r.taking.at.Index)
+	a.r.taking.written = true
+	a.write(20)
+	require.Equal(t, bftraft.Index(40), a.r.taking.at.Index)
+	a.write(10)
+	require.Equal(t, bftraft.Index(70), a.r.taking.at.Index, "the first behind a multiple of 32")
+}
+
+// Else one that always is the last to write would keep none.
+func TestK1CheckpointThatWasCertifiedIsFinishedThoughOthersHaveGotFurther(t *testing.T) {
+	a, s := checkpointed(t, 10)
+	a.write(10)
+	a.settled()
+	m, ok := bftraft.DecodeManifest(s.finished.proof)
+	require.True(t, ok)
+	s.finished, a.disk = nil, &disk{}
+	a.start() // as another node that executes the same
+	a.write(10)
+	a.r.sawStable(&m.Stable)
+	a.r.sawStable(a.certificate(bftraft.Position{Index: 35}))
+	a.settled()
+	require.NotNil(t, s.finished)
+	require.Equal(t, m.Stable.Index, s.finished.at.Index)
 }
 
 func TestCheckpointsThatCannotBeTakenAreRefused(t *testing.T) {

@@ -152,7 +152,8 @@ type Replica struct {
 	executed bftraft.Position
 	gate     *bftraft.Verifier // by which the next block is executed
 	evidence evidence
-	taking   *taking                   // the checkpoint on its way, nil for none
+	taking   *taking // the checkpoint on its way, nil for none
+	stride   stride
 	stable   *quorumcert.Stable        // the newest certified checkpoint that is known
 	logged   uint64                    // bytes of blocks executed since a checkpoint was due
 	previous bftraft.Index             // of the checkpoint before the newest

@@ -168,4 +168,6 @@ const (
 	M166 ID = "M166" // who is to leave believes what is said to be committed beyond the change (J4)
 	M167 ID = "M167" // chunks that an earlier process has fetched are not judged (K1)
 	M168 ID = "M168" // what is signed under a reissued id counts for who had it before (J6)
+	M169 ID = "M169" // who takes long to write checkpoints begins with whichever is due then (K1)
+	M170 ID = "M170" // a certified checkpoint is given up where others have got further (K1)
 )

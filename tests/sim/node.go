@@ -49,6 +49,8 @@ type member struct {
 	backlog   []event // what came while it stood still
 	busyUntil int     // while its disk flushes
 	flushTime int     // milliseconds that each flush takes
+	chunkTime int     // and each chunk of a snapshot, if that is longer
+	chunksAt  int     // when all that were added will be on the disk
 	flushes   int     // the boot that is about to flush what it has taken in
 
 	saved      bftraft.HardState // an honest node's newest, and what a crash leaves of it
@@ -110,6 +112,7 @@ func (w *World) boot(m *member) {
 	m.gate = w.told(m).Remembering(bftraft.NewRecent(rememberedRequests))
 	m.boots++
 	m.booted, m.busyUntil, m.failed, m.unreadable, m.trap = w.now, 0, false, false, trap{}
+	m.chunksAt = 0
 	m.ops, m.ranAt, m.ranOps = m.ops[:0], 0, 0
 	m.ticks, m.answered = 0, [65]int{}
 	core := bftraft.DefaultConfig()

@@ -39,6 +39,21 @@ func (o *observer) keeps(m *member, at bftraft.Position, proof []byte) {
 	o.hit(seenSnapshot)
 }
 
+// AddChunk implements replica.Snapshots: the chunk is on its way to the disk for a while.
+func (d *watchedDisk) AddChunk(data []byte) error {
+	if err := d.Memory.AddChunk(data); err != nil {
+		return err
+	}
+	d.m.chunksAt = max(d.m.chunksAt, d.w.now) + max(d.m.chunkTime, d.m.flushTime)
+	return nil
+}
+
+// Unwritten implements replica.Snapshots.
+func (d *watchedDisk) Unwritten() int {
+	each := max(d.m.chunkTime, d.m.flushTime, 1)
+	return (max(d.m.chunksAt-d.w.now, 0) + each - 1) / each
+}
+
 // FinishSnapshot implements replica.Snapshots.
 func (d *watchedDisk) FinishSnapshot(proof []byte) error {
 	return d.durably(func() error {

@@ -120,6 +120,7 @@ type course struct {
 	clients int    // 0 for two
 	rogue   string // what a dishonest client does besides; "" for none
 	seed    uint64 // 0 for the number of nodes
+	adjust  func(*Options)
 }
 
 func (c course) world() *World {
@@ -128,6 +129,9 @@ func (c course) world() *World {
 	o.MaxDelay, o.Chaos = c.delay, 2*c.length
 	if c.rogue != "" {
 		o.Rogues = []string{c.rogue}
+	}
+	if c.adjust != nil {
+		c.adjust(&o)
 	}
 	for i := range quorumcert.ForNodes(c.nodes).F {
 		if c.attack != "" {
@@ -143,7 +147,13 @@ func (c course) world() *World {
 
 // run returns how many requests clients had answered in the second half.
 func (c course) run(t *testing.T) (int, *World) {
-	w, half := c.world(), 0
+	w := c.world()
+	return c.drive(t, w), w
+}
+
+// drive does so in a world that was made already.
+func (c course) drive(t *testing.T, w *World) int {
+	half := 0
 	for _, one := range w.clients {
 		l := &closed{c: one}
 		one.loop, one.took = l.loop, l.took
@@ -156,7 +166,7 @@ func (c course) run(t *testing.T) (int, *World) {
 	}
 	require.NoError(t, w.watch.failure())
 	require.Positive(t, half, "nothing was served in the first half")
-	return w.answered() - half, w
+	return w.answered() - half
 }
 
 func (w *World) answered() int {
