@@ -117,9 +117,9 @@ bounded: ## write OPS=1000000 operations on four processes: disks stay bounded
 		-args -bounded=$(or $(OPS),1000000)
 
 .PHONY: stall
-stall: ## take checkpoints of STATE=1024 MiB under load: no turn of a node is longer than TURN=0.2 s
+stall: ## take checkpoints of STATE=1024 MiB under load on NODES=4: no turn longer than TURN=0.2 s
 	go test $(TAGS) ./tests/processes -run '^TestCheckpointsHoldUpNobody$$' -count=1 -v -timeout 0 \
-		-args -state=$(or $(STATE),1024) -turn=$(or $(TURN),0.2)
+		-args -state=$(or $(STATE),1024) -turn=$(or $(TURN),0.2) -stall-nodes=$(or $(NODES),4)
 
 .PHONY: model
 model: ## check the models in docs/spec: small searches, all mutations; MODEL=all for everything

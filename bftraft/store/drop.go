@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -10,12 +11,40 @@ import (
 	"tangaroa/quorumcert"
 )
 
-// sweepRecords is how many records below the base one flush takes away, and two more for each that
-// it adds, so that they never grow in number. It takes a few milliseconds.
-const sweepRecords = 512
+// quota is how much is taken away below the base in one go, at least a record: what Badger goes
+// over it also reads.
+type quota struct {
+	records int
+	bytes   int64
+}
 
-// loadRecords is how many Load takes away in one go.
-const loadRecords = 4096
+// One flush takes away so much, and twice what it adds, so that what is left never grows. It takes
+// a few milliseconds.
+const (
+	sweepRecords = 512
+	sweepBytes   = 16 << 20
+)
+
+// loadQuota is how much Load takes away in one go.
+var loadQuota = quota{records: 4096, bytes: math.MaxInt64}
+
+// sweepQuota returns what a flush takes away that adds some records.
+func sweepQuota(added []op) quota {
+	q := quota{records: sweepRecords + 2*len(added), bytes: sweepBytes}
+	for _, o := range added {
+		q.bytes += 2 * int64(len(o.key)+len(o.value))
+	}
+	return q
+}
+
+// spent says whether nothing is left after so many records, and counts the next.
+func (q *quota) spent(records int, next *badger.Item) bool {
+	if records >= q.records || q.bytes <= 0 {
+		return true
+	}
+	q.bytes -= next.EstimatedSize()
+	return false
+}
 
 // swept is how far the records below the base are gone: of blocks that end, and of commit
 // certificates, below these indexes none is left.
@@ -101,19 +130,19 @@ func (s *Badger) unswept() bool {
 	return s.swept.blocks <= base && base > 0 || s.swept.commits < base
 }
 
-// below returns the deletion of up to about most records below the base, and how far that goes.
-// Where it begins is remembered, as going over what was deleted before takes Badger its time.
-func (s *Badger) below(most int) ([]op, swept, error) {
+// below returns the deletion of about a quota below the base, and how far that goes. Where it
+// begins is remembered, as going over what was deleted before takes Badger its time.
+func (s *Badger) below(q quota) ([]op, swept, error) {
 	var cut []op
 	done := s.swept
 	base := uint64(s.base.Index)
 	err := s.view(func(txn *badger.Txn) error {
 		var err error
 		if done.blocks <= base {
-			cut, done.blocks, err = s.cutBlocks(txn, done.blocks, base, most)
+			cut, done.blocks, err = s.cutBlocks(txn, done.blocks, base, &q)
 		}
-		if err == nil && done.commits < base && len(cut) < most {
-			cut, done.commits, err = s.cutCommits(txn, cut, done.commits, most)
+		if err == nil && done.commits < base {
+			cut, done.commits, err = s.cutCommits(txn, cut, done.commits, &q)
 		}
 		return err
 	})
@@ -123,7 +152,7 @@ func (s *Badger) below(most int) ([]op, swept, error) {
 var errEnough = errors.New("enough records")
 
 // cutBlocks returns the deletion of blocks that end at from or later, up to index last.
-func (s *Badger) cutBlocks(txn *badger.Txn, from, last uint64, most int) ([]op, uint64, error) {
+func (s *Badger) cutBlocks(txn *badger.Txn, from, last uint64, q *quota) ([]op, uint64, error) {
 	var cut []op
 	err := s.eachKey(txn, keyBlock, from, func(item *badger.Item) error {
 		end, _ := number(item.Key(), 0)
@@ -131,7 +160,7 @@ func (s *Badger) cutBlocks(txn *badger.Txn, from, last uint64, most int) ([]op, 
 		case end > last:
 			from = last + 1
 			return errEnough
-		case len(cut) >= most:
+		case q.spent(len(cut), item):
 			from = end
 			return errEnough
 		}
@@ -149,7 +178,7 @@ func (s *Badger) cutBlocks(txn *badger.Txn, from, last uint64, most int) ([]op, 
 }
 
 // cutCommits appends the deletion of commit certificates from an index on, below the base.
-func (s *Badger) cutCommits(txn *badger.Txn, cut []op, from uint64, most int) (
+func (s *Badger) cutCommits(txn *badger.Txn, cut []op, from uint64, q *quota) (
 	[]op, uint64, error,
 ) {
 	base := uint64(s.base.Index)
@@ -162,7 +191,7 @@ func (s *Badger) cutCommits(txn *badger.Txn, cut []op, from uint64, most int) (
 		case index >= base:
 			from = base
 			return errEnough
-		case len(cut) >= most:
+		case q.spent(len(cut), item):
 			from = index
 			return errEnough
 		}
@@ -182,7 +211,7 @@ func (s *Badger) cutCommits(txn *badger.Txn, cut []op, from uint64, most int) (
 func (s *Badger) sweep() error {
 	s.swept = swept{}
 	for s.unswept() {
-		cut, done, err := s.below(loadRecords)
+		cut, done, err := s.below(loadQuota)
 		if err != nil {
 			return err
 		}

@@ -82,12 +82,32 @@ func TestRecordsBelowTheBaseGoInSlices(t *testing.T) {
 	}
 	require.Equal(t, 5+6, before, "blocks beyond the base, and commits with its own")
 	require.Zero(t, s.count(t, keyPart))
-	cut, _, err := s.below(sweepRecords)
+	cut, _, err := s.below(sweepQuota(nil))
 	require.NoError(t, err)
 	require.Empty(t, cut)
 	seq := s.written.seq
 	require.NoError(t, s.DropLog(upTo))
 	require.Equal(t, seq, s.written.seq, "wrote for nothing")
+}
+
+// TestLargeRecordsBelowTheBaseGoAFewAtATime: Badger reads all of a record to go over it, and
+// whoever waits for the flush waits for that.
+func TestLargeRecordsBelowTheBaseGoAFewAtATime(t *testing.T) {
+	const size, perFlush = 256 << 10, sweepBytes / (256 << 10)
+	s, _ := begun(t, 0)
+	var upTo bftraft.Position
+	for range 5 {
+		upTo = grown(t, s, perFlush/2, size)
+	}
+	snapped(t, s, upTo)
+	require.NoError(t, s.DropLog(upTo))
+	for left := 2*perFlush + perFlush/2; left > 0; {
+		now := s.count(t, keyBlock)
+		require.InDelta(t, max(left-perFlush, 0), now, 1)
+		left = now
+		require.NoError(t, s.DropLog(upTo))
+	}
+	require.False(t, s.unswept())
 }
 
 // TestDropGoesOnWithTheNextDrop: to the same base or a higher one, also behind a batch that took
@@ -139,7 +159,7 @@ func TestPartsGoBeforeTheBlockThatNamesThem(t *testing.T) {
 	require.NoError(t, err)
 	snapped(t, s, at)
 	s.base = at
-	swept, _, err := s.below(sweepRecords)
+	swept, _, err := s.below(sweepQuota(nil))
 	require.NoError(t, err)
 	for name, cut := range map[string][]op{"truncated": truncated, "swept": swept} {
 		named, parts := map[uint64]bool{}, 0

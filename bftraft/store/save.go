@@ -111,7 +111,7 @@ func (s *Badger) plan(sync bool) ([]func() error, state, error) {
 		return nil, next, err
 	}
 	ops = append(ops, terms...)
-	old, done, err := s.below(sweepRecords + 2*len(ops))
+	old, done, err := s.below(sweepQuota(ops))
 	if err != nil {
 		return nil, next, err
 	}

@@ -16,6 +16,7 @@ import (
 
 var (
 	stallState = flag.Int("state", 8, "MiB of state of which the test of stalls takes checkpoints")
+	stallNodes = flag.Int("stall-nodes", 4, "how many nodes share this machine in the test of stalls")
 	stallTurn  = flag.Float64("turn", 1, "seconds, a bucket of bft_turn_seconds: the longest turn")
 )
 
@@ -66,7 +67,8 @@ func (c *cluster) checkpointAll() (longest float64) {
 // TestCheckpointsHoldUpNobody has nodes take checkpoints of a state under load: whatever comes in
 // meanwhile waits for no turn that is long.
 func TestCheckpointsHoldUpNobody(t *testing.T) {
-	c := newCluster(t, 1, "--checkpoint-entries", "400", "--history", "100")
+	c := newCluster(t, 1, "--nodes", fmt.Sprint(*stallNodes), "--checkpoint-entries", "400",
+		"--history", "100")
 	c.startAll()
 	const size = 64 << 10
 	keys := *stallState << 20 / size
