@@ -128,6 +128,18 @@ func ReadChangeProofs(s *cryptobyte.String) ([]*ChangeProof, bool) {
 // maxChangesAnswer bounds the proofs in one answer; the first one always fits.
 const maxChangesAnswer = 1 << 20
 
+// fitting returns the first of the proofs, as many as fit into one answer, and their size.
+func fitting(list []*ChangeProof) (fit []*ChangeProof, size int) {
+	for i, p := range list {
+		next := size + len(p.AppendTo(nil))
+		if i > 0 && next > maxChangesAnswer {
+			return list[:i:i], size
+		}
+		size = next
+	}
+	return list, size
+}
+
 // ChangesRequest returns the frame that asks a node for the changes behind a number.
 func ChangesRequest(number uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{FrameChanges}, number)
@@ -145,17 +157,11 @@ func DecodeChangesRequest(frame []byte) (number uint64, err error) {
 // EncodeChanges returns the frame that answers a request for the changes behind a number: the first
 // of them that the gate knows, as many as fit. They prove themselves, so it is not signed.
 func (v *Verifier) EncodeChanges(number uint64) []byte {
-	list := v.changes[min(number, uint64(len(v.changes))):]
-	b := binary.BigEndian.AppendUint32([]byte{FrameChangesReply}, 0)
-	n := uint32(0)
+	list, _ := fitting(v.changes[min(number, uint64(len(v.changes))):])
+	b := binary.BigEndian.AppendUint32([]byte{FrameChangesReply}, uint32(len(list)))
 	for _, p := range list {
-		next := p.AppendTo(b)
-		if n > 0 && len(next) > maxChangesAnswer {
-			break
-		}
-		b, n = next, n+1
+		b = p.AppendTo(b)
 	}
-	binary.BigEndian.PutUint32(b[1:], n)
 	return b
 }
 

@@ -199,8 +199,16 @@ func (c *Core) settle(blocks []*Block, cc *quorumcert.Commit) {
 func (c *Core) Farewell(to NodeID) {
 	is := func(n Node) bool { return n.ID == to }
 	m := c.gate.members
-	if c.broken == nil && c.commit.Index > m.At.Index && slices.ContainsFunc(m.Former, is) {
-		c.sendOne(to, ClassBulk, &Changes{List: c.gate.changes, Beyond: c.commitCert})
+	if c.broken != nil || c.commit.Index <= m.At.Index || !slices.ContainsFunc(m.Former, is) {
+		return
+	}
+	for left := c.gate.changes; len(left) > 0; {
+		told := &Changes{}
+		told.List, _ = fitting(left)
+		if left = left[len(told.List):]; len(left) == 0 {
+			told.Beyond = c.commitCert
+		}
+		c.sendOne(to, ClassBulk, told)
 	}
 }
 
@@ -231,23 +239,15 @@ func (c *Core) tellChanges(to NodeID) {
 		return
 	}
 	p.toldAt = c.now
-	m := &Changes{}
-	size := 0
-	for _, proof := range c.gate.changes {
-		if proof.Header.Last <= max(behind, p.toldUpTo) {
-			continue
-		}
-		if size += len(proof.AppendTo(nil)); size > maxChangesAnswer && len(m.List) > 0 {
-			break
-		}
-		m.List = append(m.List, proof)
-	}
-	p.toldUpTo = m.List[len(m.List)-1].Header.Last
+	known := max(behind, p.toldUpTo)
+	list, size := fitting(c.gate.changes[slices.IndexFunc(c.gate.changes,
+		func(proof *ChangeProof) bool { return proof.Header.Last > known }):])
+	p.toldUpTo = list[len(list)-1].Header.Last
 	if p.toldUpTo == c.gate.members.At.Index {
 		p.toldUpTo = 0 // all is on its way, and may be lost
 	}
 	p.servedBytes += size
-	c.sendOne(to, ClassBulk, m)
+	c.sendOne(to, ClassBulk, &Changes{List: list})
 }
 
 // onChanges takes in changes that prove themselves. The log follows.

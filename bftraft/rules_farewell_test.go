@@ -69,6 +69,16 @@ func TestJ4FarewellIsForThoseWhoHaveLeft(t *testing.T) {
 	for _, id := range []NodeID{1, 5, 8, 9} {
 		require.Empty(t, farewell(id), "%d", id)
 	}
+	large := &ChangeProof{Entry: make([]byte, maxChangesAnswer/3)}
+	c.gate.changes = []*ChangeProof{large, large, large, large, large, c.gate.changes[0]}
+	told := farewell(2)
+	require.Len(t, told, 3, "more than fit into a frame")
+	var list []*ChangeProof
+	for i, m := range told {
+		list = append(list, m.List...)
+		require.Equal(t, i == 2, m.Beyond != nil, "only all of them show that it has left")
+	}
+	require.Equal(t, c.gate.changes, list)
 }
 
 // TestFormerNodesAreForgottenWithTheirIds: whoever has the id now is somebody else.
