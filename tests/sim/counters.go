@@ -84,6 +84,7 @@ const (
 	seenInheritedState
 	seenLiarVotes
 	seenTwoClosings
+	seenResumed
 	numMarks
 )
 
@@ -167,6 +168,7 @@ var marks = [numMarks]struct{ id, text string }{
 	seenLiarVotes: {"SEEN-35", "a liar that had joined became a voter"},
 	seenTwoClosings: {"SEEN-36",
 		"a liar proposed or acked a closing entry and something else at one place"},
+	seenResumed: {"SEEN-37", "a node took a state of which an earlier process had fetched a part"},
 }
 
 // Tally counts, over any number of runs, what happened in them: each mark, each attack, each drop.
@@ -234,8 +236,8 @@ func (t *Tally) Add(w *World) {
 func (t *Tally) Rare(permille int) []string {
 	var rare []string
 	for i, m := range marks {
-		if seldom := mark(i) == seenTaken || mark(i) == seenInheritedState; !seldom &&
-			t.Runs[m.id]*1000 < t.Seeds*permille {
+		seldom := []mark{seenTaken, seenInheritedState, seenResumed}
+		if !slices.Contains(seldom, mark(i)) && t.Runs[m.id]*1000 < t.Seeds*permille {
 			rare = append(rare, fmt.Sprintf("%s (%s): %d of %d seeds", m.id, m.text,
 				t.Runs[m.id], t.Seeds))
 		}

@@ -108,6 +108,9 @@ func (o *observer) letsGo(m *member, upTo bftraft.Position) {
 // and beyond what the node has executed, and nothing that the node has signed is forgotten.
 func (o *observer) installs(m *member, hs *bftraft.HardState, cc *quorumcert.Commit) {
 	o.hit(seenInstalled)
+	if m.proc != nil && m.proc.Stats().Resumed > 0 {
+		o.hit(seenResumed)
+	}
 	at := bftraft.Position{Index: cc.Index, Hash: cc.Hash}
 	if o.committed[at.Index] != at.Hash || !o.naive.commit(cc) {
 		o.fail("B12", "node %d takes a state at %d, which was not committed", m.id, at.Index)

@@ -23,8 +23,9 @@ const (
 	mostReads         = 1024 // reads that wait, and those of one client
 	mostReadsOfClient = 64
 	// Answers to the fetches of one node in ten ticks, the interval of a heartbeat. The node's
-	// intervals are not the observer's, so that two of them may count as one.
-	mostAnswers     = 2 * 8
+	// intervals are not the observer's, so that two of them may count as one. Two messages more show
+	// a node unasked that it has left.
+	mostAnswers     = 2*8 + 2
 	intervalOfTicks = 10
 )
 
