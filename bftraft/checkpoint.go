@@ -1,6 +1,7 @@
 package bftraft
 
 import (
+	"cmp"
 	"slices"
 
 	"tangaroa/internal/mutant"
@@ -24,7 +25,17 @@ func (c *Core) Certify(cp quorumcert.Checkpoint) {
 }
 
 // isStable says whether a checkpoint at index i would be of no more use.
-func (c *Core) isStable(i Index) bool { return c.stable != nil && i <= c.stable.Index }
+func (c *Core) isStable(i Index) bool {
+	return c.stable != nil && i <= c.stable.Index && i != c.wanted
+}
+
+// Want says at which index this node needs a certified checkpoint, because it writes that, though
+// others may be further by then and certify newer ones; 0 for none (K1).
+func (c *Core) Want(i Index) {
+	if !mutant.On(mutant.M171) {
+		c.wanted = i
+	}
+}
 
 // onCheckpoint collects what others say. Who repeats itself beyond what is stable here has missed
 // that.
@@ -43,10 +54,11 @@ func (c *Core) onCheckpoint(from NodeID, s *quorumcert.SignedCheckpoint) Drop {
 	return drop
 }
 
-// keepCheckpoint keeps the two highest checkpoints of each voter: it may be at the next one before
-// the others have seen it at this one. The first at an index stays.
+// keepCheckpoint keeps the highest checkpoints of each voter: it may be at the next one before the
+// others have seen it at this one. One that this node wants stays whatever comes. The first at an
+// index stays.
 func (c *Core) keepCheckpoint(s *quorumcert.SignedCheckpoint) Drop {
-	said := &c.peers[s.Signer].checkpoints
+	said := c.peers[s.Signer].checkpoints[:]
 	for i := range said {
 		switch {
 		case said[i].Index != s.Index:
@@ -56,13 +68,17 @@ func (c *Core) keepCheckpoint(s *quorumcert.SignedCheckpoint) Drop {
 			return Conflict
 		}
 	}
-	if s.Index < said[0].Index {
+	least := 0
+	if c.wanted > 0 && said[0].Index == c.wanted {
+		least = 1
+	}
+	if s.Index < said[least].Index && s.Index != c.wanted {
 		return Stale
 	}
-	said[0] = *s
-	if said[0].Index > said[1].Index {
-		said[0], said[1] = said[1], said[0]
-	}
+	said[least] = *s
+	slices.SortFunc(said, func(a, b quorumcert.SignedCheckpoint) int {
+		return cmp.Compare(a.Index, b.Index)
+	})
 	return Accepted
 }
 
@@ -87,8 +103,19 @@ func (c *Core) countCheckpoints(cp *quorumcert.Checkpoint) {
 		need = cfg.Size().F + 1
 	}
 	if len(st.Sigs) >= need && c.believes(cp) {
-		c.stable, c.out.Stable = st, st
+		c.foundStable(st)
 	}
+}
+
+// foundStable takes notice of a certified checkpoint that is of use.
+func (c *Core) foundStable(st *quorumcert.Stable) {
+	if c.wanted == st.Index {
+		c.wanted = 0
+	}
+	if c.stable == nil || st.Index > c.stable.Index {
+		c.stable = st
+	}
+	c.out.Stable = append(c.out.Stable, st)
 }
 
 // believes says whether a checkpoint may be taken on the word of its voters. One of before the
@@ -104,13 +131,15 @@ func (c *Core) onStable(st *quorumcert.Stable) Drop {
 	if c.isStable(st.Index) || !c.believes(&st.Checkpoint) {
 		return Stale
 	}
-	c.stable, c.out.Stable = st, st
+	c.foundStable(st)
 	return Accepted
 }
 
-// repeatCheckpoint repeats this node's newest checkpoint while it is not known to be stable (N6).
+// repeatCheckpoint repeats this node's checkpoints while they are not known to be stable (N6).
 func (c *Core) repeatCheckpoint() {
-	if own := c.peers[c.id].checkpoints[1]; own.Index > 0 && !c.isStable(own.Index) {
-		c.send(c.others(), ClassConsensus, &CheckpointVote{own})
+	for _, own := range c.peers[c.id].checkpoints {
+		if own.Index > 0 && !c.isStable(own.Index) {
+			c.send(c.others(), ClassConsensus, &CheckpointVote{own})
+		}
 	}
 }

@@ -67,6 +67,7 @@ type Core struct {
 	catchUpPeer     NodeID // whom it asked last
 
 	stable *quorumcert.Stable // the newest certified checkpoint, nil for none
+	wanted Index              // of the one that this node writes, 0 for none
 
 	faulty   Set // voters proven faulty
 	evidence []quorumcert.Evidence
@@ -101,7 +102,7 @@ type peer struct {
 	served      int                            // fetches answered since the last heartbeat
 	servedBytes int                            // bytes of blocks in these answers
 	servedAfter Position                       // what it asked for last in this interval
-	checkpoints [2]quorumcert.SignedCheckpoint // its highest, the lower one first; index 0: none
+	checkpoints [3]quorumcert.SignedCheckpoint // its highest, ascending; index 0: none
 	stableAt    uint64                         // tick at which it was handed the certificate of one
 	toldAt      uint64                         // tick at which it was told of changes,
 	toldUpTo    Index                          // and up to which entry
@@ -282,7 +283,7 @@ func (c *Core) Ready() (Ready, bool) {
 	}
 	r := c.out
 	some := r.HardState != nil || r.Truncated || len(r.Blocks) > 0 || len(r.Commits) > 0 ||
-		len(r.Evidence) > 0 || len(r.Changes) > 0 || r.Accused || r.Stable != nil ||
+		len(r.Evidence) > 0 || len(r.Changes) > 0 || r.Accused || len(r.Stable) > 0 ||
 		len(r.Messages) > 0 || len(r.Committed) > 0
 	return r, some
 }

@@ -79,6 +79,7 @@ type member struct {
 	acked    []ackClaim // every ack that left, ever
 	voted    []VoteRecord
 	floor    Term // no ack of a lower term may leave
+	found    []*quorumcert.Stable
 	honest   bool
 }
 
@@ -249,6 +250,7 @@ func (h *harness) work(m *member) {
 				h.committed(m, b)
 			}
 		}
+		m.found = append(m.found, r.Stable...)
 		m.core.Advance(r)
 	}
 }

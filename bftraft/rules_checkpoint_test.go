@@ -53,13 +53,14 @@ func TestK1CheckpointOfAQuorumIsStable(t *testing.T) {
 	require.Equal(t, Accepted, l.m.core.Step(gate))
 	r, some := l.m.core.Ready()
 	require.True(t, some, "who drops the log waits for it")
-	require.Equal(t, cp, r.Stable.Checkpoint)
-	require.Equal(t, quorumcert.SetOf(1, 2, 4), r.Stable.Signers)
-	require.NoError(t, r.Stable.Verify(l.cluster, l.gate.Configurations().For(cp.Index)))
+	require.Len(t, r.Stable, 1)
+	require.Equal(t, cp, r.Stable[0].Checkpoint)
+	require.Equal(t, quorumcert.SetOf(1, 2, 4), r.Stable[0].Signers)
+	require.NoError(t, r.Stable[0].Verify(l.cluster, l.gate.Configurations().For(cp.Index)))
 	l.m.core.Advance(r)
 	require.Equal(t, Stale, l.say(3, l.checkpointOf(3, cp)), "one more changes nothing")
 	r, _ = l.m.core.Ready()
-	require.Nil(t, r.Stable)
+	require.Empty(t, r.Stable)
 }
 
 func TestK1CheckpointsThatDifferDoNotAddUp(t *testing.T) {
@@ -139,7 +140,7 @@ func TestK1FirstCheckpointOfAVoterStays(t *testing.T) {
 }
 
 // A voter may be at the next checkpoint before the others have heard of the last one.
-func TestK1TwoCheckpointsOfAVoterAreKept(t *testing.T) {
+func TestK1ThreeCheckpointsOfAVoterAreKept(t *testing.T) {
 	l, a := commitOne(t, "a")
 	cp := l.checkpoint(a)
 	first, second, third := at(10, cp), at(20, cp), at(30, cp)
@@ -148,13 +149,41 @@ func TestK1TwoCheckpointsOfAVoterAreKept(t *testing.T) {
 		want Drop
 	}{
 		{second, Accepted}, {first, Accepted}, {second, Duplicate}, {first, Duplicate},
-		{at(5, cp), Stale}, {third, Accepted}, {second, Duplicate}, {first, Stale},
+		{at(5, cp), Accepted}, {at(4, cp), Stale}, {third, Accepted}, {second, Duplicate},
+		{first, Duplicate}, {at(5, cp), Stale},
 	} {
 		require.Equal(t, say.want, l.say(2, l.checkpointOf(2, say.cp)), "at %d", say.cp.Index)
 	}
 	require.Equal(t, Accepted, l.say(3, l.checkpointOf(3, second)))
 	require.Equal(t, Accepted, l.say(4, l.checkpointOf(4, second)))
 	require.Equal(t, second, l.m.core.stable.Checkpoint)
+}
+
+// Who is slow to write one comes to it when the others have long forgotten it. They have all said
+// the same of it, but for the liar that says it to the fast ones alone.
+func TestK1CheckpointThatIsWrittenIsCertifiedThoughOthersHaveGotFurther(t *testing.T) {
+	l, a := commitOne(t, "a")
+	cp := l.checkpoint(a)
+	require.Equal(t, Accepted, l.say(2, l.checkpointOf(2, cp)), "before this node has begun with it")
+	l.m.core.Want(cp.Index)
+	for i := range Index(4) {
+		further := at(100+10*i, cp)
+		for id := NodeID(2); id <= 4; id++ {
+			require.Equal(t, Accepted, l.say(id, l.checkpointOf(id, further)))
+		}
+		require.Equal(t, further, l.m.core.stable.Checkpoint)
+	}
+	require.Equal(t, Accepted, l.say(3, l.checkpointOf(3, cp)))
+	l.certify(cp)
+	require.Len(t, messagesOf[*CheckpointVote](l, 4), 1, "others may be as slow")
+	require.Equal(t, Index(130), l.m.core.stable.Index)
+	var found []Index
+	for _, st := range l.m.found {
+		found = append(found, st.Index)
+		require.NoError(t, st.Verify(l.cluster, l.gate.Configurations().For(st.Index)))
+	}
+	require.Equal(t, []Index{100, 110, 120, 130, cp.Index}, found)
+	require.Equal(t, Stale, l.say(4, l.checkpointOf(4, cp)), "one more changes nothing")
 }
 
 func TestK1CheckpointIsRepeatedUntilItIsStable(t *testing.T) {

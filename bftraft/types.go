@@ -220,8 +220,9 @@ type Ready struct {
 	// should stop signing for good, once this is durable.
 	Accused bool
 
-	// Stable is the newest certified checkpoint, when there is a new one (K1).
-	Stable *quorumcert.Stable
+	// Stable are the checkpoints that were found to be certified: the newest, and one that was wanted
+	// (K1).
+	Stable []*quorumcert.Stable
 
 	// 2. Send.
 	Messages []Outbound

@@ -140,7 +140,7 @@ var (
 	descLeader  = desc("bft_leader", "Node that leads the present term, 0 while none is known.")
 	descReady   = desc("bft_ready", "1 if there is a leader and commits go on.")
 	descBase    = desc("bft_base_index", "The durable log begins behind it.")
-	descStable  = desc("bft_checkpoint_index", "Index of the newest certified checkpoint.")
+	descStable  = desc("bft_checkpoint_index", "Index of the newest certified checkpoint kept.")
 	descTip     = desc("bft_tip_index", "End of the durable log.")
 	descLocked  = desc("bft_locked_index", "Index of the lock.")
 	descCommit  = desc("bft_commit_index", "Highest committed index.")

@@ -32,8 +32,8 @@ type Status struct {
 	Commit  quorumcert.Index `json:"commit"`  // committed
 	Applied quorumcert.Index `json:"applied"` // executed
 
-	// Checkpoint is the index of the newest certified checkpoint, 0 for none. Fetching is the state
-	// that is being fetched, nil for none.
+	// Checkpoint is the index of the newest certified checkpoint that the node keeps, 0 for none.
+	// Fetching is the state that is being fetched, nil for none.
 	Checkpoint quorumcert.Index `json:"checkpoint"`
 	Fetching   *Fetching        `json:"fetching,omitempty"`
 

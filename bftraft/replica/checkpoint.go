@@ -118,6 +118,7 @@ func (r *Replica) passes(b *bftraft.Block) bool {
 // taking is a checkpoint on its way.
 type taking struct {
 	at         bftraft.Position
+	dues       int                   // of the stride, when it was begun
 	image      *imageScan            // nil once it is written
 	pause      int                   // ticks until the next chunk
 	ended      bool                  // the last chunk is on its way to the disk,
@@ -152,7 +153,8 @@ func (r *Replica) takeCheckpoint(b *bftraft.Block) {
 		return
 	}
 	r.freezer().Freeze()
-	r.taking = &taking{at: b.End(), image: r.scanImage()}
+	r.taking = &taking{at: b.End(), dues: r.stride.since, image: r.scanImage()}
+	r.core.Want(b.Last())
 	if r.stable != nil && r.stable.Index == b.Last() {
 		r.taking.stable = r.stable
 	}
@@ -161,6 +163,7 @@ func (r *Replica) takeCheckpoint(b *bftraft.Block) {
 // giveUp gives up the checkpoint on its way, for want of space or of use.
 func (r *Replica) giveUp() {
 	r.taking = nil
+	r.core.Want(0)
 	r.freezer().Thaw()
 	_ = r.cfg.Checkpoints.Store.AbortSnapshot() // if that fails the storage says so
 }
@@ -191,6 +194,7 @@ func (r *Replica) tickCheckpoint() {
 		}
 	}
 	if t.written = t.ended && r.cfg.Checkpoints.Store.Unwritten() == 0; t.written {
+		r.stride.wrote(r.stride.since - t.dues)
 		state, sessions := t.manifest.Roots()
 		t.checkpoint = quorumcert.Checkpoint{
 			Cluster: r.cluster, Configuration: r.configs().Behind(t.at.Index).Entry(),
@@ -229,26 +233,25 @@ func (r *Replica) writeChunk(t *taking) error {
 
 // sawStable takes notice of a certified checkpoint.
 func (r *Replica) sawStable(st *quorumcert.Stable) {
+	if r.stable == nil || st.Index > r.stable.Index {
+		r.stable = st
+	}
 	if t := r.taking; t != nil && st.Index == t.at.Index {
 		t.stable = st
 	}
-	if r.stable == nil || st.Index > r.stable.Index {
-		r.stable = st
-		r.settle()
-	}
+	r.settle()
 }
 
-// settle finishes the checkpoint on its way once it is certified. If others have got further
-// meanwhile this node needs it all the same: else one that always is the last to write would keep
-// none.
+// settle finishes the checkpoint on its way once it is certified. If others have got further by
+// then this node needs it all the same: else one that always is the last to write would keep none.
 func (r *Replica) settle() {
 	t := r.taking
-	passed := t != nil && r.stable != nil && r.stable.Index > t.at.Index
+	if t != nil && r.stable != nil && r.stable.Index > t.at.Index && mutant.On(mutant.M170) {
+		r.giveUp()
+		return
+	}
 	switch {
-	case t == nil:
-	case passed && (t.stable == nil || mutant.On(mutant.M170)):
-		r.giveUp() // nobody certifies the older one any more
-	case t.stable == nil, !t.written:
+	case t == nil, t.stable == nil, !t.written:
 	case t.stable.Checkpoint != t.checkpoint:
 		r.stop(ErrDiverged)
 	default:
@@ -275,7 +278,7 @@ func (r *Replica) keep(t *taking) {
 		r.giveUp()
 		return
 	}
-	r.stride.narrow(r.executed.Index - t.at.Index)
+	r.stride.kept(r.executed.Index-t.at.Index, r.stride.since-t.dues)
 	r.taking, r.untidy, r.previous = nil, true, before.At.Index
 	r.stats.Checkpoints++
 }

@@ -31,6 +31,7 @@ type Protocol interface {
 	SetStarving(bool)
 	Resign()
 	Certify(quorumcert.Checkpoint)
+	Want(bftraft.Index)
 	Remember(*quorumcert.Stable)
 	MayDropLog(bftraft.Position) bool
 	DropLog(bftraft.Position)
@@ -362,8 +363,8 @@ func (r *Replica) do(ready *bftraft.Ready) {
 			r.takeCheckpoint(b)
 		}
 	}
-	if ready.Stable != nil {
-		r.sawStable(ready.Stable)
+	for _, st := range ready.Stable {
+		r.sawStable(st)
 	}
 	if r.stopped != nil {
 		return
@@ -408,12 +409,13 @@ func (r *Replica) Core() bftraft.State { return r.core.State() }
 // Executed returns the position up to which the state machine has been driven.
 func (r *Replica) Executed() bftraft.Position { return r.executed }
 
-// Checkpoint returns the index of the newest certified checkpoint that is known, 0 for none.
+// Checkpoint returns the index of the newest certified checkpoint that this node keeps, 0 for none.
 func (r *Replica) Checkpoint() bftraft.Index {
-	if r.stable == nil {
+	if r.cfg.Checkpoints.Store == nil {
 		return 0
 	}
-	return r.stable.Index
+	info, _ := r.cfg.Checkpoints.Store.Snapshot()
+	return info.At.Index
 }
 
 // Machine returns the state machine, for its owner to look at between calls.

@@ -12,16 +12,32 @@ import (
 // that are due, a stride of so many bits takes the first behind each multiple of 2^bits entries:
 // all that one with more bits takes, one with fewer takes, too. So once nobody's stride is less
 // than it takes all to be ready, there is always one that all have begun with and wait for.
+//
+// Entries are what nodes can agree on; what counts is how many checkpoints are left out. So a
+// stride narrows where it leaves out many more than it has to, be it for the load of before, or for
+// what could not be certified before.
 type stride struct {
-	bits int
-	due  bftraft.Index // where the newest checkpoint was due
+	bits  int
+	due   bftraft.Index // where the newest checkpoint was due
+	left  int           // how many were due and left out since the newest that was not
+	since int           // how many were due since the newest that is kept
+	took  int           // how many were due while one was written, or until it was certified
 }
 
 // takes takes notice of where a checkpoint is due, and says whether it is one to take.
 func (s *stride) takes(due bftraft.Index) bool {
 	before := s.due
 	s.due = due
-	return before>>s.bits != due>>s.bits
+	s.since++
+	if before>>s.bits != due>>s.bits {
+		s.left = 0
+		return true
+	}
+	s.left++
+	if s.left > max(8*(s.took+1), s.since/2) && !mutant.On(mutant.M172) {
+		s.bits = min(s.bits, bits.Len64(uint64(s.left)*uint64(due-before)))
+	}
+	return false
 }
 
 // widen doubles the stride, at least, because a checkpoint is not certified so many entries later
@@ -32,7 +48,12 @@ func (s *stride) widen(entries bftraft.Index) {
 	}
 }
 
-// narrow lets the stride be at most eight times the entries from a checkpoint to its certificate.
-func (s *stride) narrow(entries bftraft.Index) {
+// wrote takes notice that a checkpoint is written, and how many were due meanwhile.
+func (s *stride) wrote(dues int) { s.took = max(s.took, dues) }
+
+// kept takes notice that a checkpoint is certified, so many entries and so many that were due
+// later. It lets the stride be at most eight times as many entries.
+func (s *stride) kept(entries bftraft.Index, dues int) {
+	s.since, s.took = dues, dues
 	s.bits = min(s.bits, 2+bits.Len64(uint64(entries)))
 }

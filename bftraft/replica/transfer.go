@@ -497,7 +497,8 @@ func (r *Replica) adopt(m *bftraft.Manifest) error {
 		proofs = append(proofs, r.evidence.convicted[i].Evidence)
 	}
 	r.core.Convict(proofs)
-	r.executed, r.logged, r.stride.due = m.At(), 0, m.At().Index
+	r.executed, r.logged = m.At(), 0
+	r.stride.due, r.stride.since = m.At().Index, 0
 	if r.stable == nil || m.Stable.Index > r.stable.Index {
 		r.stable = &m.Stable
 	}

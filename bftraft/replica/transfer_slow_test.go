@@ -245,10 +245,10 @@ func TestK1KnownCheckpointDoesNotGoBack(t *testing.T) {
 	}
 	g.write(1, 30)
 	g.alter = nil
-	known := four.proc.Checkpoint()
+	known := four.proc.stable.Index
 	g.until(func() bool { return four.proc.Stats().Installed == 1 })
 	require.Greater(t, known, four.disk.Base().Index)
-	require.Equal(t, known, four.proc.Checkpoint())
+	require.Equal(t, known, four.proc.stable.Index)
 	g.requireSame(1, 4)
 }
 

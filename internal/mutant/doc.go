@@ -169,5 +169,7 @@ const (
 	M167 ID = "M167" // chunks that an earlier process has fetched are not judged (K1)
 	M168 ID = "M168" // what is signed under a reissued id counts for who had it before (J6)
 	M169 ID = "M169" // who takes long to write checkpoints begins with whichever is due then (K1)
-	M170 ID = "M170" // a certified checkpoint is given up where others have got further (K1)
+	M170 ID = "M170" // a checkpoint is given up where others have got further (K1)
+	M171 ID = "M171" // what others say of a checkpoint is forgotten when they get further (K1)
+	M172 ID = "M172" // checkpoints are left out for as many entries as it took before (K1)
 )
