@@ -154,10 +154,11 @@ func (r *Replica) takeCheckpoint(b *bftraft.Block) {
 	}
 	r.freezer().Freeze()
 	r.taking = &taking{at: b.End(), dues: r.stride.since, image: r.scanImage()}
-	r.core.Want(b.Last())
 	if r.stable != nil && r.stable.Index == b.Last() {
 		r.taking.stable = r.stable
+		return
 	}
+	r.core.Want(b.Last())
 }
 
 // giveUp gives up the checkpoint on its way, for want of space or of use.
