@@ -100,28 +100,37 @@ func TestChangesLeaveRoomForWhatClosesThem(t *testing.T) {
 	require.NoError(t, at(2, MaxChangesBytes-MaxChangeBytes, joins(5)))
 }
 
-// TestCertificatesAreJudgedByAChangeOneIsToldOf: what waits for its entries is judged again.
-func TestCertificatesAreJudgedByAChangeOneIsToldOf(t *testing.T) {
+// certifiedByFew returns a lab whose node lacks the blocks of a certificate that old voters alone
+// have made behind a change of which it has not heard: what proves the change, and the blocks.
+func certifiedByFew(t *testing.T) (l *lab, change *ChangeProof, proof, b *Block) {
+	t.Helper()
 	l, last := joint(t)
-	c := l.m.core
 	k, _, cc := l.closingOf(last)
 	require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, k.End(), k)))
-	proof := NewBlock(k.End(), []Entry{commitEntry(cc)})
-	b := l.block(proof.End(), "z")
+	proof = NewBlock(k.End(), []Entry{commitEntry(cc)})
+	b = l.block(proof.End(), "z")
 	few := l.certifiedBy(1, b.End(), 2, 3, 4)
 	require.Equal(t, Accepted, l.say(4, &Proof{TermProof: TermProof{QC: few}}))
+	return l, newChangeProof(k, cc), proof, b
+}
+
+// TestCertificatesAreJudgedByAChangeOneIsToldOf: what waits for its entries is judged again.
+func TestCertificatesAreJudgedByAChangeOneIsToldOf(t *testing.T) {
+	l, change, proof, b := certifiedByFew(t)
+	c := l.m.core
 	require.NotNil(t, c.pending)
-	require.Equal(t, Accepted, l.say(5, &Changes{List: []*ChangeProof{newChangeProof(k, cc)}}))
-	require.Equal(t, k.End(), c.commit, "it had all but the commit")
+	require.Equal(t, Accepted, l.say(5, &Changes{List: []*ChangeProof{change}}))
+	require.Equal(t, proof.Before(), c.commit, "it had all but the commit")
 	require.Nil(t, c.pending)
 	require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, b.End(), proof, b)))
 	require.Equal(t, Accepted, c.gate.verifyQC(c.lockQC))
 	require.Less(t, c.lock.Index, b.Last(), "three of five are no quorum behind the change")
 }
 
-// TestJ5RetiredKeysStopNobodyWhoIsBehind: a node that was told of a change, and has not got so far,
-// is not stopped by what those have signed since whom it took away.
-func TestJ5RetiredKeysStopNobodyWhoIsBehind(t *testing.T) {
+// toldOfAChange returns a lab whose node has the joint entry, which it returns, and a lock behind
+// it, and was told of the closing entry before it has got so far.
+func toldOfAChange(t *testing.T) (*lab, *Block) {
+	t.Helper()
 	l, last := joint(t)
 	c := l.m.core
 	y := l.block(last.End(), "y")
@@ -133,6 +142,14 @@ func TestJ5RetiredKeysStopNobodyWhoIsBehind(t *testing.T) {
 	k, _, cc := l.closingOf(y)
 	require.Equal(t, Accepted, l.say(5, &Changes{List: []*ChangeProof{newChangeProof(k, cc)}}))
 	require.Greater(t, c.gate.members.At.Index, c.commit.Index)
+	return l, last
+}
+
+// TestJ5RetiredKeysStopNobodyWhoIsBehind: a node that was told of a change, and has not got so far,
+// is not stopped by what those have signed since whom it took away.
+func TestJ5RetiredKeysStopNobodyWhoIsBehind(t *testing.T) {
+	l, last := toldOfAChange(t)
+	c := l.m.core
 	require.Same(t, c.configs().Latest(), c.electionConfig(), "it elects by what it knows")
 	forged := l.block(last.End(), "forged")
 	certificate := l.commitOf(1, forged.End(), 2, 3, 4)
@@ -145,17 +162,8 @@ func TestJ5RetiredKeysStopNobodyWhoIsBehind(t *testing.T) {
 // TestJ5RetiredKeysElectNobodyWhoIsBehind: a candidate that was told of a change, and has not got
 // so far, does not count those whom it took away.
 func TestJ5RetiredKeysElectNobodyWhoIsBehind(t *testing.T) {
-	l, last := joint(t)
+	l, _ := toldOfAChange(t)
 	c := l.m.core
-	y := l.block(last.End(), "y")
-	require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, y.End(), y)))
-	for _, id := range []NodeID{2, 3, 4} {
-		l.say(id, l.response(id, 1, y.End(), 0))
-	}
-	require.Equal(t, lockAt(1, y), c.lock)
-	k, _, cc := l.closingOf(y)
-	require.Equal(t, Accepted, l.say(5, &Changes{List: []*ChangeProof{newChangeProof(k, cc)}}))
-	require.Less(t, c.commit.Index, c.gate.members.At.Index)
 	for _, id := range []NodeID{5, 6, 7, 8} {
 		l.say(id, l.suspect(id, 1))
 	}

@@ -40,17 +40,11 @@ func TestJ5RetiredKeysCertifyNoState(t *testing.T) {
 // TestJ5WhatRetiredKeysCertifyIsNotGathered: the blocks come once this node has been told of a
 // change, and the certificate for which it asked for them is one no more.
 func TestJ5WhatRetiredKeysCertifyIsNotGathered(t *testing.T) {
-	l, last := joint(t)
+	l, change, proof, b := certifiedByFew(t)
 	c := l.m.core
-	k, _, cc := l.closingOf(last)
-	require.Equal(t, Accepted, l.say(2, l.proposal(2, 1, k.End(), k)))
-	proof := NewBlock(k.End(), []Entry{commitEntry(cc)})
-	b := l.block(proof.End(), "z")
-	few := l.certifiedBy(1, b.End(), 2, 3, 4)
-	require.Equal(t, Accepted, l.say(4, &Proof{TermProof: TermProof{QC: few}}))
 	require.NotNil(t, c.gather)
-	l.tells(newChangeProof(k, cc))
-	require.Equal(t, k.End(), c.commit)
+	l.tells(change)
+	require.Equal(t, proof.Before(), c.commit)
 	require.Equal(t, Unasked, l.say(4, &Chain{Blocks: unjudged(t, proof, b)}))
 	require.Less(t, c.lock.Index, b.Last(), "three of five are no quorum behind the change")
 	require.Equal(t, Accepted, c.gate.verifyQC(c.lockQC))
