@@ -293,7 +293,10 @@ func encrypt(c *ucli.Context, s *clusterfile.Node) error {
 		if err == nil && installed.Name() != o.Master.Name() {
 			err = errors.New("another process has changed the key file; try again")
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return m.recount()
 	}
 	if err := store.Encrypt(s.Data, o, install); err != nil {
 		return storeError(s, err)

@@ -210,7 +210,6 @@ func TestInitEncryptsWhatIsNewOnly(t *testing.T) {
 	require.NoError(t, os.RemoveAll(s.Data))
 	mustRun(t, "init", "--dir", dir, "--encrypt")
 	require.FileExists(t, filepath.Join(s.Data, "keys"))
-	fill(t, net, put("k", "v"))
 	require.NoError(t, os.RemoveAll(s.Data))
 	mustRun(t, "init", "--dir", dir)
 	require.FileExists(t, filepath.Join(s.Data, "keys"), "the key file says that it is")

@@ -94,6 +94,9 @@ func (m *member) open(log *slog.Logger) error {
 	if m.store, err = store.Open(m.settings.Data, o); err != nil {
 		return storeError(m.settings, err)
 	}
+	if err := m.countStart(); err != nil {
+		return errors.Join(err, m.store.Close())
+	}
 	cfg := m.config()
 	cfg.Corrupt = corrupt
 	if m.node, err = node.New(cfg); err != nil {

@@ -102,6 +102,9 @@ func (m *member) makeStore(encrypt bool, fill func(dir string) error) error {
 	if entries, err := os.ReadDir(s.Data); err == nil && len(entries) > 0 {
 		return fmt.Errorf("%w: %s", store.ErrExists, s.Data)
 	}
+	if err := m.checkUnused(); err != nil {
+		return err
+	}
 	if encrypt && m.master.IsZero() {
 		var err error
 		if m.master, err = addMaster(s.Key, m.unlocked, crypto.GenerateSecretKey()); err != nil {

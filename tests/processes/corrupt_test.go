@@ -181,8 +181,9 @@ func (c *cluster) requireNoProof() {
 	}
 }
 
-// TestRolledBackNodeDoesNotHarmTheOthers puts a whole folder back to an earlier day, guard and
-// all, which nothing on the node can show. It counts as faulty; the others must not suffer.
+// TestRolledBackNodeDoesNotHarmTheOthers puts a whole data directory back to an earlier day, guard
+// and all. What is beside it shows that, and the node does not start. Without that nothing on the
+// node can show it: it counts as faulty, and the others must not suffer.
 func TestRolledBackNodeDoesNotHarmTheOthers(t *testing.T) {
 	t.Parallel()
 	const victim = crypto.NodeID(3)
@@ -199,6 +200,10 @@ func TestRolledBackNodeDoesNotHarmTheOthers(t *testing.T) {
 	c.nodes[victim].kill()
 	require.NoError(t, os.RemoveAll(data))
 	require.NoError(t, os.CopyFS(data, os.DirFS(earlier)))
+	refused := run(t, "", "bftnode", "start", "--dir", c.folder(victim))
+	require.Equal(t, mustNotSign, refused.code, refused.err)
+	require.Contains(t, refused.err, "bftclient member replace --node 3")
+	require.NoError(t, os.Remove(data+".starts"))
 	c.start(victim)
 	w.more(50)
 	w.check()
