@@ -39,6 +39,7 @@ type record struct {
 	swapped int
 	unknown int
 	failed  error // other than for want of an answer
+	undone  error // the last for which nothing was done, or read, at all
 }
 
 func (r *record) now() int64 { return time.Since(r.began).Nanoseconds() }
@@ -61,6 +62,7 @@ func (r *record) add(from int64, in call, out answer, err error) {
 		r.history = append(r.history, at(from, never, in, answer{}))
 		r.unknown++
 	case errors.Is(err, client.ErrNotSent), in.action == get:
+		r.undone = err
 	default:
 		r.failed = err
 	}

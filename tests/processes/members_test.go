@@ -83,7 +83,11 @@ func (s shell) replaces(
 	victims := []crypto.NodeID{old, stays, id}
 	rng.Shuffle(len(victims), func(a, b int) { victims[a], victims[b] = victims[b], victims[a] })
 	s.t.Logf("node %d for node %d, and killed are %v", id, old, victims)
+	midst := 0
 	for _, victim := range victims {
+		if len(done) == 0 {
+			midst++
+		}
 		c.nodes[victim].kill()
 		again := c.start(victim, lies[victim]...)
 		await(s.t, fmt.Sprintf("node %d to be back", victim), func() bool {
@@ -91,6 +95,8 @@ func (s shell) replaces(
 			return ok && status.Ready || !again.running()
 		})
 	}
+	s.t.Logf("%d of them before the change was over", midst)
+	require.Positive(s.t, midst)
 	got := <-done
 	require.Zero(s.t, got.code, got.err)
 	return id
@@ -161,6 +167,7 @@ func TestServersAreReplacedUnderLoad(t *testing.T) {
 	awaitFor(t, recovery, "the new servers to serve", func() bool { return r.answered() >= goal })
 	stop()
 	require.NoError(t, r.failed)
+	require.NoError(t, r.undone, "nobody was turned away, not even a read")
 	require.LessOrEqual(t, r.unknown, historyClients, "only what was under way in the end")
 	c.file.Nodes = c.file.Nodes[4:]
 	observer.awaitSame(t, c.all()...)
