@@ -6,8 +6,12 @@
 //	SA-03 one round of acks, then another leader         nothing was committed: N4
 //	SA-04 a hidden lock                                  its holder refuses what is below it: E4
 //	SA-05 a leader that runs twice, in every partition   nothing forks
+//	SA-06 a certificate split over a change of voters    elects and commits by both: J2, J3
 //	SA-07 vote, crash before the flush, vote otherwise   no vote leaves before it is durable: E4
 //	SA-08 f nodes forget everything after a commit       the commit stays, and they come back
+//	SA-09 a leader outside the new voters                hands over: J4
+//	SA-10 keys of those who left sign a fork             it is history to nobody: J5
+//	SA-11 a poisoned state under a true certificate      no chunk is taken, and its server named: K1
 //	SA-12 the same node always stands first              ranks turn: E3
 //	SA-13 two nodes see each other through others only   everybody commits: N6
 //	SA-14 a leader just fast enough not to be silent     is suspected as slow: E5
@@ -20,7 +24,4 @@
 //	SA-21 quorums of five and six nodes                  share an honest voter: section 1
 //	SA-22 refusals as a certificate                      a refusal is no vote: E4
 //	SA-23 one signer twice in a certificate              cannot be written down: section 1
-//
-// SA-06, SA-09, SA-10 and SA-11 are about changes of membership and checkpoints, which are not
-// there yet.
 package scripted
