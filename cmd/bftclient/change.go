@@ -294,9 +294,17 @@ func applyChange(c *ucli.Context, path string) error {
 		return err
 	}
 	defer s.close()
-	ch, err := readChangeFile(path, s.Verifier().Cluster())
-	if err == nil {
-		err = s.addReady(ch)
+	cluster := s.Verifier().Cluster()
+	ch, err := readChangeFile(path, cluster)
+	if err != nil {
+		return err
+	}
+	members, err := s.Follow(s.ctx)
+	if err != nil {
+		return explain(err)
+	}
+	if err = checkSigned(cluster, members, ch); err == nil {
+		err = s.addReady(members, ch)
 	}
 	if err != nil {
 		return err
@@ -322,21 +330,20 @@ func applyChange(c *ucli.Context, path string) error {
 		return cli.Errorf(cli.NotMet, "%w; change %d is in force", why, number)
 	}
 	answer := changeAnswer{number, got.Index}
+	if members.Digest == ch.Digest(cluster) {
+		answer.Index = members.At.Index // it was in force: only its repetition stands at got.Index
+	}
 	return cli.Print(c, answer, func(w io.Writer) {
 		fmt.Fprintf(w, "change %d is in force\n", number)
 	})
 }
 
 // addReady adds the words of those that are ready, if a change of the voters needs them.
-func (s *session) addReady(ch *bftraft.Change) error {
+func (s *session) addReady(m *bftraft.Membership, ch *bftraft.Change) error {
 	if !slices.ContainsFunc(ch.Steps, func(step bftraft.ChangeStep) bool {
 		return step.Kind == bftraft.Promote || step.Kind == bftraft.RemoveNode
 	}) {
 		return nil
-	}
-	m, err := s.Follow(s.ctx)
-	if err != nil {
-		return explain(err)
 	}
 	next, err := m.After(ch)
 	if err != nil || !next.Joint() {
@@ -350,10 +357,12 @@ func signChangeCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "sign-change", Usage: "sign a change as administrator, offline", ArgsUsage: "FILE",
 		Description: `Shows what is signed, and adds the signature to the file. Needs the genesis, from
---genesis or the settings of a client, the key, and no network.`,
+--genesis or the settings of a client, the key, and no network. An administrator of later than the
+genesis gives --changes too, which bftclient member list --changes writes.`,
 		Flags: []ucli.Flag{
 			&ucli.StringFlag{Name: "key", Required: true, Usage: "the administrator's private `FILE`"},
 			&ucli.StringFlag{Name: "genesis", Usage: "genesis of the cluster, `FILE` genesis.json"},
+			&ucli.StringFlag{Name: "changes", Usage: "what proves the changes since then, `FILE`"},
 		},
 		Action: signChange,
 	}
@@ -363,9 +372,16 @@ func signChange(c *ucli.Context) error {
 	if err := cli.RequireArgs(c, 1, 1); err != nil {
 		return err
 	}
-	f, _, err := genesisOf(c)
+	f, changes, err := genesisOf(c)
 	if err != nil {
 		return err
+	}
+	if c.IsSet("changes") {
+		changes = c.String("changes")
+	}
+	gate, err := f.Gate(changes)
+	if err != nil {
+		return cli.WithCode(cli.Usage, err)
 	}
 	path, cluster := c.Args().First(), f.Genesis.Hash()
 	ch, err := readChangeFile(path, cluster)
@@ -375,6 +391,11 @@ func signChange(c *ucli.Context) error {
 	key, err := crypto.ReadKeyFile(c.String("key"), passphrase(stringOf(c, "passphrase-file")))
 	if err != nil {
 		return err
+	}
+	if !holdsOffice(gate.Members(), key.Public()) {
+		return cli.Errorf(cli.Usage, "the key %v is not that of an administrator: sign with that of "+
+			"one, or show with --changes that it became one (bftclient member list --changes)",
+			key.Public())
 	}
 	ch.Endorse(cluster, key)
 	if _, err := bftraft.DecodeChange(ch.Op()); err != nil {

@@ -60,15 +60,19 @@ func TestClientsComeAndGoByChangesThatAdministratorsSign(t *testing.T) {
 	first := draft("first", "--add", c.identity("bob", "client", testKey(51)), "--add",
 		c.identity("root", "admin", testKey(53)))
 	readers := draft("readers", "--add", c.identity("eve", "client", testKey(52)), "--role", "read")
-	c.fails(cli.NotMet, "not signed by enough administrators; change 0 is in force", "change",
-		"apply", first)
+	c.fails(cli.NotMet, "2 of 3 signatures are needed, there is none", "change", "apply", first)
 	c.sign(first, 2)
-	c.fails(cli.NotMet, "not signed by enough", "change", "apply", first)
+	c.fails(cli.NotMet, "2 of 3 signatures are needed, there is 1", "change", "apply", first)
 	c.sign(first, 0)
 	require.Equal(t, "change 1 is in force\n",
 		c.ok("change", "apply", first, "--receipt", c.at("r0")))
 	require.Contains(t, c.ok("verify", c.at("r0")), "change 1, of 2 steps: in force")
 	require.Equal(t, "change 1 is in force\n", c.ok("change", "apply", first), "it does no harm")
+	var again changeAnswer
+	var inForce memberList
+	c.json(&again, "change", "apply", first)
+	c.json(&inForce, "member", "list")
+	require.Equal(t, changeAnswer{1, inForce.Index}, again, "where it came into force")
 	c.sign(readers, 0, 1)
 	c.fails(cli.NotMet, "does not follow", "change", "apply", readers)
 	require.NoError(t, os.Remove(readers))
@@ -100,9 +104,8 @@ func TestClientsComeAndGoByChangesThatAdministratorsSign(t *testing.T) {
 	require.Equal(t, cli.NotAuthorised, s.code, s.err)
 	eve.ok("put", "change/eve", "2")
 	require.Contains(t, c.ok("verify", c.at("r1")), `client "bob"`, "what it proved it still proves")
-	again := c.do("change", "draft", "--out", c.at("again"), "--add", c.at("bob.json"))
-	require.Equal(t, cli.Usage, again.code)
-	require.Contains(t, again.err, "may not be enrolled")
+	c.fails(cli.Usage, "may not be enrolled", "change", "draft", "--out", c.at("again"), "--add",
+		c.at("bob.json"))
 	late := draft("late", "--admin-quorum", "1")
 	c.sign(late, 0, 1)
 	c.fails(cli.NotMet, "nobody in office", "change", "apply", late)
@@ -162,8 +165,43 @@ func TestChangeFilesAreReadWithCare(t *testing.T) {
 	stranger := c.at("stranger.key")
 	require.NoError(t, crypto.WriteKeyFile(stranger, testKey(59), nil))
 	c.sign(path, 0)
-	c.ok("sign-change", "--key", stranger, path)
-	c.fails(cli.NotMet, "nobody in office", "change", "apply", path)
+	signed, err := os.ReadFile(path)
+	require.NoError(t, err)
+	c.fails(cli.Usage, testKey(59).Public().String()+" is not that of an administrator",
+		"sign-change", "--key", stranger, path)
+	c.fails(cli.Usage, "--changes", "sign-change", "--key", c.at("client1/key"), path)
+	after, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, signed, after, "nobody else spoils it")
+
+	cluster := f.Cluster
+	ch, err := readChangeFile(path, cluster)
+	require.NoError(t, err)
+	ch.Endorse(cluster, testKey(59))
+	require.NoError(t, writeChangeFile(path, cluster, ch))
+	c.fails(cli.NotMet, testKey(59).Public().String()+" has signed, and is of nobody in office",
+		"change", "apply", path)
+	altered := strings.Replace(string(signed), "remove client", "remove admin", 1)
+	require.NoError(t, os.WriteFile(path, []byte(altered), 0o600))
+	c.fails(cli.NotMet, "altered after it was signed", "change", "apply", path)
+}
+
+// TestAdministratorOfLaterThanTheGenesisSigns shows with the changes that it is one.
+func TestAdministratorOfLaterThanTheGenesisSigns(t *testing.T) {
+	c := startCluster(t, nil)
+	path, key := c.at("change"), c.at("root.key")
+	require.NoError(t, crypto.WriteKeyFile(key, testKey(53), nil))
+	c.ok("change", "draft", "--out", path, "--add", c.identity("root", "admin", testKey(53)))
+	c.fails(cli.Usage, "not that of an administrator", "sign-change", "--key", key, path)
+	c.sign(path, 0, 1)
+	c.ok("change", "apply", path)
+	c.ok("member", "list", "--changes", c.at("changes.pem"))
+	next := c.at("next")
+	c.ok("change", "draft", "--out", next, "--admin-quorum", "1")
+	c.fails(cli.Usage, "--changes", "sign-change", "--key", key, next)
+	c.ok("sign-change", "--key", key, "--changes", c.at("changes.pem"), next)
+	c.sign(next, 0)
+	c.ok("change", "apply", next)
 }
 
 // TestLeadershipMovesWhenAnAdministratorAsks: whoever else asks is refused.

@@ -38,6 +38,7 @@ func keygenCommand() *ucli.Command {
 		Name: "keygen", Usage: "make a key, and print its public identity as JSON",
 		Description: `Examples: bftnode keygen --id 1 --address 10.0.0.1:7100 --out key > node1.json
           bftnode keygen --name alice --out alice.key > alice.json
+          bftnode keygen --name root --admin --out root.key > root.json
 The identities of all go to bftnode genesis. The key never leaves its file.`,
 		Flags: []ucli.Flag{
 			&ucli.StringFlag{Name: "out", Required: true, Usage: "a new private `FILE`"},
@@ -46,6 +47,7 @@ The identities of all go to bftnode genesis. The key never leaves its file.`,
 			&ucli.StringFlag{Name: "name", Usage: "of a client or administrator, `NAME`"},
 			&ucli.StringFlag{Name: "role", Value: roleClient,
 				Usage: "of a named one: client or admin, `ROLE`"},
+			&ucli.BoolFlag{Name: "admin", Usage: "of an administrator: the same as --role admin"},
 			&ucli.StringFlag{Name: "passphrase-file", EnvVars: []string{env("passphrase-file")},
 				Usage: "encrypt the key with what is in `FILE`"},
 		},
@@ -67,6 +69,13 @@ func keygen(c *ucli.Context) error {
 		id.ID = crypto.NodeID(number)
 	default:
 		id.Role = c.String("role")
+	}
+	if c.Bool("admin") {
+		if id.ID != 0 || c.IsSet("role") && id.Role != roleAdmin {
+			return cli.Errorf(cli.Usage, "--admin is for an administrator: give it with --name, and "+
+				"with no other --role")
+		}
+		id.Role = roleAdmin
 	}
 	if id.Role != "" && id.Role != roleClient && id.Role != roleAdmin {
 		return cli.Errorf(cli.Usage, "role %q is neither client nor admin", id.Role)

@@ -148,6 +148,16 @@ func TestGenesisIsPutTogetherFromIdentitiesMadeApart(t *testing.T) {
 	require.Equal(t, cli.Locked, cli.CodeOf(err))
 }
 
+func TestKeyOfAnAdministratorIsAskedForInTwoWays(t *testing.T) {
+	for n, flags := range [][]string{{"--admin"}, {"--role", "admin"}, {"--role", "admin", "--admin"}} {
+		key := filepath.Join(t.TempDir(), "key")
+		var id identity
+		out := mustRun(t, append([]string{"keygen", "--name", "root", "--out", key}, flags...)...)
+		require.NoError(t, json.Unmarshal([]byte(out), &id))
+		require.Equal(t, roleAdmin, id.Role, "%d", n)
+	}
+}
+
 func TestGenesisWarnsWhereANodeBuysNothing(t *testing.T) {
 	for n, warns := range map[int]string{
 		1: "no liar", 3: "no liar", 4: "", 5: "as 4 do", 6: "as 4 do", 7: "", 8: "as 7 do",
@@ -182,6 +192,8 @@ func TestKeygenAndGenesisRefuseWhatMakesNoSense(t *testing.T) {
 		{"keygen"}, {"keygen", "--out", key}, {"keygen", "--out", key, "--id", "65"},
 		{"keygen", "--out", key, "--id", "1", "--name", "x"},
 		{"keygen", "--out", key, "--name", "x", "--role", "king"},
+		{"keygen", "--out", key, "--name", "x", "--role", "client", "--admin"},
+		{"keygen", "--out", key, "--id", "1", "--admin"},
 		{"genesis", "--name", "x", "--out", key}, {"genesis", "--name", "x", bad},
 		{"genesis", "--name", "x", "--out", key, bad},
 		{"genesis", "--name", "x", "--out", key, filepath.Join(dir, "none.json")},
