@@ -29,6 +29,8 @@ unless --values asks for them.`,
 			&ucli.Uint64Flag{Name: "to", Usage: "last `INDEX` to show"},
 			&ucli.IntFlag{Name: "limit", Value: 20,
 				Usage: "show so many of the newest entries, 0 for all, `N`"},
+			&ucli.BoolFlag{Name: "certificates",
+				Usage: "show who signed that these entries are committed"},
 			&ucli.BoolFlag{Name: "values", Usage: "show values, of an encrypted store too"}),
 		Action: inspect,
 	}
@@ -55,6 +57,9 @@ type report struct {
 	Terms      []termText            `json:"terms"`
 	Evidence   []node.EvidenceStatus `json:"evidence"`
 	Entries    []entryText           `json:"entries"`
+
+	// Certificates are those by which the entries that are shown are committed.
+	Certificates []certificateText `json:"certificates"`
 }
 
 type positionText struct {
@@ -85,7 +90,13 @@ func inspect(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := cli.Print(c, r, r.print); err != nil {
+	err = cli.Print(c, r, func(w io.Writer) {
+		r.print(w)
+		if c.Bool("certificates") {
+			r.printCertificates(w)
+		}
+	})
+	if err != nil {
 		return err
 	}
 	if verdict := m.store.Verdict(); verdict != nil {
@@ -128,6 +139,7 @@ type examiner struct {
 	verifier *bftraft.Verifier // behind all changes that the store knows to be committed
 	gate     *bftraft.Verifier // by which the block is judged that is looked at
 	from, to quorumcert.Index
+	covered  quorumcert.Index // by the certificates that were looked at
 	show     describer
 }
 
@@ -186,6 +198,7 @@ func (m *member) summary(l *bftraft.Restored) *report {
 
 		Encrypted: !m.master.IsZero(), Terms: []termText{},
 		Evidence: []node.EvidenceStatus{}, Entries: []entryText{},
+		Certificates: []certificateText{},
 	}
 	if verdict := m.store.Verdict(); verdict != nil {
 		r.MayNotSign = verdict.Error()
@@ -275,6 +288,7 @@ func (x *examiner) commit(c *quorumcert.Commit, at bftraft.Position) error {
 	}
 	x.report.Commits++
 	x.committed(c)
+	x.certified(c)
 	return nil
 }
 

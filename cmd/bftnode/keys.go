@@ -39,6 +39,9 @@ func keyFileError(path string, err error) error {
 		return cli.Errorf(cli.Locked, "%s: %w: give it with --unlock-key-file or %s, as systemd "+
 			"credential %s, through --unlock-socket, or at a terminal", path, err,
 			passphraseVariable, unlock.CredentialName)
+	case errors.Is(err, unlock.ErrUnreadable):
+		return cli.Errorf(cli.Locked, "%w: put its file back, or name another with "+
+			"--unlock-key-file", err)
 	case errors.Is(err, crypto.ErrWrongPassphrase):
 		return cli.Errorf(cli.Locked, "wrong unlock key: %w", err)
 	case errors.Is(err, crypto.ErrKeyFileDamaged):

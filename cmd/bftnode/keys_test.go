@@ -84,6 +84,18 @@ func TestLockedNodeOpensWithItsUnlockKeyOnly(t *testing.T) {
 		errs = refusedUnchanged(t, net, cli.Locked, append(args, "--unlock-key-file", wrong)...)
 		require.Contains(t, errs, "wrong unlock key")
 	}
+	empty := filepath.Join(t.TempDir(), "empty")
+	require.NoError(t, os.WriteFile(empty, []byte("\n"), 0o600))
+	for _, command := range [][]string{
+		{"start"}, {"inspect"}, {"unlock-key", "rotate"}, {"data-key", "rotate"},
+	} {
+		for _, file := range []string{empty, filepath.Join(t.TempDir(), "missing")} {
+			errs = refusedUnchanged(t, net, cli.Locked,
+				append(command, "--dir", dir, "--unlock-key-file", file)...)
+			require.Contains(t, errs, file)
+			require.Contains(t, errs, "put its file back")
+		}
+	}
 	out := mustRun(t, "inspect", "--dir", dir, "--unlock-key-file", key)
 	require.Contains(t, out, "1 requests")
 	p := begin(t, "start", "--dir", dir, "--unlock-key-file", key, "--http", "off")

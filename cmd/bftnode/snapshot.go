@@ -44,14 +44,10 @@ func certifiedManifest(v *bftraft.Verifier, proof []byte) (*bftraft.Manifest, er
 
 // describeManifest describes the snapshot of a manifest but for its size.
 func describeManifest(m *bftraft.Manifest) *snapshotText {
-	text := &snapshotText{
+	return &snapshotText{
 		positionText: positionText{0, m.Stable.Index, m.Stable.Hash}, State: m.Stable.State,
-		Sessions: m.Stable.Sessions, Chunks: m.Chunks(),
+		Sessions: m.Stable.Sessions, Signers: numbers(m.Stable.Signers), Chunks: m.Chunks(),
 	}
-	for _, id := range m.Stable.Signers.Members() {
-		text.Signers = append(text.Signers, int(id))
-	}
-	return text
 }
 
 // snapshot verifies the snapshot of a store, chunk by chunk.

@@ -22,8 +22,8 @@ type termText struct {
 	First   quorumcert.Index `json:"first_committed,omitempty"` // by a certificate of the term
 	Last    quorumcert.Index `json:"last_committed,omitempty"`
 	Leader  crypto.NodeID    `json:"leader,omitempty"`
-	Ended   []crypto.NodeID  `json:"suspected_the_term_before,omitempty"`
-	Elected []crypto.NodeID  `json:"voted,omitempty"`
+	Ended   []int            `json:"suspected_the_term_before,omitempty"`
+	Elected []int            `json:"voted,omitempty"`
 	Reason  string           `json:"reason"`
 }
 
@@ -119,12 +119,12 @@ func (x *examiner) began(term quorumcert.Term, proof *bftraft.TermProof) {
 		reasons = append(reasons, firstTerm)
 	}
 	if tc := proof.TC; tc != nil {
-		t.Ended = tc.Signers.Members()
+		t.Ended = numbers(tc.Signers)
 		reasons = append(reasons, fmt.Sprintf("%s suspected the leader of term %d",
 			nodeList(t.Ended), tc.Term))
 	}
 	if ec := proof.EC; ec != nil {
-		t.Leader, t.Elected = ec.Leader, ec.Signers.Members()
+		t.Leader, t.Elected = ec.Leader, numbers(ec.Signers)
 		reasons = append(reasons, fmt.Sprintf("%s elected node %d", nodeList(t.Elected), ec.Leader))
 	}
 	if t.Reason = strings.Join(reasons, "; "); t.Reason == "" {
@@ -132,7 +132,17 @@ func (x *examiner) began(term quorumcert.Term, proof *bftraft.TermProof) {
 	}
 }
 
-func nodeList(ids []crypto.NodeID) string {
+// numbers lists the nodes of a set for an answer. As identities they are bytes, of which JSON makes
+// base64.
+func numbers(set quorumcert.Set) []int {
+	list := make([]int, 0, set.Len())
+	for _, id := range set.Members() {
+		list = append(list, int(id))
+	}
+	return list
+}
+
+func nodeList(ids []int) string {
 	if len(ids) == 1 {
 		return fmt.Sprintf("node %d", ids[0])
 	}

@@ -92,11 +92,27 @@ func TestTermsAreToldFromTheirCertificates(t *testing.T) {
 		}},
 	})
 	require.Equal(t, []termText{
-		{Term: 1, First: 1, Last: 5, Leader: 2, Elected: []crypto.NodeID{1},
+		{Term: 1, First: 1, Last: 5, Leader: 2, Elected: []int{1},
 			Reason: "the first term; node 1 elected node 2"},
-		{Term: 3, Ended: []crypto.NodeID{3}, Reason: "node 3 suspected the leader of term 2"},
+		{Term: 3, Ended: []int{3}, Reason: "node 3 suspected the leader of term 2"},
 		{Term: 4, First: 6, Last: 9, Reason: "a certificate of the term, which others had entered"},
-		{Term: 7, Leader: 2, Ended: []crypto.NodeID{1, 2, 4}, Elected: []crypto.NodeID{2},
+		{Term: 7, Leader: 2, Ended: []int{1, 2, 4}, Elected: []int{2},
 			Reason: "nodes 1, 2, 4 suspected the leader of term 6; node 2 elected node 2"},
 	}, x.report.Terms)
+}
+
+// TestTermsListNodesAsNumbersInJSON: of a list of bytes, which identities are, it makes base64.
+func TestTermsListNodesAsNumbersInJSON(t *testing.T) {
+	x := examiner{report: &report{}}
+	x.began(7, &bftraft.TermProof{
+		TC: &quorumcert.TC{Term: 6, Signatures: quorumcert.Signatures{
+			Signers: quorumcert.SetOf(1, 2, 4),
+		}},
+		EC: &quorumcert.EC{Term: 7, Leader: 2, Signatures: quorumcert.Signatures{
+			Signers: quorumcert.SetOf(2, 3, 4),
+		}},
+	})
+	text, err := json.Marshal(x.report.Terms)
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"suspected_the_term_before":[1,2,4],"voted":[2,3,4]`)
 }

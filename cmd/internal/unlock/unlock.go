@@ -27,6 +27,8 @@ var (
 	ErrNone = errors.New("it is locked, and no unlock key was given")
 	// ErrEmpty is returned when what should hold a key is empty.
 	ErrEmpty = errors.New("the unlock key is empty")
+	// ErrUnreadable is returned when a file that is to hold the key is missing, empty or unreadable.
+	ErrUnreadable = errors.New("the unlock key cannot be read")
 	// ErrRefused is returned by Send when the node that waits says that the key is wrong.
 	ErrRefused = errors.New("the node says that the unlock key is wrong")
 )
@@ -93,17 +95,25 @@ func (s *Sources) Try(ctx context.Context, path string, try func(key []byte) err
 func (s *Sources) given() ([]byte, error) {
 	switch {
 	case s.File != "":
-		return ReadFile(s.File)
+		return readGiven(s.File)
 	case s.Text != "":
 		return []byte(s.Text), nil
 	case s.Credentials == "":
 		return nil, nil
 	}
-	key, err := ReadFile(filepath.Join(s.Credentials, CredentialName))
+	key, err := readGiven(filepath.Join(s.Credentials, CredentialName))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil // the unit has other credentials
 	}
 	return key, err
+}
+
+func readGiven(path string) ([]byte, error) {
+	key, err := ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
+	}
+	return key, nil
 }
 
 func (s *Sources) ask(path string) ([]byte, error) {
