@@ -149,7 +149,9 @@ func TestGenesisIsPutTogetherFromIdentitiesMadeApart(t *testing.T) {
 }
 
 func TestKeyOfAnAdministratorIsAskedForInTwoWays(t *testing.T) {
-	for n, flags := range [][]string{{"--admin"}, {"--role", "admin"}, {"--role", "admin", "--admin"}} {
+	for n, flags := range [][]string{
+		{"--admin"}, {"--role", "admin"}, {"--role", "admin", "--admin"},
+	} {
 		key := filepath.Join(t.TempDir(), "key")
 		var id identity
 		out := mustRun(t, append([]string{"keygen", "--name", "root", "--out", key}, flags...)...)
