@@ -148,7 +148,7 @@ func rotateUnlockKey(c *ucli.Context, s *clusterfile.Node) error {
 // relock locks the key file with another unlock key, once allowed has nothing against it. The key
 // is with its owner before anything is changed.
 func relock(c *ucli.Context, s *clusterfile.Node, allowed func(*crypto.KeyFile) error) error {
-	key, made := unlock.NewKey(), true
+	key, made, out := unlock.NewKey(), true, c.String("out")
 	if path := c.String("new-unlock-key-file"); path != "" {
 		made = false
 		var err error
@@ -156,7 +156,12 @@ func relock(c *ucli.Context, s *clusterfile.Node, allowed func(*crypto.KeyFile) 
 			return cli.WithCode(cli.Usage, err)
 		}
 	}
-	return changeKeyFile(c, s, func(k *crypto.KeyFile) error {
+	answer := map[string]string{"key_file": s.Key}
+	if out != "" {
+		answer["unlock_key_file"] = out
+	}
+	shown := made && out == ""
+	err := changeKeyFile(c, s, func(k *crypto.KeyFile) error {
 		if err := allowed(k); err != nil {
 			return err
 		}
@@ -164,18 +169,25 @@ func relock(c *ucli.Context, s *clusterfile.Node, allowed func(*crypto.KeyFile) 
 			return cli.Errorf(cli.Usage, "the new unlock key is the old one")
 		}
 		k.Passphrase = key
-		if path := c.String("out"); path != "" {
-			return unlock.WriteNew(path, key)
+		if out != "" {
+			return unlock.WriteNew(out, key)
 		}
-		if !made {
+		if !shown {
 			return nil
 		}
-		answer := map[string]string{"key_file": s.Key, "unlock_key": string(key)}
+		answer["unlock_key"] = string(key)
 		return cli.Print(c, answer, func(w io.Writer) {
 			fmt.Fprintf(w, "%s\n", key)
 		})
 	})
+	if err != nil || shown {
+		return err
+	}
+	return cli.Print(c, answer, nothing)
 }
+
+// nothing is what people read on standard output of a command that answers in JSON only.
+func nothing(io.Writer) {}
 
 func unlockCommand() *ucli.Command {
 	return &ucli.Command{
@@ -269,7 +281,7 @@ func rotateMaster(c *ucli.Context, s *clusterfile.Node) error {
 		return storeError(s, err)
 	}
 	fmt.Fprintf(c.App.ErrWriter, "The store in %s has a new master key, in %s.\n", s.Data, s.Key)
-	return nil
+	return cli.Print(c, map[string]string{"data": s.Data, "key_file": s.Key}, nothing)
 }
 
 func encryptCommand() *ucli.Command {
@@ -336,7 +348,8 @@ func rotateDataKey(c *ucli.Context, s *clusterfile.Node) error {
 		return storeError(s, err)
 	}
 	fmt.Fprintf(c.App.ErrWriter, "The store in %s has a new data key.\n", s.Data)
-	return nil
+	answer := map[string]any{"data": s.Data, "rewritten": c.Bool("rewrite")}
+	return cli.Print(c, answer, nothing)
 }
 
 // warnings hands on what an operator should know.

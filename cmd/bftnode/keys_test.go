@@ -269,3 +269,30 @@ func TestInspectHidesTheValuesOfAnEncryptedStore(t *testing.T) {
 	require.Contains(t, out, `put "name" "canary"`)
 	require.Contains(t, out, `= "canary" then {put "name" "canary two"}`)
 }
+
+// TestKeyCommandsAnswerInJSON: those that print nothing for people, too.
+func TestKeyCommandsAnswerInJSON(t *testing.T) {
+	net := encryptedNet(t)
+	s, out := settingsOf(t, net, 1), t.TempDir()
+	first, second := filepath.Join(out, "first"), filepath.Join(out, "second")
+	for _, test := range []struct {
+		args []string
+		want map[string]any
+	}{
+		{[]string{"data-key", "rotate"}, map[string]any{"data": s.Data, "rewritten": false}},
+		{[]string{"data-key", "rotate", "--rewrite"},
+			map[string]any{"data": s.Data, "rewritten": true}},
+		{[]string{"master-key", "rotate"}, map[string]any{"data": s.Data, "key_file": s.Key}},
+		{[]string{"lock", "--out", first},
+			map[string]any{"key_file": s.Key, "unlock_key_file": first}},
+		{[]string{"unlock-key", "rotate", "--unlock-key-file", first, "--out", second},
+			map[string]any{"key_file": s.Key, "unlock_key_file": second}},
+		{[]string{"unlock-key", "rotate", "--unlock-key-file", second, "--new-unlock-key-file",
+			first}, map[string]any{"key_file": s.Key}},
+	} {
+		said := mustRun(t, append(test.args, "--dir", nodeDir(net, 1), "-o", "json")...)
+		var got map[string]any
+		require.NoError(t, json.Unmarshal([]byte(said), &got), "%q: %q", test.args, said)
+		require.Equal(t, test.want, got, "%q", test.args)
+	}
+}
