@@ -24,7 +24,7 @@ type stride struct {
 	took  int           // how many were due while one was written, or until it was certified
 }
 
-// takes takes notice of where a checkpoint is due, and says whether it is one to take.
+// takes says whether a checkpoint that is due now is one to take. Each is asked for once, in order.
 func (s *stride) takes(due bftraft.Index) bool {
 	before := s.due
 	s.due = due
@@ -48,11 +48,12 @@ func (s *stride) widen(entries bftraft.Index) {
 	}
 }
 
-// wrote takes notice that a checkpoint is written, and how many were due meanwhile.
+// wrote is told how many were due while a checkpoint was written, certified or not: so many are
+// left out for a reason.
 func (s *stride) wrote(dues int) { s.took = max(s.took, dues) }
 
-// kept takes notice that a checkpoint is certified, so many entries and so many that were due
-// later. It lets the stride be at most eight times as many entries.
+// kept lets the stride be at most eight times the entries from a checkpoint to its certificate: the
+// log is the longer for more, and less will do. So many were due meanwhile.
 func (s *stride) kept(entries bftraft.Index, dues int) {
 	s.since, s.took = dues, dues
 	s.bits = min(s.bits, 2+bits.Len64(uint64(entries)))

@@ -39,11 +39,12 @@ func readStarts(path string) (starts, error) {
 		return st, err
 	}
 	var key string
-	if _, err := fmt.Sscanf(string(text), "%s %d\n", &key, &st.count); err != nil {
-		return st, fmt.Errorf("%s is damaged: %w", path, err)
+	if _, err = fmt.Sscanf(string(text), "%s %d\n", &key, &st.count); err == nil {
+		st.key, err = crypto.ParsePublicKey(key)
 	}
-	if st.key, err = crypto.ParsePublicKey(key); err != nil {
-		return st, fmt.Errorf("%s is damaged: %w", path, err)
+	if err != nil {
+		return st, fmt.Errorf("%s is damaged: %w: if the data is the newest there is, remove the "+
+			"counts of starts, in it and beside it", path, err)
 	}
 	return st, nil
 }

@@ -77,4 +77,5 @@ func TestStartsAreCountedInTheDataFirst(t *testing.T) {
 	code, _, errs := run(t, "start", "--dir", nodeDir(net, 1))
 	require.Equal(t, cli.Failed, code)
 	require.Contains(t, errs, "is damaged")
+	require.Contains(t, errs, "remove the counts of starts")
 }
