@@ -75,7 +75,7 @@ func (v *Verifier) membersAfter(carrier crypto.PublicKey, ch *Change) (*Membersh
 			_, err = v.scheme.ExpandMember(s.Key)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("step %d: %w: %w", i+1, ErrChangeKey, err)
+			return nil, fmt.Errorf("step %d: %w: %v: %w", i+1, ErrChangeKey, ch.Steps[i].Key, err)
 		}
 	}
 	if err := v.ready(ch, next); err != nil {

@@ -120,7 +120,7 @@ func (m *Membership) After(ch *Change) (*Membership, error) {
 			err = next.take(s)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("step %d: %w", i+1, err)
+			return nil, fmt.Errorf("step %d: %w: %v", i+1, err, s.Key)
 		}
 	}
 	if len(voters) == 0 {

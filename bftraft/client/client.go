@@ -178,6 +178,9 @@ func (c *Client) check(op []byte) error {
 	if len(op) > bftraft.MaxOpBytes {
 		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(op), bftraft.MaxOpBytes)
 	}
+	if err := c.departed(); err != nil {
+		return err
+	}
 	if c.mayOnlyRead() {
 		return ErrMayOnlyRead
 	}

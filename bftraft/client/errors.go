@@ -16,11 +16,14 @@ var (
 	ErrConfig = errors.New("client configuration is not valid")
 	// ErrClosed is returned when the client was closed before the operation was sent.
 	ErrClosed = errors.New("client is closed")
-	// ErrNotAuthorised is returned when the cluster does not know the client's key: the genesis
-	// does not, or f+1 nodes say so.
+	// ErrNotAuthorised is returned when the cluster does not know the client's key: the genesis does
+	// not, a change has removed it, or f+1 nodes say so.
 	ErrNotAuthorised = errors.New("this key is not enrolled as a client of the cluster")
 	// ErrMayOnlyRead is returned when this client's role is to read, or f+1 nodes say so.
 	ErrMayOnlyRead = errors.New("this client may only read")
+	// ErrMayNotAdminister is returned when what was asked for takes the role admin, which this client
+	// does not have.
+	ErrMayNotAdminister = errors.New("this client's role is not admin")
 	// ErrTooLarge is returned when an operation exceeds a limit of the protocol.
 	ErrTooLarge = errors.New("operation is too large")
 	// ErrRefused is returned when f+1 nodes refuse a request for what it says. It will not be
@@ -43,6 +46,11 @@ var (
 	ErrOtherRequest = errors.New("another request was executed under this request id")
 	// ErrNoQuorum is returned when too few nodes answered a read in time.
 	ErrNoQuorum = errors.New("too few nodes answered in time")
+	// ErrOutdated is returned, beside why nothing came of it, when no member can be reached that this
+	// client knows of, and the cluster has administrators: what has changed since, Config.Changes
+	// tells.
+	ErrOutdated = errors.New("none of the members that it knows of can be reached: they are down, " +
+		"were replaced, or let it in no more")
 	// ErrReadUnsettled is returned when a linearizable read found no f+1 equal answers in several
 	// tries, because what it reads keeps changing: it should go through the log.
 	ErrReadUnsettled = errors.New("what is read keeps changing; read it through the log")

@@ -59,7 +59,6 @@ func (c *cluster) change(steps ...bftraft.ChangeStep) {
 	for _, v := range next.Incoming {
 		ch.AddReady(bftraft.SignReady(c.id, ch, testKey(byte(v.ID))))
 	}
-	carrier := bftraft.SignRequest(c.id, clientKey(), 7, next.Number, [][]byte{ch.Op()})
 	c.mu.Lock()
 	for _, n := range next.Nodes {
 		if int(n.ID) > len(c.nodes) {
@@ -67,7 +66,13 @@ func (c *cluster) change(steps ...bftraft.ChangeStep) {
 		}
 	}
 	c.mu.Unlock()
-	c.commit(bftraft.Entry{Kind: bftraft.EntryConfiguration, Data: carrier.Raw()})
+	c.commit(c.carrying(ch))
+}
+
+// carrying returns the entry by which a change comes into force.
+func (c *cluster) carrying(ch *bftraft.Change) bftraft.Entry {
+	carrier := bftraft.SignRequest(c.id, clientKey(), 7, ch.Number, [][]byte{ch.Op()})
+	return bftraft.Entry{Kind: bftraft.EntryConfiguration, Data: carrier.Raw()}
 }
 
 // close commits the entry that closes a joint configuration.
@@ -75,8 +80,16 @@ func (c *cluster) close() { c.commit(bftraft.Entry{Kind: bftraft.EntryClosing}) 
 
 // commit lets the gate go by an entry that is committed by all voters there are and are to be.
 func (c *cluster) commit(e bftraft.Entry) {
-	gate := c.verifier()
-	by := gate.Configurations().Latest()
+	next, err := c.verifier().After(c.proof(e))
+	require.NoError(c.t, err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gate, c.blocks = next, append(c.blocks, nil)
+}
+
+// proof returns what proves that an entry comes next and is committed.
+func (c *cluster) proof(e bftraft.Entry) *bftraft.ChangeProof {
+	by := c.verifier().Configurations().Latest()
 	c.mu.Lock()
 	at := bftraft.Index(len(c.blocks)) + 1
 	c.mu.Unlock()
@@ -93,11 +106,7 @@ func (c *cluster) commit(e bftraft.Entry) {
 		p.Commit.Sigs = append(p.Commit.Sigs, quorumcert.Sign(c.node(int(id)).signer, ack))
 		p.Commit.Acks = append(p.Commit.Acks, quorumcert.AckedAt{Index: at, Certified: at})
 	}
-	next, err := gate.After(p)
-	require.NoError(c.t, err)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.gate, c.blocks = next, append(c.blocks, nil)
+	return p
 }
 
 // isGone says whether the node is no member any more.

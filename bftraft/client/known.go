@@ -39,15 +39,28 @@ func (c *Client) mayOnlyRead() bool {
 	return gate.IsClient(c.public) && !gate.MayWrite(c.public)
 }
 
-// alone returns why nobody answers: a client that is not enrolled, as far as is known, and that no
-// node lets in, is not authorised. Nor is one that a change has removed, which is for ever, though
-// nodes that are behind still let it in. The mutex is held.
-func (c *Client) alone(err error) error {
-	if c.Members().Left(c.public) {
-		return fmt.Errorf("%w any more: %v", ErrNotAuthorised, c.public)
+// departed returns ErrNotAuthorised for a client that a change has removed, which is for ever, and
+// nil for others. The changes prove it: nobody's word was taken for it.
+func (c *Client) departed() error {
+	gate := c.Verifier()
+	if gate.IsClient(c.public) || !gate.Members().Left(c.public) {
+		return nil
 	}
-	if c.up == 0 && !c.Verifier().IsClient(c.public) {
+	return fmt.Errorf("%w any more: %v", ErrNotAuthorised, c.public)
+}
+
+// alone returns why nobody answers: a client that is not enrolled, as far as is known, and that no
+// node lets in, is not authorised. Nor is one that a change has removed, though nodes that are
+// behind still let it in. The mutex is held.
+func (c *Client) alone(err error) error {
+	if left := c.departed(); left != nil {
+		return left
+	}
+	switch {
+	case c.up == 0 && !c.Verifier().IsClient(c.public):
 		return fmt.Errorf("%w, and no node lets it in: %v", ErrNotAuthorised, c.public)
+	case c.up == 0 && len(c.cfg.Genesis.Admins) > 0:
+		return fmt.Errorf("%w: %w", err, ErrOutdated)
 	}
 	return err
 }
@@ -63,15 +76,20 @@ const followPause = 200 * time.Millisecond
 
 // hears asks a node for the changes that its answer shows it to know.
 func (c *Client) hears(from bftraft.NodeID, configuration bftraft.Index) {
-	members := c.Members()
-	if configuration <= members.At.Index {
+	if configuration <= c.Members().At.Index {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.askForMore(from)
+}
+
+// askForMore asks a node for the changes behind those that are known, unless that was asked of it
+// just now. The mutex is held.
+func (c *Client) askForMore(from bftraft.NodeID) {
 	if now := time.Now(); now.Sub(c.follows[from]) >= followPause {
 		c.follows[from] = now
-		c.link.Send(from, bftraft.ChangesRequest(members.Number))
+		c.link.Send(from, bftraft.ChangesRequest(c.Members().Number))
 	}
 }
 

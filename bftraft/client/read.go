@@ -101,6 +101,10 @@ func (c *Client) wait(l *call) {
 		l.end(ReadResult{}, ErrClosed)
 		return
 	}
+	if err := c.departed(); err != nil {
+		l.end(ReadResult{}, err)
+		return
+	}
 	c.calls = append(c.calls, l)
 	c.question()
 }
@@ -244,9 +248,13 @@ func (c *Client) advance(r *reading, stuck bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var dissenters quorumcert.Set
-	waiting := false
+	waiting, left := false, c.departed()
 	for i, l := range r.calls {
-		if !r.awaits(l) {
+		switch {
+		case !r.awaits(l):
+			continue
+		case left != nil:
+			l.end(ReadResult{}, left)
 			continue
 		}
 		outcome := r.Outcome(i)
@@ -366,6 +374,9 @@ func (c *Client) readOne(
 	repeat := time.NewTimer(0)
 	defer repeat.Stop()
 	for {
+		if err := c.departed(); err != nil {
+			return ReadResult{}, err
+		}
 		select {
 		case <-ctx.Done():
 			return ReadResult{}, fmt.Errorf("%w: %w", c.unanswered(), context.Cause(ctx))

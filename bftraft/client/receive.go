@@ -159,6 +159,7 @@ func (c *Client) land(f *flight, a *Answer) {
 }
 
 // takeRefusal counts a refusal. One node's word decides nothing, but the others are asked at once.
+// A node that says that this is no client, of a request or of itself, is asked for what proves it.
 func (c *Client) takeRefusal(from bftraft.NodeID, frame []byte) bool {
 	r, err := bftraft.DecodeRefusal(frame)
 	if err != nil {
@@ -166,6 +167,9 @@ func (c *Client) takeRefusal(from bftraft.NodeID, frame []byte) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if r.Code == bftraft.RefusedClient && c.link != nil {
+		c.askForMore(from)
+	}
 	f, _ := c.find(RequestID{r.Session, r.Sequence})
 	if f == nil || !f.sent.Has(from) || !c.config().Has(from) {
 		return true

@@ -25,14 +25,19 @@ func (c *Client) Leadership(ctx context.Context) (Leadership, error) {
 }
 
 // Transfer asks the leader to hand over, until another term has a leader, and returns both. The
-// cluster listens to clients with the role admin only; others get ErrNotAuthorised. It fails with
-// ErrNoQuorum when ctx ends first: the leader may hand over yet.
+// cluster listens to clients with the role admin only; others get ErrMayNotAdminister, or
+// ErrNotAuthorised if they are none. It fails with ErrNoQuorum when ctx ends first: the leader may
+// hand over yet.
 func (c *Client) Transfer(ctx context.Context) (from, to Leadership, err error) {
 	if _, err = c.Follow(ctx); err != nil {
 		return from, to, err
 	}
-	if !c.Verifier().MayAdminister(c.cfg.Key.Public()) {
-		return from, to, fmt.Errorf("%w: it needs the role admin", ErrNotAuthorised)
+	switch client, is := c.Members().Client(c.public); {
+	case !is:
+		return from, to, fmt.Errorf("%w: %v", ErrNotAuthorised, c.public)
+	case client.Role < bftraft.RoleAdmin:
+		return from, to, fmt.Errorf("%w, which a transfer needs, but %v", ErrMayNotAdminister,
+			client.Role)
 	}
 	if from, err = c.Leadership(ctx); err != nil {
 		return from, to, err

@@ -300,8 +300,7 @@ func (in *inbound) judge(frames []clientFrame) []ask {
 		switch {
 		case len(f.frame) == 0:
 			err = bftraft.ErrClientMessage
-		case f.source.node == 0 && !gate.IsClient(f.source.key) &&
-			f.frame[0] != bftraft.FrameRequest:
+		case !mayAsk(gate, f):
 			err = bftraft.ErrUnknownClient // not any more: its connection is about to be closed
 		case f.frame[0] == bftraft.FrameRequest:
 			if a.request = in.admit(f, requests[i], errs[i]); a.request != nil {

@@ -122,7 +122,9 @@ func (n *Node) follow() {
 	if gate == old {
 		return
 	}
+	left := n.dismissed.note(old.Members(), gate.Members()) // before anybody closes its connections
 	n.in.follow(gate)
+	n.tellDismissed(left)
 	n.dismiss(old.Members(), gate.Members())
 	signal(n.relink)
 	m := gate.Members()
@@ -242,6 +244,9 @@ func (n *Node) keepLinks(ctx context.Context) {
 		again, err := n.link()
 		if err != nil && ctx.Err() == nil {
 			n.log.Warn("links to the other nodes could not be changed", "err", err)
+		}
+		if due := n.dismissed.review(); again.IsZero() || !due.IsZero() && due.Before(again) {
+			again = due
 		}
 		later = nil
 		if !again.IsZero() {

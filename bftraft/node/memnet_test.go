@@ -71,10 +71,15 @@ type port struct {
 	key     crypto.PublicKey
 	handler p2p.Handler
 	peers   []p2p.Peer // under the board's lock
+	admit   func(crypto.PublicKey) bool
+	shut    map[crypto.PublicKey]bool // whose connections it would have closed; under the lock
 }
 
 func (s *switchboard) network(c p2p.Config, h p2p.Handler) (Network, error) {
-	return &port{board: s, id: c.Self, key: c.Key.Public(), handler: h, peers: c.Peers}, nil
+	return &port{
+		board: s, id: c.Self, key: c.Key.Public(), handler: h, peers: c.Peers, admit: c.Clients,
+		shut: map[crypto.PublicKey]bool{},
+	}, nil
 }
 
 func (p *port) Start(context.Context) error {
@@ -145,6 +150,13 @@ func (p *port) SetPeers(peers []p2p.Peer) error {
 	return nil
 }
 
-func (p *port) Review()          {}
+func (p *port) Review() {
+	p.board.mu.Lock()
+	defer p.board.mu.Unlock()
+	for key := range p.board.replies {
+		p.shut[key] = p.shut[key] || !p.admit(key)
+	}
+}
+
 func (p *port) Addrs() []string  { return []string{"memory"} }
 func (p *port) Stats() p2p.Stats { return p2p.Stats{} }

@@ -42,6 +42,8 @@ type Node struct {
 	addresses map[crypto.PublicKey][]string // where this node was told that others are
 	guests    map[crypto.PublicKey]guest    // who has left
 
+	dismissed dismissed // clients that have left
+
 	// seen is the newest picture of the node, replaced as a whole by the owner.
 	seen    atomic.Pointer[Status]
 	handler http.Handler
@@ -318,9 +320,6 @@ func (n *Node) own(ctx context.Context) error {
 		}
 	}
 }
-
-// isClient says who may connect. The network asks on its own goroutines.
-func (n *Node) isClient(key crypto.PublicKey) bool { return n.in.gate.Load().IsClient(key) }
 
 func (n *Node) tick() {
 	n.replica.Tick()

@@ -25,11 +25,12 @@ EXIT CODES
    1  failed, for a reason that none of the others fits
    2  the command line, a settings file, or the size of a key or value is wrong
    3  the key was not found
-   4  the condition of cas or txn was not met, or a change did not come into force
+   4  the condition of cas or txn was not met, or a change did not come into force, as when
+      there is no such member, or nothing to roll back
    5  no quorum answered in time. A write may or may not have happened: repeating the
       same command with the --request-id that the message names is safe
    6  the proof does not verify
-   7  this client is not authorised, or may only read
+   7  this client is not authorised (any more), or its role does not allow it
   12  too few of the nodes that would vote are ready: the members stay as they are`
 
 func newApp(s streams) *ucli.App {
@@ -121,6 +122,7 @@ var exitCodes = []struct {
 }{
 	{client.ErrNotAuthorised, cli.NotAuthorised},
 	{client.ErrMayOnlyRead, cli.NotAuthorised},
+	{client.ErrMayNotAdminister, cli.NotAuthorised},
 	{client.ErrUnknownOutcome, cli.NoQuorum},
 	{client.ErrNotSent, cli.NoQuorum},
 	{client.ErrNoQuorum, cli.NoQuorum},
@@ -140,6 +142,10 @@ var exitCodes = []struct {
 	{kv.ErrEmptySpan, cli.Usage},
 }
 
+// whereTold says how a client learns of what nobody tells it whom it knows.
+const whereTold = `If they are not down, tell it what has changed with "changes: FILE" in ` +
+	"client.yaml: any client that works writes that file with bftclient member list --changes FILE"
+
 // explain gives an error its exit code and, where the outcome is unknown, says what to do.
 func explain(err error) error {
 	if err == nil || cli.CodeOf(err) != cli.Failed {
@@ -155,6 +161,10 @@ func explain(err error) error {
 			return cli.Errorf(e.code, "no quorum answered in time (%w): the write may or may not "+
 				"have happened; repeating the same command with --request-id %v is safe",
 				unknown.Cause, unknown.ID)
+		case errors.Is(err, client.ErrNotSent) && errors.Is(err, client.ErrOutdated):
+			return cli.Errorf(e.code, "%w: it did not happen. %s", err, whereTold)
+		case errors.Is(err, client.ErrOutdated):
+			return cli.Errorf(e.code, "%w. %s", err, whereTold)
 		case errors.Is(err, client.ErrNotSent):
 			return cli.Errorf(e.code, "%w: it did not happen. Are the nodes up, and is this client "+
 				"enrolled?", err)

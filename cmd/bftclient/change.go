@@ -327,6 +327,9 @@ func applyChange(c *ucli.Context, path string) error {
 	}
 	number, why := bftraft.DecodeChangeResult(got.Value)
 	if why != nil {
+		if _, err := members.After(ch); errors.Is(err, why) {
+			why = err // says which key it is about
+		}
 		return cli.Errorf(cli.NotMet, "%w; change %d is in force", why, number)
 	}
 	answer := changeAnswer{number, got.Index}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"tangaroa/bftraft"
 	"tangaroa/cmd/internal/cli"
 	"tangaroa/crypto"
 )
@@ -104,11 +105,29 @@ func TestClientsComeAndGoByChangesThatAdministratorsSign(t *testing.T) {
 	require.Equal(t, cli.NotAuthorised, s.code, s.err)
 	eve.ok("put", "change/eve", "2")
 	require.Contains(t, c.ok("verify", c.at("r1")), `client "bob"`, "what it proved it still proves")
-	c.fails(cli.Usage, "may not be enrolled", "change", "draft", "--out", c.at("again"), "--add",
-		c.at("bob.json"))
+	c.fails(cli.Usage, "may not be enrolled: "+testKey(51).Public().String(), "change", "draft",
+		"--out", c.at("again"), "--add", c.at("bob.json"))
+	c.insists("again", 1, 2, bftraft.ChangeStep{
+		Kind: bftraft.AddClient, Name: "bob", Role: bftraft.RoleWrite, Key: testKey(51).Public(),
+	})
+	c.fails(cli.NotMet, "may not be enrolled: "+testKey(51).Public().String()+"; change 3",
+		"change", "apply", c.at("again"))
 	late := draft("late", "--admin-quorum", "1")
 	c.sign(late, 0, 1)
 	c.fails(cli.NotMet, "nobody in office", "change", "apply", late)
+}
+
+// insists signs a change that bftclient would not draft.
+func (c *cluster) insists(name string, a, b byte, steps ...bftraft.ChangeStep) {
+	c.t.Helper()
+	path := c.at(name)
+	c.ok("change", "draft", "--out", path, "--admin-quorum", "1")
+	cluster := c.nodes[0].Status().Cluster
+	ch, err := readChangeFile(path, cluster)
+	require.NoError(c.t, err)
+	ch.Steps = steps
+	require.NoError(c.t, writeChangeFile(path, cluster, ch))
+	c.sign(path, a, b)
 }
 
 // allGoBy waits until a change is in force at all nodes: one that is a little behind still lets in
@@ -220,7 +239,9 @@ func TestLeadershipMovesWhenAnAdministratorAsks(t *testing.T) {
 	c.ok("change", "apply", path)
 	bob := c.by("bob", testKey(51))
 	c.json(&before, "leader", "show")
-	bob.fails(cli.NotAuthorised, "it needs the role admin", "leader", "transfer")
+	s := bob.fails(cli.NotAuthorised, "role is not admin, which a transfer needs, but write",
+		"leader", "transfer")
+	require.NotContains(t, s.err, "not enrolled", "that is not the reason")
 	bob.json(&after, "leader", "show")
 	require.Equal(t, before, after)
 }

@@ -67,9 +67,16 @@ func TestNodeIsAddedInOneCommandAndListed(t *testing.T) {
 	s = c.member(append([]string{"remove", "--key", five}, c.signed(0, 1)...)...)
 	require.Equal(t, cli.OK, s.code, s.err)
 	require.NotContains(t, s.out, five)
+	for name, about := range map[string]string{
+		"--key " + five: "node 5 was taken out", "--node 5": "node 5 was taken out",
+		"--key " + six: "there is no node",
+	} {
+		again := append([]string{"member", "remove"}, strings.Fields(name)...)
+		c.fails(cli.NotMet, about, append(again, c.signed(0, 1)...)...)
+	}
 	s = c.member(add...)
 	require.Equal(t, cli.NotMet, s.code, "a key comes once")
-	require.Contains(t, s.err, "may not be enrolled")
+	require.Contains(t, s.err, "may not be enrolled: "+five)
 
 	bob := c.at("change")
 	c.ok("change", "draft", "--out", bob, "--add", c.identity("bob", "client", testKey(51)))
@@ -139,10 +146,13 @@ func TestNodesAreDraftedByIdAndKey(t *testing.T) {
 		args  string
 	}{
 		{cli.NotMet, "nothing to roll back", "rollback"},
-		{cli.Usage, "there is no node", "remove --node 9"}, {cli.Usage, "which node", "promote"},
+		{cli.NotMet, "there is no node", "remove --node 9"},
+		{cli.NotMet, "there is no node", "promote --node 9"}, {cli.Usage, "which node", "promote"},
 		{cli.Usage, "which node", "remove --node 1 --key " + five},
-		{cli.Usage, "there is no node", "replace --node 9 --key " + five + " --address x:1"},
-		{cli.Usage, "has this key already", "replace --node 2 --address x:1 --key " + two},
+		{cli.NotMet, "there is no node", "replace --node 9 --key " + five + " --address x:1"},
+		{cli.NotMet, "has this key already", "replace --node 2 --address x:1 --key " + two},
+		{cli.NotMet, "node 2 has this key already, at 127.0.0.1:", "add --address x:1 --key " + two},
+		{cli.NotMet, "--set-address 2=x:1", "add --address x:1 --key " + two},
 		{cli.Usage, "needs --address", "replace --node 2 --key " + five},
 		{cli.Usage, "HOST:PORT", "add --address :1 --key " + five},
 		{cli.Usage, "key", "add --key five --address x:1"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -59,7 +60,8 @@ func addNodeCommand() *ucli.Command {
 		Name: "add", Usage: "let a new node follow the log as a learner",
 		Description: `Example:  bftclient member add --key PUB --address host:7000 --admin root.key
 The node is started with the genesis and the file that bftclient member list --changes FILE writes
-afterwards. It has no say until it is promoted.`,
+afterwards. It has no say until it is promoted. One that is a member already, at this address, stays
+as it is; one that is to move is told by bftclient change draft --set-address.`,
 		Flags: reformFlags(key, addressFlag()),
 		Action: func(c *ucli.Context) error {
 			add, err := nodeToAdd(c)
@@ -68,8 +70,8 @@ afterwards. It has no say until it is promoted.`,
 			}
 			return reform(c, standTime, func(ctx context.Context, r *reformer) error {
 				return r.once(ctx, func(m *bftraft.Membership) ([]bftraft.ChangeStep, error) {
-					if _, is := m.Node(add.Key); is {
-						return nil, nil
+					if n, is := m.Node(add.Key); is {
+						return nil, sameAddress(n, add.Address, r.where(n))
 					}
 					return []bftraft.ChangeStep{
 						{Kind: bftraft.AddNode, Key: add.Key, Name: add.Address},
@@ -78,6 +80,20 @@ afterwards. It has no say until it is promoted.`,
 			})
 		},
 	}
+}
+
+// sameAddress refuses to add a member that is somewhere else.
+func sameAddress(n bftraft.Node, wanted, is string) error {
+	if wanted == is {
+		return nil
+	}
+	at := ""
+	if is != "" {
+		at = ", at " + is
+	}
+	return cli.Errorf(cli.NotMet, "node %d has this key already%s: to have the others look for it "+
+		"elsewhere, bftclient change draft --set-address %d=%s --out FILE, to be signed and applied",
+		n.ID, at, n.ID, wanted)
 }
 
 // nodeToAdd reads --key and --address.
@@ -153,14 +169,21 @@ func stepAction(
 	}
 }
 
-// nodeNamed returns the member with an id or a public key.
+// nodeNamed returns the member with an id or a public key. There is nothing to be done with one
+// that there is not, whatever the command line says.
 func nodeNamed(m *bftraft.Membership, name string) (bftraft.Node, error) {
-	for _, n := range m.Nodes {
-		if strconv.Itoa(int(n.ID)) == name || n.Key.String() == name {
-			return n, nil
-		}
+	is := func(n bftraft.Node) bool {
+		return strconv.Itoa(int(n.ID)) == name || n.Key.String() == name
 	}
-	return bftraft.Node{}, fmt.Errorf("there is no node %q: see bftclient member list", name)
+	if i := slices.IndexFunc(m.Nodes, is); i >= 0 {
+		return m.Nodes[i], nil
+	}
+	if i := slices.IndexFunc(m.Former, is); i >= 0 {
+		return bftraft.Node{}, cli.Errorf(cli.NotMet, "node %d was taken out of the cluster already, "+
+			"for ever", m.Former[i].ID)
+	}
+	return bftraft.Node{}, cli.Errorf(cli.NotMet, "there is no node %q: see bftclient member list",
+		name)
 }
 
 func replaceCommand() *ucli.Command {
@@ -187,12 +210,13 @@ is not done again.`,
 				old, err := nodeNamed(m, c.String("node"))
 				switch {
 				case err == nil && roleOfNode(m, old) == "learner":
-					err = fmt.Errorf("node %d is a learner: remove it, and add the other", old.ID)
+					err = cli.Errorf(cli.NotMet, "node %d is a learner: remove it, and add the other",
+						old.ID)
 				case err == nil && old.Key == add.Key:
-					err = fmt.Errorf("node %d has this key already", old.ID)
+					err = cli.Errorf(cli.NotMet, "node %d has this key already", old.ID)
 				}
 				if err != nil {
-					return cli.WithCode(cli.Usage, err)
+					return err
 				}
 				p := planOf(m).without(old.Key).without(add.Key)
 				p.Nodes = append(p.Nodes, add)

@@ -77,6 +77,10 @@ at most two seconds for nodes that do not answer, or as long as --timeout says.`
 			if err := cli.Print(c, sum, sum.print); err != nil {
 				return err
 			}
+			if sum.answering() == 0 && len(members.Admins) > 0 {
+				return cli.Errorf(cli.NoQuorum, "none of %d voters answered in time: they are down, "+
+					"were replaced, or let this client in no more. %s", sum.Voters, whereTold)
+			}
 			if sum.answering() <= quorumcert.ForNodes(sum.Voters).F {
 				return cli.Errorf(cli.NoQuorum, "only %d of %d voters answered in time",
 					sum.answering(), sum.Voters)

@@ -31,8 +31,8 @@ func watchCommand() *ucli.Command {
 		Name: "watch", Usage: "print what happens to the keys that begin with a prefix",
 		ArgsUsage: "PREFIX",
 		Description: `Prints one line for each change, in the order of revisions, once f+1 nodes have
-told the same, until it is interrupted or has printed --count changes. With -o json each line is a
-JSON value. --timeout bounds the start only.`,
+told the same, until it is interrupted, has printed --count changes, or this client is removed by a
+change. With -o json each line is a JSON value. --timeout bounds the start only.`,
 		Flags: []ucli.Flag{
 			hexFlag(), identityFlag(),
 			&ucli.Uint64Flag{Name: "from", Usage: "begin with revision `REV`; 0 is what comes next"},
@@ -185,7 +185,10 @@ func (w *watcher) poll(ctx context.Context, id bftraft.NodeID) error {
 			return explain(err)
 		}
 		got, err := w.ReadFrom(ctx, id, least, encoded)
-		if err != nil {
+		switch {
+		case errors.Is(err, client.ErrNotAuthorised):
+			return explain(err)
+		case err != nil:
 			return nil // the watch has ended
 		}
 		more, err := w.take(ctx, id, got.Value)

@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"tangaroa/bftraft"
 	"tangaroa/bftraft/kv"
+	"tangaroa/cmd/internal/cli"
 	"tangaroa/quorumcert"
 )
 
@@ -55,4 +57,35 @@ func TestWatchFollowsTheVoters(t *testing.T) {
 	for _, end := range w.polled {
 		end()
 	}
+}
+
+// TestWatchOfARemovedClientEnds: nodes close its connections, and it would wait for ever.
+func TestWatchOfARemovedClientEnds(t *testing.T) {
+	c := startCluster(t, nil)
+	apply := func(name string, args ...string) {
+		c.ok(append([]string{"change", "draft", "--out", c.at(name)}, args...)...)
+		c.sign(c.at(name), 0, 1)
+		c.ok("change", "apply", c.at(name))
+	}
+	apply("first", "--add", c.identity("bob", "client", testKey(51)))
+	bob := c.by("bob", testKey(51))
+	out, errs := &lines{seen: make(chan struct{}, 1)}, &lines{seen: make(chan struct{}, 1)}
+	done := make(chan cli.Code, 1)
+	go func() {
+		done <- run(t.Context(), []string{"bftclient", "-c", bob.config, "watch", "live/"},
+			streams{out: out, err: errs})
+	}()
+	require.NoError(t, errs.await("watching"))
+	c.ok("put", "live/a", "1")
+	require.NoError(t, out.await("live/a = 1"))
+	apply("second", "--add", c.identity("eve", "client", testKey(52)))
+	apply("last", "--remove", "bob")
+	select {
+	case code := <-done:
+		require.Equal(t, cli.NotAuthorised, code, errs.String())
+	case <-time.After(30 * time.Second):
+		require.Fail(t, "it goes on")
+	}
+	require.Regexp(t, `^watching .*\nerror: this key is not enrolled .* any more: .*\n$`,
+		errs.String())
 }

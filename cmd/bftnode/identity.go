@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	ucli "github.com/urfave/cli/v2"
 
@@ -99,8 +100,10 @@ func genesisCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "genesis", Usage: "put public identities together to a genesis",
 		ArgsUsage: "IDENTITY.json...",
-		Description: `Example:  bftnode genesis --name prod --out genesis.json node*.json alice.json
-Everybody must use the same file: its hash is the cluster's id. It is printed.`,
+		Description: `Example:  bftnode genesis --name prod --out genesis.json node*.json alice.json \
+            root.json
+Everybody must use the same file: its hash is the cluster's id. It is printed. Who is in the cluster
+is changed by the administrators that it names: without any, that can never be changed.`,
 		Flags: append(upkeepFlags(),
 			&ucli.StringFlag{Name: "out", Required: true, Usage: "a new `FILE`"},
 			&ucli.StringFlag{Name: "name", Required: true, Usage: "of the cluster, `NAME`"},
@@ -165,14 +168,27 @@ func genesis(c *ucli.Context) error {
 		"cluster": g.Hash().String(), "nodes": size.N, "faults": size.F, "quorum": size.Q,
 		"clients": len(g.Clients), "admins": len(g.Admins),
 	}
-	if warning := genesisSize(g); warning != "" {
-		fmt.Fprintln(c.App.ErrWriter, "warning:", warning)
-		answer["warning"] = warning
+	if warnings := genesisWarnings(g); len(warnings) > 0 {
+		for _, warning := range warnings {
+			fmt.Fprintln(c.App.ErrWriter, "warning:", warning)
+		}
+		answer["warning"] = strings.Join(warnings, "; ")
 	}
 	return cli.Print(c, answer, func(w io.Writer) {
 		fmt.Fprintf(w, "cluster %s\n%d nodes, of which %d may lie; quorum %d; %d clients\n",
 			g.Hash(), size.N, size.F, size.Q, len(g.Clients))
 	})
+}
+
+// genesisWarnings says what is allowed and probably not meant.
+func genesisWarnings(g *bftraft.Genesis) (list []string) {
+	if size := genesisSize(g); size != "" {
+		list = append(list, size)
+	}
+	if len(g.Admins) == 0 {
+		list = append(list, "it names no administrator: nodes, clients and keys can never be changed")
+	}
+	return list
 }
 
 // originOf sets the state that the cluster is to begin with.

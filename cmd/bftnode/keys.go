@@ -215,10 +215,11 @@ func unlockForGood(c *ucli.Context, s *clusterfile.Node) error {
 		k.Passphrase = nil
 		return nil
 	})
-	if err == nil {
-		fmt.Fprintf(c.App.ErrWriter, "%s is not locked any more.\n", s.Key)
+	if err != nil {
+		return err
 	}
-	return err
+	fmt.Fprintf(c.App.ErrWriter, "%s is not locked any more.\n", s.Key)
+	return cli.Print(c, map[string]string{"key_file": s.Key}, nothing)
 }
 
 // bringKey finds the key where a node would, but for the socket, and sends it to the one there.
@@ -237,7 +238,11 @@ func bringKey(c *ucli.Context, s *clusterfile.Node) error {
 		}
 		return err
 	})
-	return keyFileError(s.Key, err)
+	if err != nil {
+		return keyFileError(s.Key, err)
+	}
+	answer := map[string]string{"key_file": s.Key, "unlock_socket": socket}
+	return cli.Print(c, answer, nothing)
 }
 
 func masterKeyCommand() *ucli.Command {
@@ -317,7 +322,7 @@ func encrypt(c *ucli.Context, s *clusterfile.Node) error {
 		return storeError(s, err)
 	}
 	fmt.Fprintf(c.App.ErrWriter, "The store in %s is encrypted. Its keys: bftnode lock\n", s.Data)
-	return nil
+	return cli.Print(c, map[string]string{"data": s.Data, "key_file": s.Key}, nothing)
 }
 
 func dataKeyCommand() *ucli.Command {

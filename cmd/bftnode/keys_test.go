@@ -149,7 +149,10 @@ func TestNodeWaitsAtItsSocketForTheUnlockKey(t *testing.T) {
 	require.NoError(t, os.WriteFile(wrong, []byte("wrong\n"), 0o600))
 	refusedUnchanged(t, net, cli.Locked, "unlock", "--dir", dir, "--unlock-socket", socket,
 		"--unlock-key-file", wrong)
-	mustRun(t, "unlock", "--dir", dir, "--unlock-socket", socket, "--unlock-key-file", key)
+	said := mustRun(t, "unlock", "--dir", dir, "--unlock-socket", socket, "--unlock-key-file", key,
+		"-o", "json")
+	require.JSONEq(t, `{"key_file": "`+settingsOf(t, net, 1).Key+`", "unlock_socket": "`+socket+`"}`,
+		said)
 	await(t, "the node runs", func() bool { return strings.Contains(p.errs.String(), "leader") })
 	p.stop()
 	<-p.ended
@@ -289,6 +292,10 @@ func TestKeyCommandsAnswerInJSON(t *testing.T) {
 			map[string]any{"key_file": s.Key, "unlock_key_file": second}},
 		{[]string{"unlock-key", "rotate", "--unlock-key-file", second, "--new-unlock-key-file",
 			first}, map[string]any{"key_file": s.Key}},
+		{[]string{"encrypt", "--unlock-key-file", first},
+			map[string]any{"data": s.Data, "key_file": s.Key}},
+		{[]string{"unlock", "--for-good", "--unlock-key-file", first},
+			map[string]any{"key_file": s.Key}},
 	} {
 		said := mustRun(t, append(test.args, "--dir", nodeDir(net, 1), "-o", "json")...)
 		var got map[string]any

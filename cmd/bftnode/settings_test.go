@@ -160,22 +160,48 @@ func TestKeyOfAnAdministratorIsAskedForInTwoWays(t *testing.T) {
 	}
 }
 
+// genesisOf puts a genesis together, with one administrator or none, and returns what is said.
+func genesisOf(t *testing.T, nodes int, admin bool) (out, errs string) {
+	t.Helper()
+	dir := t.TempDir()
+	args := []string{"genesis", "--name", "x", "--out", filepath.Join(dir, "genesis.json")}
+	add := func(name string, id identity) {
+		id.Key = crypto.GenerateKey().Public().String()
+		text, err := json.Marshal(id)
+		require.NoError(t, err)
+		args = append(args, filepath.Join(dir, name))
+		require.NoError(t, os.WriteFile(args[len(args)-1], text, 0o600))
+	}
+	for k := 1; k <= nodes; k++ {
+		add(nodeName(crypto.NodeID(k)), identity{ID: crypto.NodeID(k)})
+	}
+	if admin {
+		add("root.json", identity{Name: "root", Role: roleAdmin})
+	}
+	code, out, errs := run(t, append(args, "-o", "json")...)
+	require.Equal(t, cli.OK, code, errs)
+	return out, errs
+}
+
+// TestGenesisWarnsWhereNothingCanEverChange: that is noticed when it is too late.
+func TestGenesisWarnsWhereNothingCanEverChange(t *testing.T) {
+	out, errs := genesisOf(t, 4, false)
+	require.Regexp(t, `^warning: it names no administrator: .* can never be changed\n$`, errs)
+	var answer struct{ Warning string }
+	require.NoError(t, json.Unmarshal([]byte(out), &answer))
+	require.Equal(t, "warning: "+answer.Warning+"\n", errs)
+	out, errs = genesisOf(t, 5, false)
+	require.Regexp(t, `^warning: 5 nodes.*\nwarning: it names no administrator.*\n$`, errs)
+	require.NoError(t, json.Unmarshal([]byte(out), &answer))
+	require.Contains(t, answer.Warning, "as 4 do")
+	require.Contains(t, answer.Warning, "no administrator")
+}
+
 func TestGenesisWarnsWhereANodeBuysNothing(t *testing.T) {
 	for n, warns := range map[int]string{
 		1: "no liar", 3: "no liar", 4: "", 5: "as 4 do", 6: "as 4 do", 7: "", 8: "as 7 do",
 	} {
-		dir := t.TempDir()
-		args := []string{"genesis", "--name", "x", "--out", filepath.Join(dir, "genesis.json")}
-		for k := 1; k <= n; k++ {
-			id := identity{ID: crypto.NodeID(k), Key: crypto.GenerateKey().Public().String()}
-			text, err := json.Marshal(id)
-			require.NoError(t, err)
-			path := filepath.Join(dir, nodeName(id.ID))
-			require.NoError(t, os.WriteFile(path, text, 0o600))
-			args = append(args, path)
-		}
-		code, _, errs := run(t, args...)
-		require.Equal(t, cli.OK, code, errs)
+		_, errs := genesisOf(t, n, true)
 		if warns == "" {
 			require.Empty(t, errs, "%d nodes", n)
 		} else {
