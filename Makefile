@@ -116,6 +116,11 @@ bounded: ## write OPS=1000000 operations on four processes: disks stay bounded
 	go test $(TAGS) ./tests/processes -run '^TestDiskStaysBounded$$' -count=1 -v -timeout 0 \
 		-args -bounded=$(or $(OPS),1000000)
 
+.PHONY: behind
+behind: ## a node misses OPS=1000000 operations: it is back before its state is copied twice
+	go test $(TAGS) ./tests/processes -run '^TestNodeFarBehindIsBack$$' -count=1 -v -timeout 0 \
+		-args -behind=$(or $(OPS),1000000) -behind-slack=$(or $(SLACK),0s)
+
 .PHONY: stall
 stall: ## take checkpoints of STATE=1024 MiB under load on NODES=4: no turn longer than TURN=0.2 s
 	go test $(TAGS) ./tests/processes -run '^TestCheckpointsHoldUpNobody$$' -count=1 -v -timeout 0 \

@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"bytes"
 	"encoding/binary"
 	"io"
 	"testing"
@@ -85,6 +86,27 @@ func BenchmarkSnapshot(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := m.Snapshot(io.Discard); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkRestore(b *testing.B) {
+	op, setKey := benchPut(b)
+	m := New()
+	for i := range benchKeys {
+		setKey(i)
+		m.Apply(0, op)
+	}
+	_ = m.compact(m.revision)
+	var saved bytes.Buffer
+	if err := m.Snapshot(&saved); err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(saved.Len()))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := m.Restore(bytes.NewReader(saved.Bytes())); err != nil {
 			b.Fatal(err)
 		}
 	}

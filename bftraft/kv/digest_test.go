@@ -174,10 +174,9 @@ func TestDigestCoversTheVersionsThatCompactionLeft(t *testing.T) {
 // forgeDigest replaces the digest at the end of a snapshot by that of its state,
 // as a liar would who hopes that nobody compares it with the cluster's.
 func forgeDigest(t *testing.T, b []byte) []byte {
-	m := New()
-	in := &snapshotReader{in: newBuffered(b)}
-	require.ErrorIs(t, m.restore(in), ErrDamaged)
-	d := m.Digest()
+	s := New().newRestoration()
+	require.ErrorIs(t, s.read(bytes.NewReader(b)), ErrDamaged)
+	d := s.fresh.Digest()
 	return append(bytes.Clone(b[:len(b)-len(d)]), d[:]...)
 }
 
@@ -193,4 +192,29 @@ func TestDigestIsFixed(t *testing.T) {
 	}
 	require.Equal(t, "6b2547ebf1de86f81e4acba43a1f491d5c9dd61790d1bfbdee6c1e2f724ae2c8",
 		digestOf(t, ops...).String())
+}
+
+// A state that was restored goes on like one that came about by operations, also where its image
+// is divided and put together again.
+func TestRestoredImageGoesOnLikeTheOldOne(t *testing.T) {
+	const keys = 2000
+	old, restored := New(), New()
+	for k := range keys {
+		put(t, old, fmt.Sprint("key", k), "v")
+	}
+	for k := 0; k < keys; k += 3 {
+		apply(t, old, Delete{Span: One(fmt.Append(nil, "key", k))})
+	}
+	require.NoError(t, restored.Restore(bytes.NewReader(snapshot(t, old))))
+	for k := range keys {
+		for _, m := range []*Machine{old, restored} {
+			if k%5 == 0 {
+				put(t, m, fmt.Sprint("key", k), "again")
+			} else {
+				apply(t, m, Delete{Span: One(fmt.Append(nil, "key", k))})
+			}
+		}
+		require.Equal(t, old.Digest(), restored.Digest(), "after key %d", k)
+	}
+	require.Equal(t, snapshot(t, old), snapshot(t, restored))
 }

@@ -38,7 +38,8 @@
 // stop them: nothing is copied beforehand, and what a step takes does not grow with
 // the state. A compaction takes effect at once, but frees memory with the operations
 // that follow it, and what a snapshot under way has still to write only after that
-// snapshot's end. No answer, digest or snapshot depends on it.
+// snapshot's end. No answer, digest or snapshot depends on it. BeginRestore, RestoreChunk
+// and FinishRestore take a snapshot in the same way, as it comes.
 //
 // # Differences from etcd
 //

@@ -42,6 +42,46 @@ type node struct {
 
 func newImage() *image { return &image{root: &node{}} }
 
+// placed is a key with its path beside it, so that who sorts by paths looks up no key.
+type placed struct {
+	path    uint64
+	history *history
+}
+
+// imageOf returns the image of keys that are given in ascending order. It takes a fraction of the
+// time in which they are inserted one by one.
+func imageOf(keys []placed) *image {
+	return &image{root: subtree(keys, make([]placed, len(keys)), 0)}
+}
+
+// subtree returns the subtree of keys that agree in the first steps of their paths. It reorders
+// them, and needs as much space again to do so.
+func subtree(keys, spare []placed, depth int) *node {
+	n := &node{count: len(keys), stale: true}
+	if n.count <= leafKeys || depth == pathBits {
+		n.keys = make([]*history, n.count)
+		for i, k := range keys {
+			n.keys[i] = k.history
+		}
+		return n
+	}
+	left, right := 0, 0 // neither half loses its order
+	for _, k := range keys {
+		if k.path>>(pathBits-1-depth)&1 == 0 {
+			keys[left] = k
+			left++
+		} else {
+			spare[right] = k
+			right++
+		}
+	}
+	copy(keys[left:], spare[:right])
+	n.halves = [2]*node{
+		subtree(keys[:left], spare, depth+1), subtree(keys[left:], spare, depth+1),
+	}
+	return n
+}
+
 // pathOf returns a key's path in the image, the first step in the highest bit. It
 // is taken from a hash so that keys with common beginnings part.
 func pathOf(key []byte) uint64 {

@@ -28,6 +28,8 @@ type Machine struct {
 	// frozen is the snapshot under way, nil if there is none. What was compacted
 	// after its beginning is released after its end.
 	frozen *scan
+	// coming is the state that is being restored, nil if there is none.
+	coming *restoration
 	// looked counts the keys and changes that queries and operations looked at.
 	looked uint64
 	// retain is how many revisions at least stay readable, all if it is 0.

@@ -1,18 +1,16 @@
 package kv
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
 
 	"github.com/stretchr/testify/require"
 )
-
-func newBuffered(b []byte) *bufio.Reader { return bufio.NewReader(bytes.NewReader(b)) }
 
 // eventful returns a store with every kind of thing in it: bases, changes after
 // the compaction, deleted keys, several keys in a revision.
@@ -220,4 +218,50 @@ func TestLongestKeyAndValueSurviveASnapshot(t *testing.T) {
 	restored := New()
 	require.NoError(t, restored.Restore(bytes.NewReader(snapshot(t, m))))
 	require.Equal(t, m.Digest(), restored.Digest())
+}
+
+// A state that is restored chunk by chunk, of whatever size, is not seen before the end, and is the
+// one of the snapshot then.
+func TestRestoringChunkByChunkIsSeenAtItsEndOnly(t *testing.T) {
+	good := snapshot(t, eventful(t))
+	for size := 1; size <= len(good)+1; size++ {
+		m := New()
+		put(t, m, "mine", "own")
+		m.BeginRestore()
+		for chunk := range slices.Chunk(good, size) {
+			require.NoError(t, m.RestoreChunk(chunk))
+			put(t, m, "mine", "own")
+			require.NotNil(t, get(t, m, "mine", 0))
+		}
+		require.NoError(t, m.FinishRestore())
+		require.Equal(t, good, snapshot(t, m), "chunks of %d bytes", size)
+	}
+}
+
+func TestRestoringChunkByChunkRefusesDamage(t *testing.T) {
+	good := snapshot(t, eventful(t))
+	m := New()
+	put(t, m, "mine", "own")
+	before := m.Digest()
+	for i := range good {
+		for _, bad := range [][]byte{good[:i], append(bytes.Clone(good), make([]byte, i+1)...),
+			slices.Concat(good[:i], []byte{good[i] ^ 1}, good[i+1:])} {
+			m.BeginRestore()
+			for chunk := range slices.Chunk(bad, 7) {
+				if err := m.RestoreChunk(chunk); err != nil {
+					require.ErrorIs(t, err, ErrDamaged)
+					require.ErrorIs(t, m.RestoreChunk(good), ErrDamaged, "it stays damaged")
+				}
+			}
+			require.ErrorIs(t, m.FinishRestore(), ErrDamaged, "at %d", i)
+			require.Equal(t, before, m.Digest())
+		}
+	}
+	m.BeginRestore()
+	require.NoError(t, m.RestoreChunk(good))
+	m.AbortRestore()
+	m.BeginRestore()
+	require.NoError(t, m.RestoreChunk(good))
+	require.NoError(t, m.FinishRestore())
+	require.Equal(t, good, snapshot(t, m))
 }

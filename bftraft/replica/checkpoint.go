@@ -30,6 +30,15 @@ type Freezer interface {
 	Thaw()
 }
 
+// Restorer is a StateMachine that takes in a snapshot chunk by chunk as it comes, and is as it was
+// until FinishRestore. An error of RestoreChunk says that no state comes of it.
+type Restorer interface {
+	BeginRestore()
+	RestoreChunk(chunk []byte) error
+	FinishRestore() error
+	AbortRestore()
+}
+
 // Snapshots keeps the newest finished snapshot, and one that is being written. What is refused
 // without a failure of the storage, for want of space, leaves it as it was.
 type Snapshots interface {
@@ -305,7 +314,7 @@ func (r *Replica) restore(commit bftraft.Position) error {
 	if err != nil {
 		return err
 	}
-	return r.adopt(m)
+	return r.adopt(m, false)
 }
 
 // begin starts from the state that the cluster begins with.

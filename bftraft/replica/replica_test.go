@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,9 @@ type tape struct {
 	lines  []string
 	frozen []byte // what is left to be handed out of a snapshot; nil for none
 	pause  bool   // it has just handed out nothing
+
+	coming   []byte // what came of a state that is being restored; nil for none
+	restored int    // states that came in chunks
 }
 
 func (m *tape) Apply(index uint64, op []byte) []byte {
@@ -46,6 +50,21 @@ func (m *tape) Restore(r io.Reader) error {
 	all, err := io.ReadAll(r)
 	m.lines = strings.Split(string(all), "\n")[1:]
 	return err
+}
+
+func (m *tape) BeginRestore() { m.coming = []byte{} }
+func (m *tape) AbortRestore() { m.coming = nil }
+
+func (m *tape) RestoreChunk(chunk []byte) error {
+	m.coming = append(m.coming, chunk...)
+	return nil
+}
+
+func (m *tape) FinishRestore() error {
+	all := bytes.NewReader(m.coming)
+	m.coming = nil
+	m.restored++
+	return m.Restore(all)
 }
 
 // disk keeps everything it is given and forgets nothing, until it is told to fail.

@@ -3,7 +3,6 @@ package replica
 import (
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 
 	"tangaroa/bftraft"
@@ -14,7 +13,7 @@ import (
 // What moves a state to who has lost touch with the log (K1). Times are in ticks.
 const (
 	// fetchWindow is how many parts are asked for at once, and so how many wait in memory at most.
-	fetchWindow = 4
+	fetchWindow = 12
 	// maxParts bounds the parts served to one peer within repeatTicks, and askedParts those that one
 	// peer is asked for, which keeps well below that.
 	maxParts, askedParts = 8, 4
@@ -46,6 +45,7 @@ type transfer struct {
 	kept     int               // how many chunks it has from an earlier process, judged or not
 	resumed  int               // how many of these were right
 	parts    [fetchWindow]part // those from next on, by their number modulo the window
+	restores bool              // the state machine has what storage has
 	from     bftraft.Set       // who serves
 	slow     bftraft.Set       // of them, who was overtaken by another: asked after the others
 	turn     bftraft.NodeID    // who was asked last
@@ -157,6 +157,7 @@ func (r *Replica) partial() bftraft.Position {
 func (r *Replica) beginState(at bftraft.Position) error {
 	t, c := r.transfer, &r.cfg.Checkpoints
 	t.next, t.kept, t.resumed, t.parts = 0, 0, 0, [fetchWindow]part{}
+	r.beginRestore()
 	if left, ok := c.Store.Unfinished(); ok && left.At == at {
 		if err := c.Store.ResumeSnapshot(); err != nil {
 			return err
@@ -185,6 +186,7 @@ func (r *Replica) judgeKept() {
 			t.kept = t.next
 			break
 		}
+		r.restoreChunk(data)
 		t.next++
 		r.stats.Resumed++
 		if t.resumed = t.next; t.next == t.kept {
@@ -198,6 +200,7 @@ func (r *Replica) judgeKept() {
 // endTransfer gives up what is being fetched; another attempt comes later, if it is needed.
 func (r *Replica) endTransfer() {
 	begun := r.transfer.begun.Index > 0
+	r.abortRestore()
 	r.transfer, r.fetchAt = nil, r.now+r.core.Timeout()
 	if begun {
 		_ = r.cfg.Checkpoints.Store.AbortSnapshot() // if that fails the storage says so
@@ -389,9 +392,8 @@ func (r *Replica) hurry() {
 	t := r.transfer
 	if r.now-t.cameAt > t.patience {
 		t.cameAt, t.patience = r.now, min(2*t.patience, mostPatience)
-		r.tell(r.others()&^t.poisoned&^t.answered, bftraft.ClassConsensus,
-			&bftraft.FetchState{At: t.begun.Index, Part: bftraft.ManifestPart})
 	}
+	r.enlist()
 	for k := t.next; k < min(t.next+fetchWindow, t.manifest.Chunks()); k++ {
 		p := &t.parts[k%fetchWindow]
 		if p.data != nil || p.asked == 0 || r.now-p.since < t.patience {
@@ -416,6 +418,21 @@ func (r *Replica) hurry() {
 	t.judgedAt, t.judged = r.now, t.next
 }
 
+// enlist asks those who do not serve, now and then, whether they have the state by now: when they
+// were asked first there may have been no link to them yet, or they were still writing it. Whoever
+// is left out makes the transfer slower, as each serves so many parts in a while and no more.
+func (r *Replica) enlist() {
+	t := r.transfer
+	idle := r.others() &^ t.poisoned &^ t.from
+	if idle == 0 || r.now-t.since < r.core.Timeout() {
+		return
+	}
+	t.since = r.now
+	t.answered &^= idle
+	r.tell(idle, bftraft.ClassConsensus,
+		&bftraft.FetchState{At: t.begun.Index, Part: bftraft.ManifestPart})
+}
+
 // storeParts gives storage the parts that follow each other, and asks for more.
 func (r *Replica) storeParts() {
 	t := r.transfer
@@ -424,6 +441,7 @@ func (r *Replica) storeParts() {
 			r.endTransfer()
 			return
 		}
+		r.restoreChunk(p.data)
 		*p = part{}
 		t.next++
 	}
@@ -456,13 +474,14 @@ func (r *Replica) install() {
 		r.endTransfer()
 		return
 	}
+	restored := r.transfer.restores
 	r.transfer = nil
 	hard := r.core.Install(&m.Commit, m.Changes)
 	if err := c.Store.InstallSnapshot(hard, &m.Commit); err != nil {
 		r.stop(fmt.Errorf("install state: %w", err))
 		return
 	}
-	if err := r.adopt(m); err != nil {
+	if err := r.adopt(m, restored); err != nil {
 		r.stop(err)
 		return
 	}
@@ -470,40 +489,6 @@ func (r *Replica) install() {
 	r.previous = m.Stable.Index
 	r.slack.rounds.arrived = r.slack.rounds.arrived[:0]
 	r.prune()
-}
-
-// adopt takes over the state of the finished snapshot.
-func (r *Replica) adopt(m *bftraft.Manifest) error {
-	c := &r.cfg.Checkpoints
-	first := len(m.Sessions)
-	read, convicted, err := readImage(
-		&chunkReader{store: c.Store, manifest: m, to: first}, r.cluster, r.cfg.Limits)
-	if err != nil {
-		return fmt.Errorf("restore sessions: %w", err)
-	}
-	err = r.cfg.Machine.Restore(
-		&chunkReader{store: c.Store, manifest: m, next: first, to: m.Chunks()})
-	if err != nil {
-		return fmt.Errorf("restore state: %w", err)
-	}
-	if r.gate, err = r.cfg.Core.Verifier.Genesis().Following(m.Changes); err != nil {
-		return fmt.Errorf("restore members: %w", err)
-	}
-	if !mutant.On(mutant.M130) {
-		r.sessions, r.evidence.convicted = read, convicted
-	}
-	proofs := make([]quorumcert.Evidence, 0, len(r.evidence.convicted))
-	for i := range r.evidence.convicted {
-		proofs = append(proofs, r.evidence.convicted[i].Evidence)
-	}
-	r.core.Convict(proofs)
-	r.executed, r.logged = m.At(), 0
-	r.stride.due, r.stride.since = m.At().Index, 0
-	if r.stable == nil || m.Stable.Index > r.stable.Index {
-		r.stable = &m.Stable
-	}
-	r.core.Remember(&m.Stable)
-	return nil
 }
 
 // resume finishes what a crash may have cut short: the newest snapshot is beyond what is known to
@@ -554,30 +539,4 @@ func manifestOf(cfg *Config, info bftraft.SnapshotInfo) (*bftraft.Manifest, erro
 		return nil, ErrSnapshot
 	}
 	return m, nil
-}
-
-// chunkReader reads chunks one after the other, each judged by the manifest.
-type chunkReader struct {
-	store    Snapshots
-	manifest *bftraft.Manifest
-	next, to int
-	rest     []byte
-}
-
-// Read reads on, with ErrSnapshot when a chunk is not the one that is certified.
-func (c *chunkReader) Read(p []byte) (int, error) {
-	for len(c.rest) == 0 {
-		if c.next == c.to {
-			return 0, io.EOF
-		}
-		chunk, ok := c.store.SnapshotChunk(c.next)
-		if !ok || !c.manifest.Holds(c.next, chunk) {
-			return 0, fmt.Errorf("%w: chunk %d", ErrSnapshot, c.next)
-		}
-		c.rest = chunk
-		c.next++
-	}
-	n := copy(p, c.rest)
-	c.rest = c.rest[n:]
-	return n, nil
 }

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -310,4 +311,51 @@ func TestK1NoMoreLogStaysThanOfOneInterval(t *testing.T) {
 		}
 	}
 	require.Greater(t, len(seen), 3)
+}
+
+// A node asks who has a state as soon as it is there, when it may be linked to one of the others
+// alone. The rest serve too, once they are reached.
+func TestK1WhoWasNotReachedAtFirstServesToo(t *testing.T) {
+	g := lost(t)
+	g.ticks(100) // what is being written is finished
+	l, begun := &later{g: g}, false
+	g.alter = func(p parcel, m bftraft.Message) bftraft.Message {
+		f, ok := m.(*bftraft.FetchState)
+		begun = begun || isChunk(p, m)
+		switch {
+		case ok && f.Part == bftraft.ManifestPart && p.to != 1 && !begun:
+			return nil
+		case isChunk(p, m) && p.from == 1:
+			l.hold(p, 25) // parts do not stop coming
+			return nil
+		}
+		return m
+	}
+	l.installed()
+	for id := bftraft.NodeID(2); id <= 3; id++ {
+		require.Greater(t, g.mate(id).served, 1, "node %d has a part in it", id)
+	}
+	g.alter = nil
+	g.requireSame(1, 4)
+}
+
+// The state machine takes a state in while it comes, and shows nothing of it before all is here.
+func TestK1StateIsRestoredWhileItComes(t *testing.T) {
+	g := lost(t)
+	g.alter = without(4)
+	g.write(1, 100)
+	four := g.mate(4)
+	before := slices.Clone(four.tape.lines)
+	most := 0
+	g.alter = func(p parcel, m bftraft.Message) bftraft.Message {
+		if isChunk(p, m) && len(four.tape.coming) > 0 {
+			most = max(most, len(four.tape.coming))
+			require.Equal(t, before, four.tape.lines)
+		}
+		return m
+	}
+	g.until(func() bool { return four.proc.Stats().Installed == 1 })
+	require.Positive(t, most)
+	require.Equal(t, 1, four.tape.restored)
+	g.requireSame(1, 4)
 }

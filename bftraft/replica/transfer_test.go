@@ -209,6 +209,9 @@ func (g *group) same(a, b bftraft.NodeID) bool {
 func (g *group) requireSame(a, b bftraft.NodeID) {
 	g.until(func() bool { return g.same(a, b) })
 	require.Equal(g.t, g.mate(a).tape.lines, g.mate(b).tape.lines)
+	if _, some := g.mate(b).proc.Transfer(); !some {
+		require.Nil(g.t, g.mate(b).tape.coming, "nothing is left of what was given up")
+	}
 	require.Equal(g.t, g.mate(a).proc.SessionsDigest(), g.mate(b).proc.SessionsDigest())
 }
 

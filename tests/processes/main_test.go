@@ -71,6 +71,13 @@ func await(t *testing.T, what string, holds func() bool) {
 // awaitFor polls until a condition holds, for so long at most.
 func awaitFor(t *testing.T, longest time.Duration, what string, holds func() bool) {
 	t.Helper()
+	if !within(longest, holds) {
+		require.FailNow(t, "it takes too long", what)
+	}
+}
+
+// within polls until a condition holds, and says whether it does before so long is over.
+func within(longest time.Duration, holds func() bool) bool {
 	deadline := time.After(longest)
 	again := time.NewTicker(10 * time.Millisecond)
 	defer again.Stop()
@@ -78,7 +85,8 @@ func awaitFor(t *testing.T, longest time.Duration, what string, holds func() boo
 		select {
 		case <-again.C:
 		case <-deadline:
-			require.FailNow(t, "it takes too long", what)
+			return false
 		}
 	}
+	return true
 }
