@@ -47,6 +47,8 @@ type Core struct {
 	changedAt  uint64               // tick at which the newest change came into force here
 	suspicions quorumcert.Collector
 	cause      Cause // why this node suspects the term, 0 if it does not
+	grounds    Cause // why it last did: for reasons of its own if it had any, 0 if it never did
+	started    bool  // this node was started in this term
 
 	// Time, in ticks.
 	now         uint64
@@ -56,6 +58,7 @@ type Core struct {
 	calmSince   uint64
 	backoff     int
 	starving    bool
+	slow        bool
 	announceNow bool // a heartbeat passed with a lock that was not announced
 
 	peers   [quorumcert.MaxVoters + 1]peer
@@ -129,7 +132,7 @@ func NewCore(cfg Config, r Restored, reader Reader) (*Core, error) {
 	c := &Core{
 		cfg: cfg, gate: gate, id: cfg.Signer.ID(), cluster: cfg.Cluster,
 		term: hs.Term, vote: hs.Vote, lock: hs.Lock, lockQC: hs.LockQC, mark: hs.Mark,
-		proof: hs.Proof, commitCert: r.Commit,
+		proof: hs.Proof, commitCert: r.Commit, started: true,
 	}
 	genesis := Position{0, cfg.Cluster}
 	c.commit = genesis

@@ -10,6 +10,7 @@ type disk struct {
 	commits  []*quorumcert.Commit
 	evidence []quorumcert.Evidence
 	changes  []*ChangeProof
+	ends     []TermEnd
 }
 
 func (d *disk) clone() *disk {
@@ -18,6 +19,7 @@ func (d *disk) clone() *disk {
 	c.commits = append([]*quorumcert.Commit(nil), d.commits...)
 	c.evidence = append([]quorumcert.Evidence(nil), d.evidence...)
 	c.changes = append([]*ChangeProof(nil), d.changes...)
+	c.ends = append([]TermEnd(nil), d.ends...)
 	return &c
 }
 
@@ -35,6 +37,9 @@ func (d *disk) apply(r *Ready) {
 	d.commits = append(d.commits, r.Commits...)
 	d.evidence = append(d.evidence, r.Evidence...)
 	d.changes = append(d.changes, r.Changes...)
+	if r.Ended != nil {
+		d.ends = append(d.ends, *r.Ended)
+	}
 }
 
 func (d *disk) tip(genesis Position) Position {

@@ -11,20 +11,23 @@ import (
 // Cause says why a node suspects its term (E1).
 type Cause uint8
 
-// The causes, in the order they are looked at.
+// The causes. Values are part of the wire form, are stored, and never change.
 const (
-	CauseNone       Cause = iota
-	CauseResigned         // the leader resigned, or is no voter (E1e)
-	CauseProof            // the leader is proven faulty (E1c)
-	CauseSilence          // nothing valid came from the leader, or none was elected (E1a)
-	CauseStarvation       // the leader talks but does not order a client's request (E1b)
-	CauseOthers           // f+1 others suspect the term (E1d)
-	numCauses
+	CauseNone       Cause = 0 // there is none
+	CauseResigned   Cause = 1 // the leader resigned (E1e)
+	CauseProof      Cause = 2 // the leader is proven faulty (E1c)
+	CauseSilence    Cause = 3 // nothing valid came from the leader, or none was elected (E1a)
+	CauseStarvation Cause = 4 // the leader talks but does not order a client's request (E1b)
+	CauseOthers     Cause = 5 // f+1 others suspect the term (E1d)
+	CauseOutside    Cause = 6 // the leader is no voter (E1e)
+	CauseSlow       Cause = 7 // the leader serves clients late (E1b, E5b)
+	numCauses       Cause = 8
 )
 
 var causeNames = [numCauses]string{
 	CauseNone: "none", CauseResigned: "resigned", CauseProof: "proof", CauseSilence: "silence",
-	CauseStarvation: "starvation", CauseOthers: "others",
+	CauseStarvation: "starvation", CauseOthers: "others", CauseOutside: "outside",
+	CauseSlow: "slow",
 }
 
 // String returns the word for metrics and logs.
@@ -37,7 +40,8 @@ func (c Cause) String() string {
 
 // Causes lists all causes of suspicion, for metrics.
 func Causes() []Cause {
-	return []Cause{CauseResigned, CauseProof, CauseSilence, CauseStarvation, CauseOthers}
+	return []Cause{CauseResigned, CauseOutside, CauseProof, CauseSilence, CauseStarvation,
+		CauseSlow, CauseOthers}
 }
 
 // timeout is the election timeout in ticks, without jitter (E6).
@@ -61,12 +65,18 @@ func (c *Core) tickSuspicion() {
 	cause := c.suspicionCause()
 	if cause == CauseNone {
 		c.cause = CauseNone
+		if mutant.On(mutant.M180) {
+			c.grounds = CauseNone
+		}
 		return
 	}
 	if c.cause != CauseNone && c.now-c.suspectedAt < uint64(c.cfg.HeartbeatTicks) {
 		return
 	}
 	c.cause, c.suspectedAt = cause, c.now
+	if cause != CauseOthers || c.grounds == CauseNone {
+		c.grounds = cause
+	}
 	st := quorumcert.Suspicion{Cluster: c.cluster, Term: c.term}
 	m := &Suspect{Term: c.term, Signer: c.id, Sig: quorumcert.Sign(c.cfg.Signer, st)}
 	c.send(c.others(), ClassConsensus, m)
@@ -74,18 +84,19 @@ func (c *Core) tickSuspicion() {
 }
 
 func (c *Core) suspicionCause() Cause {
-	switch {
-	case !c.electionConfig().Has(c.id):
+	if !c.electionConfig().Has(c.id) {
 		return CauseNone
-	case (c.resigned || c.election != nil && !c.electionConfig().Has(c.election.Leader)) &&
-		!mutant.On(mutant.M97):
-		return CauseResigned
-	case c.election != nil && c.faulty.Has(c.election.Leader) && !mutant.On(mutant.M94):
-		return CauseProof
+	}
+	if cause := c.caseAgainst(); cause != CauseNone {
+		return cause
+	}
+	switch {
 	case c.silent() && !mutant.On(mutant.M93):
 		return CauseSilence
 	case c.starving && c.election != nil && !mutant.On(mutant.M40):
 		return CauseStarvation
+	case c.slow && c.election != nil && !mutant.On(mutant.M40):
+		return CauseSlow
 	}
 	others := 0
 	for _, v := range c.electionConfig().Voters() {
@@ -99,6 +110,21 @@ func (c *Core) suspicionCause() Cause {
 	case mutant.On(mutant.M95):
 	case others > c.electionConfig().Size().F, others > 0 && mutant.On(mutant.M45):
 		return CauseOthers
+	}
+	return CauseNone
+}
+
+// caseAgainst says what speaks against the leader of the term for good, if anything does.
+func (c *Core) caseAgainst() Cause {
+	switch {
+	case c.resigned && !mutant.On(mutant.M97):
+		return CauseResigned
+	case c.election == nil:
+		return CauseNone
+	case !c.electionConfig().Has(c.election.Leader) && !mutant.On(mutant.M97):
+		return CauseOutside
+	case c.faulty.Has(c.election.Leader) && !mutant.On(mutant.M94):
+		return CauseProof
 	}
 	return CauseNone
 }
@@ -146,9 +172,10 @@ func (c *Core) enterTerm(t Term, proof TermProof) {
 	if t <= c.term {
 		panic("bftraft: terms never go back")
 	}
+	c.endTerm(&proof)
 	c.term, c.vote, c.proof, c.dirty = t, VoteRecord{}, proof, true
 	c.election, c.baseQC, c.lastAck, c.toAck = nil, nil, quorumcert.SignedAck{}, c.toAck[:0]
-	c.ecShown, c.resigned, c.starving, c.cause = 0, false, false, CauseNone
+	c.ecShown, c.resigned, c.starving, c.slow, c.cause = 0, false, false, false, CauseNone
 	c.suspicions.Reset()
 	for id := range c.peers {
 		p := &c.peers[id]
@@ -169,7 +196,7 @@ func (c *Core) enterTerm(t Term, proof TermProof) {
 // tickBackoff takes one doubling back after each full timeout in which a leader was in office and
 // nothing that was pending was left waiting (E6).
 func (c *Core) tickBackoff() {
-	if c.election == nil || c.cause != CauseNone || c.starving {
+	if c.election == nil || c.cause != CauseNone || c.starving || c.slow {
 		c.calmSince = c.now
 		return
 	}
@@ -182,6 +209,9 @@ func (c *Core) tickBackoff() {
 // SetStarving says whether a client's lowest outstanding request has waited for longer than this
 // node is willing to accept from the leader of the term (E5).
 func (c *Core) SetStarving(on bool) { c.starving = on }
+
+// SetSlow says whether the leader of the term serves a client later than it could (E5b).
+func (c *Core) SetSlow(on bool) { c.slow = on }
 
 // Resign makes this node, if it leads, ask to be replaced; it proposes nothing more (E1e).
 func (c *Core) Resign() {

@@ -206,7 +206,8 @@ type TermProof struct {
 type Ready struct {
 	// 1. Make durable, in one atomic step. HardState is nil when it has not changed. Blocks
 	// beyond Truncate, where Truncated is set, go before Blocks are appended. Commits, Evidence
-	// and Changes ride along. MustSync says whether anything in Messages depends on this step.
+	// and Changes ride along, and so does Ended, where HardState has a new term: what was known of
+	// the one that was left. MustSync says whether anything in Messages depends on this step.
 	HardState *HardState
 	Truncated bool
 	Truncate  Index
@@ -214,6 +215,7 @@ type Ready struct {
 	Commits   []*quorumcert.Commit
 	Evidence  []quorumcert.Evidence
 	Changes   []*ChangeProof
+	Ended     *TermEnd
 	MustSync  bool
 
 	// Accused says that Evidence, now or in what was restored, proves this node itself faulty: it

@@ -414,7 +414,8 @@ func (r *Replica) tickPool() {
 		starving = starving || r.now-o.since >= r.patience() && !mutant.On(mutant.M41)
 	}
 	slow := r.tickSlack() && !mutant.On(mutant.M119)
-	r.core.SetStarving((starving || slow) && r.leader != r.id)
+	r.core.SetStarving(starving && r.leader != r.id)
+	r.core.SetSlow(slow && r.leader != r.id)
 }
 
 // pruneTicks is how often prune looks, and abandonedTimeouts how long a request may wait for those

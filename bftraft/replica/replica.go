@@ -29,6 +29,7 @@ type Protocol interface {
 	Room() bool
 	Propose([]bftraft.Entry)
 	SetStarving(bool)
+	SetSlow(bool)
 	Resign()
 	Certify(quorumcert.Checkpoint)
 	Want(bftraft.Index)

@@ -88,8 +88,10 @@ func TestE5LeaderThatServesEverybodyLateIsSuspected(t *testing.T) {
 	for after, bound := range map[int]int{
 		195: 800, 180: 800, 120: 500, 70: 400, 40: 400, 20: 300, 10: 200, 6: 200, 3: 200, 1: 200,
 	} {
-		at := newSlackCluster(t).serve(after, 5000)
+		c := newSlackCluster(t)
+		at := c.serve(after, 5000)
 		require.Less(t, at, bound, "each request takes %d ticks", after)
+		require.True(t, c.core.slow, "and not for starvation")
 	}
 }
 

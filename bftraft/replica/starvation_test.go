@@ -16,7 +16,8 @@ import (
 // on its way unless it is idle.
 type stuckCore struct {
 	Protocol
-	starving bool
+	starving bool // or slow: what the tests of slack are about
+	slow     bool
 	idle     bool
 	timeout  uint64 // 10 if it is zero
 	term     bftraft.Term
@@ -29,6 +30,7 @@ func (*stuckCore) Left() bool                  { return false }
 func (*stuckCore) Leader() bftraft.NodeID      { return 2 }
 func (*stuckCore) Commit() bftraft.Position    { return bftraft.Position{} }
 func (c *stuckCore) SetStarving(starve bool)   { c.starving = starve }
+func (c *stuckCore) SetSlow(slow bool)         { c.slow, c.starving = slow, c.starving || slow }
 
 func (c *stuckCore) Timeout() uint64 {
 	if c.timeout == 0 {
@@ -97,6 +99,7 @@ func TestStarvingRequestIsForwardedAgainAndAgain(t *testing.T) {
 		r.Tick()
 	}
 	require.True(t, core.starving)
+	require.False(t, core.slow)
 	// All of that may have been lost, while they were away. So it does not end there.
 	for range 100 {
 		r.Tick()

@@ -81,8 +81,9 @@
 // the base or beyond. An older copy of a snapshot, put back in the place of a newer one, is
 // harmless when the log still reaches back to it, and else it is seen by that.
 //
-// Of the newest terms the store keeps the proof of how they began. No promise depends on these
-// records: they are for who looks into a store later.
+// Of the newest terms the store keeps the proof of how they began, and what the node had against
+// the term before. No promise depends on these records: they are for who looks into a store later.
+// They are written with the hard state of the term, and need no flush of their own.
 //
 // # Encryption
 //

@@ -115,7 +115,7 @@ func (s *Badger) installing(hard *bftraft.HardState, commit *quorumcert.Commit) 
 		return err
 	}
 	at := s.snaps.finished.info.At
-	s.note(hard)
+	s.note(hard, nil)
 	s.base, s.tip, s.committed = at, at, at.Index
 	s.pending = pending{
 		hard: hard, truncated: true, base: at.Index, commits: []*quorumcert.Commit{commit},

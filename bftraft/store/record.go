@@ -154,7 +154,8 @@ const (
 	savedHard byte = 1 << iota
 	savedTruncation
 	savedChanges
-	savedAll = savedHard | savedTruncation | savedChanges
+	savedEnd // of a term, which a hard state goes along with
+	savedAll = savedHard | savedTruncation | savedChanges | savedEnd
 )
 
 // appendSaved appends what Save stores of r.
@@ -168,6 +169,9 @@ func appendSaved(b []byte, r *bftraft.Ready) []byte {
 	}
 	if len(r.Changes) > 0 {
 		holds |= savedChanges
+	}
+	if r.HardState != nil && r.Ended != nil {
+		holds |= savedEnd
 	}
 	b = append(b, holds)
 	if r.HardState != nil {
@@ -191,6 +195,9 @@ func appendSaved(b []byte, r *bftraft.Ready) []byte {
 	}
 	if len(r.Changes) > 0 {
 		b = bftraft.AppendChangeProofs(b, r.Changes)
+	}
+	if holds&savedEnd != 0 {
+		b = r.Ended.AppendTo(b)
 	}
 	return b
 }
@@ -233,6 +240,10 @@ func readSaved(s *cryptobyte.String) (*bftraft.Ready, bool) {
 	})
 	if ok && holds&savedChanges != 0 {
 		r.Changes, ok = bftraft.ReadChangeProofs(s)
+	}
+	if ok && holds&savedEnd != 0 {
+		r.Ended = &bftraft.TermEnd{}
+		ok = holds&savedHard != 0 && bftraft.ReadTermEnd(s, r.Ended)
 	}
 	return r, ok && (holds&savedChanges == 0) == (len(r.Changes) == 0)
 }

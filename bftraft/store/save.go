@@ -65,7 +65,7 @@ func (s *Badger) take(r *bftraft.Ready) error {
 		return err // reading for the checks failed
 	}
 	if r.HardState != nil {
-		s.note(r.HardState)
+		s.note(r.HardState, r.Ended)
 	}
 	s.pending.add(r)
 	s.tip = tip

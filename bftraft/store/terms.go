@@ -7,13 +7,39 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 
 	"tangaroa/bftraft"
+	"tangaroa/internal/mutant"
 	"tangaroa/quorumcert"
 )
 
-// TermRecord says how the node came into a term: what it last knew to prove it.
+// TermRecord says how the node came into a term: what it last knew to prove it, and what it knew
+// of the end of the term that it left for it. End is nil where that was not kept: in a record of
+// before there were any, and where the node came with the state of others.
 type TermRecord struct {
 	Term  quorumcert.Term
 	Proof bftraft.TermProof
+	End   *bftraft.TermEnd
+}
+
+// encode says how the term before ended only when that is known, as before that was kept.
+func (r *TermRecord) encode() []byte {
+	b := r.Proof.AppendTo(nil)
+	if r.End != nil {
+		b = r.End.AppendTo(b)
+	}
+	return b
+}
+
+// read reads what encode wrote.
+func (r *TermRecord) read(raw []byte) bool {
+	in := cryptobyte.String(raw)
+	if !bftraft.ReadTermProof(&in, &r.Proof) {
+		return false
+	}
+	if in.Empty() {
+		return true
+	}
+	r.End = &bftraft.TermEnd{}
+	return bftraft.ReadTermEnd(&in, r.End) && in.Empty()
 }
 
 // keptTerms is how many terms are remembered. Nothing depends on them: they are for who wants to
@@ -23,18 +49,18 @@ const keptTerms = 1000
 // forgottenTerms bounds how many of the oldest are taken away with a new one.
 const forgottenTerms = 4
 
-// note keeps the proof of a hard state, which is to be the newest, if it tells anything new.
-func (s *Badger) note(next *bftraft.HardState) {
+// note keeps the proof of a hard state, which is to be the newest, and how the term before ended,
+// if that tells anything new.
+func (s *Badger) note(next *bftraft.HardState, end *bftraft.TermEnd) {
 	p, last := &s.pending, &s.written.hard
 	if p.hard != nil {
 		last = p.hard
 	}
 	a, b := &last.Proof, &next.Proof
-	if last.Term == next.Term && a.TC == b.TC && a.EC == b.EC {
+	if last.Term == next.Term && a.TC == b.TC && a.EC == b.EC && end == nil {
 		return
 	}
-	r := TermRecord{next.Term, next.Proof}
-	p.terms = known(p.terms, r)
+	p.terms = known(p.terms, TermRecord{next.Term, next.Proof, end})
 }
 
 // termRecords returns what is to be written of terms in batch seq, and taken away.
@@ -43,7 +69,7 @@ func (s *Badger) termRecords(seq uint64) ([]op, error) {
 	for i := range s.pending.terms {
 		r := &s.pending.terms[i]
 		k := key(keyTerm, uint64(r.Term), seq)
-		ops = append(ops, op{k, s.seals.seal(k, r.Proof.AppendTo(nil))})
+		ops = append(ops, op{k, s.seals.seal(k, r.encode())})
 	}
 	if len(ops) == 0 {
 		return nil, nil
@@ -79,8 +105,7 @@ func (s *Badger) Terms() ([]TermRecord, error) {
 			}
 			r := TermRecord{Term: quorumcert.Term(term)}
 			raw, ok := s.seals.unseal(k, sealed)
-			in := cryptobyte.String(raw)
-			if !ok || !bftraft.ReadTermProof(&in, &r.Proof) || !in.Empty() {
+			if !ok || !r.read(raw) {
 				return fmt.Errorf("%w: the proof of term %d cannot be read", ErrDamaged, term)
 			}
 			all = known(all, r)
@@ -93,9 +118,13 @@ func (s *Badger) Terms() ([]TermRecord, error) {
 	return all, s.fail(err)
 }
 
-// known appends what was known of a term, in the place of what was known of it before.
+// known appends what was known of a term, in the place of what was known of it before. How the term
+// before ended is known once, when this one begins.
 func known(all []TermRecord, r TermRecord) []TermRecord {
 	if n := len(all); n > 0 && all[n-1].Term == r.Term {
+		if r.End == nil && !mutant.On(mutant.M182) {
+			r.End = all[n-1].End
+		}
 		all = all[:n-1]
 	}
 	return append(all, r)

@@ -1,11 +1,14 @@
 package store
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"tangaroa/bftraft"
+	"tangaroa/crypto"
 	"tangaroa/quorumcert"
 )
 
@@ -56,18 +59,18 @@ func TestStoreRemembersHowTermsBegan(t *testing.T) {
 	got, err := s.Terms()
 	require.NoError(t, err)
 	require.Len(t, got, 4)
-	require.Equal(t, TermRecord{1, first.Proof}, got[0])
+	require.Equal(t, TermRecord{1, first.Proof, nil}, got[0])
 	require.Equal(t, quorumcert.Term(2), got[1].Term)
 	require.Nil(t, got[1].Proof.EC)
-	require.Equal(t, TermRecord{3, elected.Proof}, got[2], "what was known last")
-	require.Equal(t, TermRecord{7, seven.Proof}, got[3])
+	require.Equal(t, TermRecord{3, elected.Proof, nil}, got[2], "what was known last")
+	require.Equal(t, TermRecord{7, seven.Proof, nil}, got[3])
 	restored := s.written.hard
 	save(t, s, &restored, true)
 	later := entered(s, 7, true)
 	save(t, s, later, true)
 	got, err = s.Terms()
 	require.NoError(t, err)
-	require.Equal(t, TermRecord{7, later.Proof}, got[3])
+	require.Equal(t, TermRecord{7, later.Proof, nil}, got[3])
 	require.Equal(t, 5, s.count(t, keyTerm), "a start adds nothing")
 }
 
@@ -83,7 +86,93 @@ func TestTermsAreRememberedWhenASnapshotIsInstalled(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, got, 2)
 	require.Equal(t, quorumcert.Term(2), got[0].Term)
-	require.Equal(t, TermRecord{4, hard.Proof}, got[1])
+	require.Equal(t, TermRecord{4, hard.Proof, nil}, got[1])
+}
+
+// endOf says why a term ended for the node that left it.
+func endOf(t quorumcert.Term) *bftraft.TermEnd {
+	return &bftraft.TermEnd{
+		Term: t, Leader: 3, Cause: bftraft.CauseStarvation, By: bftraft.ProofTC, Started: true,
+	}
+}
+
+// TestStoreRemembersWhyTermsEnded: it comes with the term, is kept when more is known of that, and
+// is there after a crash, out of the journal or out of Badger.
+func TestStoreRemembersWhyTermsEnded(t *testing.T) {
+	for name, key := range map[string]crypto.SecretKey{
+		"plain": {}, "encrypted": crypto.NewSecretKey([32]byte{7}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "data")
+			require.NoError(t, CreateEncrypted(dir, owner, key))
+			open := func(dir string, readOnly bool) *Badger {
+				o := Options{Identity: owner, MinFreeBytes: 1, Master: key, ReadOnly: readOnly}
+				s, err := Open(dir, o)
+				require.NoError(t, err)
+				t.Cleanup(func() { _ = s.Close() })
+				_, err = s.Load()
+				require.NoError(t, err)
+				return s
+			}
+			s := open(dir, false)
+			begins := &bftraft.Ready{HardState: entered(s, 2, false), Ended: endOf(1)}
+			require.NoError(t, s.Save(begins))
+			leads := &bftraft.Ready{HardState: entered(s, 2, true), MustSync: true}
+			require.NoError(t, s.Save(leads))
+			require.NotZero(t, s.journal.Number())
+			require.Zero(t, s.count(t, keyTerm), "it waits in the journal")
+			want := []TermRecord{{2, leads.HardState.Proof, endOf(1)}}
+			told := func(s *Badger) {
+				t.Helper()
+				got, err := s.Terms()
+				require.NoError(t, err)
+				require.Equal(t, want, got)
+			}
+			told(s)
+			image := filepath.Join(t.TempDir(), "image")
+			require.NoError(t, os.CopyFS(image, os.DirFS(dir)))
+			seen := open(image, true)
+			told(seen)
+			require.NoError(t, seen.Close())
+			s = open(image, false)
+			require.Equal(t, 1, s.count(t, keyTerm), "it is in Badger")
+			told(s)
+			hard := s.written.hard
+			hard.Proof.EC = entered(s, 2, true).Proof.EC
+			want[0].Proof = hard.Proof
+			require.NoError(t, s.WithoutJournal().Save(
+				&bftraft.Ready{HardState: &hard, MustSync: true}))
+			require.Equal(t, 2, s.count(t, keyTerm), "the newer record does not say why")
+			told(s)
+		})
+	}
+}
+
+// TestTermsOfStoresThatDidNotKeepWhyTheyEndedAreRead: as they were written before that was kept.
+func TestTermsOfStoresThatDidNotKeepWhyTheyEndedAreRead(t *testing.T) {
+	s, _ := begun(t, 0)
+	proof := entered(s, 9, true).Proof
+	old := TermRecord{Term: 9, Proof: proof}
+	require.Equal(t, proof.AppendTo(nil), old.encode())
+	k := key(keyTerm, 9, s.written.seq)
+	require.NoError(t, s.commit([]op{{k, s.seals.seal(k, old.encode())}}))
+	got, err := s.Terms()
+	require.NoError(t, err)
+	require.Equal(t, []TermRecord{old}, got)
+	r := TermRecord{9, proof, endOf(8)}
+	require.Equal(t, append(old.encode(), 0, 0, 0, 0, 0, 0, 0, 8, 3, 4, 1, 1), r.encode())
+}
+
+// TestWhyATermEndedIsAddedToItsRecord: a state that was installed was in the new term already.
+func TestWhyATermEndedIsAddedToItsRecord(t *testing.T) {
+	s, _ := begun(t, 0)
+	hard := entered(s, 2, false)
+	save(t, s, hard, true)
+	require.NoError(t, s.Save(&bftraft.Ready{HardState: hard, Ended: endOf(1), MustSync: true}))
+	s = again(t, s)
+	got, err := s.Terms()
+	require.NoError(t, err)
+	require.Equal(t, []TermRecord{{2, hard.Proof, endOf(1)}}, got)
 }
 
 func TestOnlyTheNewestTermsAreRemembered(t *testing.T) {

@@ -23,7 +23,9 @@ func inspectCommand() *ucli.Command {
 It goes through the whole chain and checks every block, request, certificate and proof. What
 does not verify is exit code 6; a store with which the node must not sign, 8. For an encrypted
 store it needs the node's key file, and its unlock key if that is locked; values stay hidden there
-unless --values asks for them.`,
+unless --values asks for them.
+Where there was more than one term it tells why each leader came: what this node had against the
+leader before (or "not known here"), who suspected that one, and who elected.`,
 		Flags: append(settingFlags(),
 			&ucli.Uint64Flag{Name: "from", Usage: "first `INDEX` to show"},
 			&ucli.Uint64Flag{Name: "to", Usage: "last `INDEX` to show"},

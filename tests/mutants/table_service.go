@@ -154,4 +154,13 @@ var ofService = []Mutant{
 	{ID: mutant.M172, Rules: []string{"K1"},
 		Breaks:  "checkpoints are left out for as many entries as it took before",
 		Package: "bftraft/replica", Test: "TestK1StridesGoByHowManyAreLeftOut"},
+	{ID: mutant.M180, Rules: []string{"E2"},
+		Breaks:  "why a node suspected its term is forgotten with the cause",
+		Package: "bftraft", Test: "TestE2OwnCauseIsKeptThoughItHasPassed"},
+	{ID: mutant.M181, Rules: []string{"E2"},
+		Breaks:  "of terms that pass at once the last is told of",
+		Package: "bftraft", Test: "TestE2OfTermsThatPassAtOnceTheFirstIsTold"},
+	{ID: mutant.M182, Rules: []string{"E2"},
+		Breaks:  "why a term ended is forgotten with the next election",
+		Package: "bftraft/store", Test: "TestStoreRemembersWhyTermsEnded"},
 }
