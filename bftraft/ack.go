@@ -92,6 +92,10 @@ func (c *Core) storeAck(a *quorumcert.SignedAck) Drop {
 		copy(p.acks, p.acks[1:i])
 		p.acks[i-1] = *a
 	}
+	if a.Term > p.newest.Term || a.Index > p.newest.Index ||
+		a.Index == p.newest.Index && a.Certified > p.newest.Certified {
+		p.newest = *a
+	}
 	if claimed(a) > claimed(&p.claim) &&
 		(c.log.contains(Position{a.Index, a.Hash}) || mutant.On(mutant.M90)) {
 		p.claim = *a
@@ -310,6 +314,7 @@ func (c *Core) commitTo(at Position, cc *quorumcert.Commit) {
 	c.out.Committed = append(c.out.Committed, blocks...)
 	c.learnEvidence(blocks)
 	c.commit, c.commitTerm = at, cc.Term
+	c.recallCommit(cc)
 	if cc.Index == at.Index {
 		c.commitCert = cc
 		c.out.Commits = append(c.out.Commits, cc)

@@ -75,6 +75,7 @@ type Core struct {
 	faulty   Set // voters proven faulty
 	evidence []quorumcert.Evidence
 	broken   error
+	forgot   bool // it was shown what it signed and does not know of (J7)
 
 	out   Ready
 	dirty bool // the hard state changed since the last Ready
@@ -109,6 +110,8 @@ type peer struct {
 	stableAt    uint64                         // tick at which it was handed the certificate of one
 	toldAt      uint64                         // tick at which it was told of changes,
 	toldUpTo    Index                          // and up to which entry
+	newest      quorumcert.SignedAck           // its highest of any term
+	remindFrom  uint64                         // tick from which on it may be shown that again
 }
 
 // maxAcks bounds the acks kept of one voter; maxServed and maxServedBytes the fetches answered to
@@ -132,7 +135,7 @@ func NewCore(cfg Config, r Restored, reader Reader) (*Core, error) {
 	c := &Core{
 		cfg: cfg, gate: gate, id: cfg.Signer.ID(), cluster: cfg.Cluster,
 		term: hs.Term, vote: hs.Vote, lock: hs.Lock, lockQC: hs.LockQC, mark: hs.Mark,
-		proof: hs.Proof, commitCert: r.Commit, started: true,
+		proof: hs.Proof, commitCert: r.Commit, forgot: hs.Forgot, started: true,
 	}
 	genesis := Position{0, cfg.Cluster}
 	c.commit = genesis
@@ -177,6 +180,10 @@ func NewCore(cfg Config, r Restored, reader Reader) (*Core, error) {
 	if c.mark.Term == c.term && !c.silenced() {
 		c.lastAck = c.signAck(Position{c.mark.Index, c.mark.Hash})
 		c.storeAck(&c.lastAck)
+	}
+	if c.out.Forgot = c.forgot; !c.forgot {
+		c.recallQC(c.lockQC)
+		c.recallCommit(r.Commit)
 	}
 	if c.proof.EC != nil && c.proof.EC.Term == c.term {
 		c.takeElection(c.proof.EC, c.proof.BaseQC)
@@ -231,6 +238,8 @@ func (c *Core) dispatch(from NodeID, m Message) Drop {
 		return c.onCommitted(from, m)
 	case *Accusation:
 		return c.convict(m.Evidence)
+	case *Reminder:
+		return c.onReminder(&m.Ack)
 	case *CheckpointVote:
 		return c.onCheckpoint(from, &m.Checkpoint)
 	case *StableCheckpoint:
@@ -286,7 +295,7 @@ func (c *Core) Ready() (Ready, bool) {
 	}
 	r := c.out
 	some := r.HardState != nil || r.Truncated || len(r.Blocks) > 0 || len(r.Commits) > 0 ||
-		len(r.Evidence) > 0 || len(r.Changes) > 0 || r.Accused || len(r.Stable) > 0 ||
+		len(r.Evidence) > 0 || len(r.Changes) > 0 || r.Accused || r.Forgot || len(r.Stable) > 0 ||
 		len(r.Messages) > 0 || len(r.Committed) > 0
 	return r, some
 }
@@ -294,6 +303,7 @@ func (c *Core) Ready() (Ready, bool) {
 func (c *Core) hardState() HardState {
 	return HardState{
 		Term: c.term, Vote: c.vote, Lock: c.lock, LockQC: c.lockQC, Mark: c.mark, Proof: c.proof,
+		Forgot: c.forgot && !mutant.On(mutant.M176),
 	}
 }
 
@@ -342,6 +352,7 @@ func (c *Core) setLock(l Lock, qc *quorumcert.QC) {
 		panic("bftraft: a lock without its entries")
 	}
 	c.lock, c.lockQC, c.dirty = l, qc, true
+	c.recallQC(qc)
 }
 
 // replaceSuffix makes the chain end with blocks, the first of which follows a position on the

@@ -196,6 +196,11 @@ func (d *decoder) wholeMessage(k messageKind) Message {
 		d.node(&a.From)
 		d.want(quorumcert.ReadEvidence(&d.s, &a.Evidence))
 		m = a
+	case kindReminder:
+		r := &Reminder{}
+		d.node(&r.From)
+		d.want(quorumcert.ReadSignedAck(&d.s, &r.Ack))
+		m = r
 	case kindStable:
 		st := &StableCheckpoint{Stable: &quorumcert.Stable{}}
 		d.node(&st.From)

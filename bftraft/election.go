@@ -74,7 +74,7 @@ func (c *Core) onRequestVote(from NodeID, m *RequestVote) Drop {
 		c.repair(from)
 		return Stale
 	}
-	if m.Term > c.term {
+	if c.recallQC(m.LockQC); m.Term > c.term {
 		c.enterTerm(m.Term, TermProof{TC: m.TC})
 	}
 	if m.TC != nil && c.outdated {
@@ -223,6 +223,8 @@ func (c *Core) takeElection(ec *quorumcert.EC, base *quorumcert.QC) {
 		return
 	}
 	c.election, c.baseQC = ec, base
+	c.recallQC(base)
+	c.recallElection(ec)
 	if c.outdated {
 		c.proof, c.outdated = TermProof{}, false
 	}

@@ -403,6 +403,8 @@ func (c *Core) commitAtOrAbove(i Index) *quorumcert.Commit {
 
 // onCommitted takes in blocks that are proven committed: catch-up. They are kept, never acked.
 func (c *Core) onCommitted(from NodeID, m *Committed) Drop {
+	c.recallCommit(m.Commit)
+	c.recallQC(m.LockQC)
 	if m.Commit.Term > c.term {
 		c.enterTerm(m.Commit.Term, TermProof{Commit: m.Commit})
 	}

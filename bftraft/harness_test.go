@@ -80,6 +80,7 @@ type member struct {
 	voted    []VoteRecord
 	floor    Term // no ack of a lower term may leave
 	found    []*quorumcert.Stable
+	forgot   bool // it was told to stop, as it had forgotten something
 	honest   bool
 }
 
@@ -251,6 +252,7 @@ func (h *harness) work(m *member) {
 			}
 		}
 		m.found = append(m.found, r.Stable...)
+		m.forgot = m.forgot || r.Forgot
 		m.core.Advance(r)
 	}
 }

@@ -36,6 +36,7 @@ const (
 	kindFetchState     messageKind = 16
 	kindStatePart      messageKind = 17
 	kindChanges        messageKind = 18
+	kindReminder       messageKind = 19
 )
 
 // AppendEntries is the leader's proposal: blocks that follow each other, and the leader's own ack
@@ -141,6 +142,12 @@ type Accusation struct {
 	Evidence quorumcert.Evidence
 }
 
+// Reminder shows its receiver an ack of its own that it does not seem to know of (J7).
+type Reminder struct {
+	signed
+	Ack quorumcert.SignedAck
+}
+
 // CheckpointVote says what state executing the log has led its signer to; it is broadcast (K1).
 type CheckpointVote struct {
 	Checkpoint quorumcert.SignedCheckpoint
@@ -209,6 +216,7 @@ func (m *StableCheckpoint) kind() messageKind      { return kindStable }
 func (m *FetchState) kind() messageKind            { return kindFetchState }
 func (m *StatePart) kind() messageKind             { return kindStatePart }
 func (m *Changes) kind() messageKind               { return kindChanges }
+func (m *Reminder) kind() messageKind              { return kindReminder }
 
 // envelope gives access to the signature of messages that are signed as a whole.
 type envelope interface {
@@ -252,5 +260,5 @@ var messageNames = [...]string{
 	kindChain: "Chain", kindFetchCommitted: "FetchCommitted", kindCommitted: "Committed",
 	kindEvidence: "Accusation", kindCheckpoint: "CheckpointVote",
 	kindStable: "StableCheckpoint", kindFetchState: "FetchState", kindStatePart: "StatePart",
-	kindChanges: "Changes",
+	kindChanges: "Changes", kindReminder: "Reminder",
 }

@@ -85,6 +85,7 @@ func (c *Core) onStatus(from NodeID, m *Status) Drop {
 	before := p.status
 	p.status, p.heardAt = *m, c.now
 	c.tellChanges(from)
+	c.remind(from, m)
 	switch {
 	case m.Term < c.term:
 		c.repair(from)
@@ -208,6 +209,7 @@ func (c *Core) onProof(from NodeID, m *Proof) Drop {
 // learnQC takes in a verified quorum certificate: it moves a node of a lower term, and becomes the
 // lock once its entries are here.
 func (c *Core) learnQC(from NodeID, qc *quorumcert.QC) Drop {
+	c.recallQC(qc)
 	if qc.Term > c.term {
 		c.enterTerm(qc.Term, TermProof{QC: qc})
 	}
@@ -248,6 +250,7 @@ func (c *Core) contradictsCommit(at Position, t Term) bool {
 
 // learnCommit takes in a verified commit certificate of something this node has already.
 func (c *Core) learnCommit(cc *quorumcert.Commit) Drop {
+	c.recallCommit(cc)
 	if cc.Term > c.term {
 		c.enterTerm(cc.Term, TermProof{Commit: cc})
 	}

@@ -181,6 +181,9 @@ type HardState struct {
 	Mark Lock
 	// Proof shows others why Term is what it is; empty in term 1.
 	Proof TermProof
+	// Forgot says that this node was shown what it signed and does not know of: it must sign
+	// nothing any more (J7).
+	Forgot bool
 }
 
 // After returns what a node keeps that learns of a commit certificate: it moves to its term, if
@@ -221,6 +224,8 @@ type Ready struct {
 	// Accused says that Evidence, now or in what was restored, proves this node itself faulty: it
 	// should stop signing for good, once this is durable.
 	Accused bool
+	// Forgot says the same of HardState.Forgot.
+	Forgot bool
 
 	// Stable are the checkpoints that were found to be certified: the newest, and one that was wanted
 	// (K1).

@@ -196,6 +196,10 @@ func (v *Verifier) verifyContent(m Message) Drop {
 		if !v.Accuses(&m.Evidence) {
 			return NoProof
 		}
+	case *Reminder:
+		if m.Ack.Cluster != v.cluster {
+			return NoProof
+		}
 	case *Changes:
 		next, err := v.Following(m.List)
 		if err != nil {

@@ -198,6 +198,8 @@ func (m *Accusation) appendTo(b []byte) []byte {
 	return m.Evidence.AppendTo(append(b, byte(m.From)))
 }
 
+func (m *Reminder) appendTo(b []byte) []byte { return m.Ack.AppendTo(append(b, byte(m.From))) }
+
 func (m *Changes) appendTo(b []byte) []byte {
 	return appendCommit(AppendChangeProofs(append(b, byte(m.From)), m.List), m.Beyond)
 }

@@ -229,6 +229,7 @@ func (c *wireCluster) instances() []instance {
 		{"accusation_acks", 4, &Accusation{Evidence: quorumcert.Evidence{Acks: c.ackConflict()}}},
 		{"accusation_votes", 4, &Accusation{Evidence: quorumcert.Evidence{
 			Votes: &quorumcert.VoteConflict{A: c.vote(3, 1, 3, base), B: c.vote(3, 2, 3, base)}}}},
+		{"reminder", 2, &Reminder{Ack: leaderAck}},
 		{"checkpoint", 3, &CheckpointVote{c.checkpoint(3, b3)}},
 		{"stable_checkpoint", 2, &StableCheckpoint{
 			Stable: c.certified(c.checkpoint(2, b3).Checkpoint, 1, 2, 4)}},

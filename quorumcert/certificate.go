@@ -30,6 +30,21 @@ type Signatures struct {
 	Sigs    []crypto.Signature
 }
 
+// place returns where the signature of one of the signers stands, false for anybody else.
+func (s Signatures) place(id crypto.NodeID) (int, bool) {
+	k := (s.Signers & (bit(id) - 1)).Len()
+	return k, s.Signers.Has(id) && k < len(s.Sigs)
+}
+
+// SignatureOf returns the signature of one of the signers, false for anybody else.
+func (s Signatures) SignatureOf(id crypto.NodeID) (sig crypto.Signature, ok bool) {
+	k, ok := s.place(id)
+	if ok {
+		sig = s.Sigs[k]
+	}
+	return sig, ok
+}
+
 // verify is the one place where signatures of several voters are judged: need distinct voters of
 // c, all of which signed what statement(k) returns for the k-th of them. In a joint configuration
 // incoming voters may have signed as well, who do not count.
@@ -109,6 +124,16 @@ type QC struct {
 	Signatures
 }
 
+// AckOf returns the ack of one of the signers, false for anybody else.
+func (qc *QC) AckOf(cluster crypto.Digest, id crypto.NodeID) (SignedAck, bool) {
+	k, ok := qc.place(id)
+	if !ok || len(qc.Certified) != len(qc.Sigs) {
+		return SignedAck{}, false
+	}
+	return SignedAck{Ack: Ack{Cluster: cluster, Term: qc.Term, Index: qc.Index, Hash: qc.Hash,
+		Certified: qc.Certified[k]}, Signer: id, Sig: qc.Sigs[k]}, true
+}
+
 // Verify judges the certificate by configuration c, the one that N5 names for its index.
 func (qc *QC) Verify(cluster crypto.Digest, c *Configuration) error {
 	if qc.Term == 0 || qc.Index == 0 || len(qc.Certified) != len(qc.Sigs) {
@@ -176,6 +201,18 @@ func (cc *Commit) Verify(cluster crypto.Digest, c *Configuration) error {
 		return ErrChain
 	}
 	return cc.verify(c, c.size.Q, func(k int) Statement { return acks[k] })
+}
+
+// AckOf returns the ack of one of the signers, false for anybody else.
+func (cc *Commit) AckOf(cluster crypto.Digest, id crypto.NodeID) (SignedAck, bool) {
+	k, ok := cc.place(id)
+	if !ok || len(cc.Acks) != len(cc.Sigs) {
+		return SignedAck{}, false
+	}
+	at := cc.Acks[k]
+	hash, ok := cc.hashAt(at.Index)
+	return SignedAck{Ack: Ack{Cluster: cluster, Term: cc.Term, Index: at.Index, Hash: hash,
+		Certified: at.Certified}, Signer: id, Sig: cc.Sigs[k]}, ok
 }
 
 // hashAt returns the chain hash of the block that ends at i, among Index and Headers.

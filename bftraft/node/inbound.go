@@ -174,8 +174,9 @@ func (in *inbound) FromClient(key crypto.PublicKey, conn p2p.ConnID, frame []byt
 	}
 }
 
-// NodeUp has a node greeted, in case it is none any more. Others learn from the next heartbeat what
-// they missed (N6). Where too many come at once, some have to come again.
+// NodeUp has a node greeted, in case it is none any more, or has forgotten what it signed. What it
+// missed it learns from the next heartbeat (N6). Where too many come at once, some have to come
+// again.
 func (in *inbound) NodeUp(id crypto.NodeID) {
 	select {
 	case in.ups <- id:

@@ -210,12 +210,14 @@ func (n *Node) guestPeers(m *bftraft.Membership) (peers []p2p.Peer, again time.T
 	return peers, again
 }
 
-// greet has a node that is none any more, and has come back, told so, once. The link ends soon.
+// greet has a member that comes back reminded of what it signed, and a node that is none any more
+// told so, once; that link ends soon.
 func (n *Node) greet(id crypto.NodeID) {
 	m := n.replica.Verifier().Members()
 	is := func(f bftraft.Node) bool { return f.ID == id }
 	i := slices.IndexFunc(m.Former, is)
 	if i < 0 || slices.ContainsFunc(m.Leaving, is) {
+		n.replica.Greet(id)
 		return
 	}
 	n.whereMu.Lock()

@@ -255,6 +255,9 @@ func (n *Node) progress() func(done, total bftraft.Index) {
 
 // work lets the network in and owns the replica until the end.
 func (n *Node) work(ctx context.Context) error {
+	if err := n.replica.Flush(); err != nil {
+		return n.failed(err) // it must not sign, and nobody is to hear of it
+	}
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer n.in.wg.Wait()
 	defer cancel()
@@ -410,7 +413,8 @@ func (n *Node) succeeded() bool {
 // failed says why the replica has stopped, in the words of this package.
 func (n *Node) failed(err error) error {
 	switch {
-	case errors.Is(err, bftraft.ErrBroken):
+	case errors.Is(err, bftraft.ErrBroken), errors.Is(err, replica.ErrAccused),
+		errors.Is(err, replica.ErrForgot):
 		return err
 	case errors.Is(err, replica.ErrLeft):
 		left := departure(n.genesis, n.replica.Verifier().Changes(), n.cfg.Key.Public())

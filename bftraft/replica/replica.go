@@ -16,6 +16,10 @@ import (
 // or its disk was set back. It must not sign again under this key (J7).
 var ErrAccused = errors.New("this node is proven faulty: its key signed contradicting statements")
 
+// ErrForgot is why a replica stops that was shown what it has signed and does not know of: its disk
+// was put back, or somebody else has its key. It must not sign again under this key (J7).
+var ErrForgot = errors.New("others hold what this node has signed and does not know of any more")
+
 // ErrLeft is why a replica stops that was taken out of the cluster: its key never comes back.
 var ErrLeft = errors.New("this node was taken out of the cluster: its key is of no more use")
 
@@ -55,9 +59,11 @@ type Protocol interface {
 	LockWithQC() (bftraft.Lock, *quorumcert.QC)
 	Uncommitted() []*bftraft.Block
 	Undecided() bool
+	Quarantined() bool
 	ReadyFor(*bftraft.Change) *bftraft.Readiness
 	Left() bool
 	Farewell(bftraft.NodeID)
+	Greet(bftraft.NodeID)
 	Timeout() uint64
 	State() bftraft.State
 }
@@ -288,6 +294,10 @@ func (r *Replica) Step(v bftraft.Verified) bftraft.Drop {
 		return r.takePart(v.From(), m)
 	}
 	drop := r.core.Step(v)
+	if r.core.Quarantined() {
+		_ = r.Flush() // says so to whoever flushes next; until then nothing is signed
+		return drop
+	}
 	if m, ok := v.Message().(*bftraft.AppendEntriesResponse); ok && drop == bftraft.Accepted {
 		r.hears(v.From(), &m.Ack)
 	}
@@ -297,6 +307,9 @@ func (r *Replica) Step(v bftraft.Verified) bftraft.Drop {
 
 // Resign makes the replica, if it leads, ask to be replaced.
 func (r *Replica) Resign() { r.core.Resign() }
+
+// Greet has a member that comes back reminded of what it signed.
+func (r *Replica) Greet(id bftraft.NodeID) { r.core.Greet(id) }
 
 // Farewell tells a node that was taken out, and comes back, that it is of no more use.
 func (r *Replica) Farewell(to bftraft.NodeID) { r.core.Farewell(to) }
@@ -345,6 +358,10 @@ func (r *Replica) do(ready *bftraft.Ready) {
 	r.evidence.known = append(r.evidence.known, ready.Evidence...)
 	if ready.Accused {
 		r.stop(ErrAccused)
+		return
+	}
+	if ready.Forgot {
+		r.stop(ErrForgot)
 		return
 	}
 	r.saw(ready)

@@ -25,6 +25,8 @@ func (c *readyCore) Room() bool { return false }
 func (c *readyCore) Resign()    { c.resigned = true }
 func (c *readyCore) Err() error { return c.broken }
 
+func (c *readyCore) Quarantined() bool { return len(c.wants) > 0 && c.wants[0].Forgot }
+
 func (c *readyCore) State() bftraft.State                 { return c.picture }
 func (c *readyCore) Step(v bftraft.Verified) bftraft.Drop { return bftraft.Duplicate }
 
@@ -171,6 +173,21 @@ func TestReplicaStopsForGoodWhenAccusedOrBroken(t *testing.T) {
 	require.ErrorIs(t, r.Flush(), ErrAccused)
 	require.Equal(t, 1, store.saves, "the proof is kept")
 	require.Len(t, r.Convictions(), 1)
+	require.Zero(t, core.advanced)
+	require.Empty(t, sent)
+	stopped()
+	// What comes in behind the message that shows it, before the next Flush, is not answered.
+	r, _, store, sent = working(t, bftraft.Ready{Forgot: true,
+		HardState: &bftraft.HardState{Forgot: true}})
+	require.Equal(t, bftraft.Duplicate, r.Step(bftraft.Verified{}))
+	require.Equal(t, 1, store.saves)
+	stopped()
+	require.ErrorIs(t, r.Flush(), ErrForgot)
+	forgot := bftraft.Ready{Forgot: true, Messages: said(2),
+		HardState: &bftraft.HardState{Forgot: true}}
+	r, core, store, sent = working(t, forgot)
+	require.ErrorIs(t, r.Flush(), ErrForgot)
+	require.Equal(t, 1, store.saves, "it will know again")
 	require.Zero(t, core.advanced)
 	require.Empty(t, sent)
 	stopped()

@@ -49,25 +49,38 @@ func (s *state) encode() []byte {
 	return b
 }
 
+// What a hard state says in one byte.
+const (
+	hardHasQC  = 1
+	hardForgot = 2
+)
+
 func appendHardState(b []byte, h *bftraft.HardState) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(h.Term))
 	b = h.Vote.Lock.AppendTo(append(b, byte(h.Vote.Candidate)))
 	b = h.Lock.AppendTo(b)
 	b = h.Mark.AppendTo(b)
+	flags := uint8(0)
 	if h.LockQC != nil {
-		b = h.LockQC.AppendTo(append(b, 1))
-	} else {
-		b = append(b, 0)
+		flags |= hardHasQC
+	}
+	if h.Forgot {
+		flags |= hardForgot
+	}
+	if b = append(b, flags); h.LockQC != nil {
+		b = h.LockQC.AppendTo(b)
 	}
 	return h.Proof.AppendTo(b)
 }
 
 func readHardState(s *cryptobyte.String, h *bftraft.HardState) bool {
-	var hasQC uint8
+	var flags uint8
 	ok := s.ReadUint64((*uint64)(&h.Term)) && s.ReadUint8((*uint8)(&h.Vote.Candidate)) &&
 		quorumcert.ReadLock(s, &h.Vote.Lock) && quorumcert.ReadLock(s, &h.Lock) &&
-		quorumcert.ReadLock(s, &h.Mark) && s.ReadUint8(&hasQC) && hasQC <= 1
-	if ok && hasQC == 1 {
+		quorumcert.ReadLock(s, &h.Mark) && s.ReadUint8(&flags) &&
+		flags <= hardHasQC|hardForgot
+	h.Forgot = flags&hardForgot != 0
+	if ok && flags&hardHasQC != 0 {
 		h.LockQC = &quorumcert.QC{}
 		ok = quorumcert.ReadQC(s, h.LockQC)
 	}

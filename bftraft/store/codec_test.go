@@ -33,6 +33,7 @@ func FuzzRecords(f *testing.F) {
 	k := key(keyBlock, 1, 2)
 	f.Add(blockHeader{first: 1, parts: 2}.encode(&sealer{}, k))
 	f.Add(appendSaved(nil, everythingSaved()))
+	f.Add(appendSaved(nil, &bftraft.Ready{HardState: &bftraft.HardState{}, Ended: endOf(3)}))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		in := cryptobyte.String(raw)
 		if r, ok := readSaved(&in); ok {
@@ -89,9 +90,24 @@ func TestSavedKeepsItsLayout(t *testing.T) {
 		require.True(t, ok)
 	}
 	require.True(t, in.Empty())
+	why := everythingSaved()
+	why.Ended = endOf(6)
+	more := appendSaved(nil, why)
+	require.Equal(t, append(raw[1:len(raw):len(raw)], endOf(6).AppendTo(nil)...), more[1:],
+		"why a term ended is added at the end")
+	in = cryptobyte.String(more)
+	got, ok := readSaved(&in)
+	require.True(t, ok && in.Empty())
+	require.Equal(t, why.Ended, got.Ended)
+	why.HardState = nil
+	require.Zero(t, appendSaved(nil, why)[0]&savedEnd, "it belongs to a term")
+	in = cryptobyte.String(append(appendSaved(nil, &bftraft.Ready{}), endOf(6).AppendTo(nil)...))
+	in[0] |= savedEnd
+	_, ok = readSaved(&in)
+	require.False(t, ok)
 	raw[0] |= 1 << 7
 	in = cryptobyte.String(raw)
-	_, ok := readSaved(&in)
+	_, ok = readSaved(&in)
 	require.False(t, ok, "it says more than is known")
 }
 

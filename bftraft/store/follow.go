@@ -105,6 +105,8 @@ func goesBack(old, next *bftraft.HardState) error {
 		return unlinked("term %d after %d", next.Term, old.Term)
 	case old.Mark.Higher(next.Mark):
 		return unlinked("the mark would be lower")
+	case old.Forgot && !next.Forgot:
+		return unlinked("that something was forgotten would be forgotten")
 	case next.Term == old.Term && old.Vote.Candidate != 0 && next.Vote != old.Vote:
 		return unlinked("the vote of term %d would be another", next.Term)
 	}

@@ -173,6 +173,9 @@ func storeError(s *clusterfile.Node, err error) error {
 	case errors.Is(err, replica.ErrAccused):
 		return cli.Errorf(cli.MustNotSign, "must not sign: %w: another process uses its key, or its "+
 			"disk was set back, so it needs a new key: %s", err, newKey(s))
+	case errors.Is(err, replica.ErrForgot):
+		return cli.Errorf(cli.MustNotSign, "must not sign: %w: its disk was set back, or another "+
+			"process uses its key, so it needs a new key: %s", err, newKey(s))
 	case store.MustNotSign(err):
 		advice = "its disk has lost what it may have signed, so it needs a new key: " + newKey(s)
 	default:

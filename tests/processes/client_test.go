@@ -4,6 +4,7 @@ package processes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -49,13 +50,22 @@ func (u user) apply(ctx context.Context, op kv.Op) (kv.Result, error) {
 	return result, err
 }
 
-// read answers a range without writing to the log.
+// read answers a range without writing to the log, or through it what keeps changing, as bftclient
+// does.
 func (u user) read(ctx context.Context, r kv.Range) (kv.RangeResult, error) {
 	raw, err := kv.EncodeQuery(r)
 	if err != nil {
 		return kv.RangeResult{}, err
 	}
 	got, err := u.Read(ctx, raw)
+	if errors.Is(err, client.ErrReadUnsettled) {
+		ordered, err := u.apply(ctx, r)
+		if err != nil {
+			return kv.RangeResult{}, err
+		}
+		op := ordered.Ops[0]
+		return kv.RangeResult{Count: op.Count, More: op.More, KVs: op.KVs}, nil
+	}
 	if err != nil {
 		return kv.RangeResult{}, err
 	}

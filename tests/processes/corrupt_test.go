@@ -182,11 +182,11 @@ func (c *cluster) requireNoProof() {
 }
 
 // TestRolledBackNodeDoesNotHarmTheOthers puts a whole data directory back to an earlier day, guard
-// and all. What is beside it shows that, and the node does not start. Without that nothing on the
-// node can show it: it counts as faulty, and the others must not suffer.
+// and all. What is beside it shows that, and the node does not start. Put back with that as well,
+// nothing on the node shows it: the others do, who hold what it has signed, and it stops for good.
 func TestRolledBackNodeDoesNotHarmTheOthers(t *testing.T) {
 	t.Parallel()
-	const victim = crypto.NodeID(3)
+	const victim, away = crypto.NodeID(3), crypto.NodeID(1)
 	c := newCluster(t, 1)
 	c.startAll()
 	w := c.user(1).write(t, "w")
@@ -196,15 +196,29 @@ func TestRolledBackNodeDoesNotHarmTheOthers(t *testing.T) {
 	require.NoError(t, os.CopyFS(earlier, os.DirFS(data)))
 	c.start(victim)
 	c.awaitReady(victim)
-	w.more(50)
+	c.nodes[away].kill()
+	w.more(50) // which needs its acks
 	c.nodes[victim].kill()
+	c.start(away)
 	require.NoError(t, os.RemoveAll(data))
 	require.NoError(t, os.CopyFS(data, os.DirFS(earlier)))
-	refused := run(t, "", "bftnode", "start", "--dir", c.folder(victim))
-	require.Equal(t, mustNotSign, refused.code, refused.err)
-	require.Contains(t, refused.err, "bftclient member replace --node 3")
+	refused := func(why string) {
+		t.Helper()
+		got := run(t, "", "bftnode", "start", "--dir", c.folder(victim))
+		require.Equal(t, mustNotSign, got.code, got.err)
+		require.Contains(t, got.err, why)
+		require.Contains(t, got.err, "bftclient member replace --node 3")
+	}
+	refused("used since with data that is not there any more")
 	require.NoError(t, os.Remove(data+".starts"))
-	c.start(victim)
+	refused("others hold what this node has signed")
+	for _, id := range c.but(victim) {
+		c.nodes[id].kill()
+	}
+	refused("others hold what this node has signed")
+	for _, id := range c.but(victim) {
+		c.start(id)
+	}
 	w.more(50)
 	w.check()
 	w.user.awaitSame(t, c.but(victim)...)

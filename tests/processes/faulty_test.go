@@ -3,6 +3,7 @@
 package processes
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"syscall"
@@ -12,7 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tangaroa/adversary"
+	"tangaroa/bftraft"
 	"tangaroa/crypto"
+	"tangaroa/quorumcert"
 )
 
 // The longest pause for a change of leader is 3 s at the default timeouts. The tests share their
@@ -25,6 +28,9 @@ type fault struct {
 	do   func(c *cluster, id crypto.NodeID)
 	undo func(c *cluster, id crypto.NodeID)
 	hold time.Duration // at least so long
+	// cause is what followers have against a leader to whom it happens; empty where that depends
+	// on whether clients or the node itself miss it first.
+	cause string
 }
 
 func restart(c *cluster, id crypto.NodeID) { c.start(id) }
@@ -34,13 +40,13 @@ func faults() []fault {
 		{"stopped", func(c *cluster, id crypto.NodeID) {
 			c.nodes[id].signal(syscall.SIGTERM)
 			require.Zero(c.t, c.nodes[id].wait(), "a node that is told to stop ends well")
-		}, restart, 0},
-		{"killed", func(c *cluster, id crypto.NodeID) { c.nodes[id].kill() }, restart, 0},
+		}, restart, 0, bftraft.CauseResigned.String()},
+		{"killed", func(c *cluster, id crypto.NodeID) { c.nodes[id].kill() }, restart, 0, ""},
 		{"frozen", func(c *cluster, id crypto.NodeID) {
 			c.nodes[id].signal(syscall.SIGSTOP)
 		}, func(c *cluster, id crypto.NodeID) {
 			c.nodes[id].signal(syscall.SIGCONT)
-		}, *freeze},
+		}, *freeze, ""},
 	}
 }
 
@@ -49,6 +55,7 @@ func TestWritesGoOnWithoutAnyOneNode(t *testing.T) {
 	c.startAll()
 	u := c.user(1)
 	w := u.write(t, "w")
+	var left []leftTerm
 	for _, f := range faults() {
 		for _, role := range []string{"leader", "follower"} {
 			w.more(20)
@@ -57,6 +64,9 @@ func TestWritesGoOnWithoutAnyOneNode(t *testing.T) {
 				victim = c.but(victim)[0]
 			}
 			w.watch()
+			if s, known := c.status(victim); role == "leader" && known {
+				left = append(left, leftTerm{s.Term, victim, f.cause})
+			}
 			f.do(c, victim)
 			over := time.After(f.hold)
 			w.more(100)
@@ -74,6 +84,50 @@ func TestWritesGoOnWithoutAnyOneNode(t *testing.T) {
 	}
 	w.check()
 	u.awaitSame(t, c.all()...)
+	c.requireTold(left)
+}
+
+// leftTerm is a term whose leader something happened to, and what its followers then have against
+// it, or nothing where that depends on who notices first.
+type leftTerm struct {
+	term   quorumcert.Term
+	leader crypto.NodeID
+	cause  string
+}
+
+// requireTold ends all nodes, and looks for each term into the stores of all: one at least must
+// tell why it was left, and by whose suspicions.
+func (c *cluster) requireTold(left []leftTerm) {
+	c.t.Helper()
+	type began struct {
+		Left *struct {
+			Term   quorumcert.Term `json:"term"`
+			Leader crypto.NodeID   `json:"leader"`
+			Cause  string          `json:"cause"`
+		} `json:"left"`
+		Suspected []int  `json:"suspected_the_term_before"`
+		Reason    string `json:"reason"`
+	}
+	var all []began
+	for _, id := range c.all() {
+		c.nodes[id].signal(syscall.SIGTERM)
+		c.nodes[id].wait()
+		var found struct {
+			Terms []began `json:"terms"`
+		}
+		got := c.node(id, ok, "inspect", "--limit", "1", "-o", "json")
+		require.NoError(c.t, json.Unmarshal([]byte(got.out), &found))
+		all = append(all, found.Terms...)
+	}
+	for _, want := range left {
+		at := slices.IndexFunc(all, func(b began) bool {
+			return b.Left != nil && b.Left.Term == want.term && b.Left.Leader == want.leader &&
+				(b.Left.Cause == want.cause || want.cause == "" && b.Left.Cause != "none") &&
+				len(b.Suspected) >= 3
+		})
+		require.GreaterOrEqual(c.t, at, 0, "nobody tells why %+v ended", want)
+		c.t.Logf("term %d: %s", want.term, all[at].Reason)
+	}
 }
 
 func TestWritesGoOnUnderALiar(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"tangaroa/adversary"
 	"tangaroa/crypto"
 )
 
@@ -53,8 +55,8 @@ func (s shell) newcomer() (id crypto.NodeID, key, address string) {
 	return id, identity.Key, address
 }
 
-// admits lets a new node in as a learner, and starts it.
-func (s shell) admits() crypto.NodeID {
+// admits lets a new node in as a learner, and starts it with more arguments.
+func (s shell) admits(args ...string) crypto.NodeID {
 	c := s.cluster
 	id, key, address := s.newcomer()
 	admin := c.path("admin1", keyName)
@@ -62,17 +64,21 @@ func (s shell) admits() crypto.NodeID {
 	s.do(ok, "member", "list", "--changes", c.path(fmt.Sprintf("node%d", id), "changes.pem"))
 	made := run(s.t, "", "bftnode", "init", "--dir", c.folder(id))
 	require.Zero(s.t, made.code, made.err)
-	c.start(id)
+	c.start(id, args...)
 	return id
 }
 
 // replaces has a new node take the place of another, and returns its id. In the midst of it both
-// are killed, and one that stays, in the order that rng decides, each when the last one is back.
+// are killed, and one that stays, in the order that rng decides, each when the last one is back. If
+// the old one lies the new one does.
 func (s shell) replaces(
 	old, stays crypto.NodeID, lies map[crypto.NodeID][]string, rng *rand.Rand,
 ) crypto.NodeID {
 	c := s.cluster
-	id := s.admits()
+	id := s.admits(lies[old]...)
+	if lie, ok := lies[old]; ok {
+		lies[id] = lie
+	}
 	n := c.file.Nodes[len(c.file.Nodes)-1]
 	done := make(chan said, 1)
 	go func() {
@@ -129,9 +135,34 @@ func (c *cluster) work(start uint64) (*record, func()) {
 	}
 }
 
-// TestServersAreReplacedUnderLoad replaces each of four servers, a liar among them, while clients
-// work, and kills servers in the midst of it: no write fails, the history is linearizable, what was
-// taken out stops and says so, and neither memory nor disks grow.
+// rollingLie is what the liar does all the time, whoever leads. It does something at once when it
+// leads, but then it is caught, and leads no more.
+const rollingLie = "forger"
+
+// requireLies fails unless honest nodes refuse more of a liar's lies after something has been done
+// than before, of a kind that no honest node can send.
+func (c *cluster) requireLies(liar crypto.NodeID, something func()) {
+	c.t.Helper()
+	attack, err := adversary.Find(rollingLie)
+	require.NoError(c.t, err)
+	before := c.refused(attack, liar)
+	something()
+	await(c.t, fmt.Sprintf("a lie of node %d", liar), func() bool {
+		return c.refused(attack, liar) > before
+	})
+	proofs := 0.0
+	for _, id := range c.but(liar) {
+		n, _ := c.metric(id, fmt.Sprintf(`bft_equivocations_total{peer="%d"}`, liar))
+		proofs = max(proofs, n)
+	}
+	c.t.Logf("of liar %d %.0f messages were refused, and so many more: %.0f; proofs held: %.0f", liar,
+		before, c.refused(attack, liar)-before, proofs)
+}
+
+// TestServersAreReplacedUnderLoad replaces each of four servers while clients work, and kills
+// servers in the midst of it. One lies at any time: the one that takes the place of the liar is a
+// liar, too. No write fails, the history is linearizable, what was taken out stops and says so, and
+// neither memory nor disks grow.
 func TestServersAreReplacedUnderLoad(t *testing.T) {
 	t.Parallel()
 	start := *seed
@@ -141,8 +172,10 @@ func TestServersAreReplacedUnderLoad(t *testing.T) {
 	t.Logf("-seed=%d -rolling=%v", start, *rolling)
 	rng := rand.New(rand.NewPCG(start, 1))
 	c := newCluster(t, historyClients, "--checkpoint-entries", "2000", "--history", "2000")
-	const liar = crypto.NodeID(3)
-	lies := map[crypto.NodeID][]string{liar: {"--adversary", "equivocate"}}
+	liar := crypto.NodeID(3)
+	lies := map[crypto.NodeID][]string{
+		liar: {"--adversary", "equivocate", "--adversary", rollingLie},
+	}
 	for _, id := range c.all() {
 		c.start(id, lies[id]...)
 	}
@@ -160,7 +193,10 @@ func TestServersAreReplacedUnderLoad(t *testing.T) {
 		again := run(t, "", "bftnode", "start", "--dir", c.folder(old))
 		require.Equal(t, takenOut, again.code, "it stays away: %s", again.err)
 		members = append(members[1:], id)
-		held.until(over)
+		if old == liar {
+			liar = id
+		}
+		c.requireLies(liar, func() { held.until(over) })
 	}
 	held.look()
 	goal := r.answered() + 20*historyClients
@@ -170,8 +206,14 @@ func TestServersAreReplacedUnderLoad(t *testing.T) {
 	require.NoError(t, r.undone, "nobody was turned away, not even a read")
 	require.LessOrEqual(t, r.unknown, historyClients, "only what was under way in the end")
 	c.file.Nodes = c.file.Nodes[4:]
-	observer.awaitSame(t, c.all()...)
-	s.do(noQuorum, "--timeout", "1s", "member", "list") // whoever it knows is gone
+	observer.awaitSame(t, c.but(liar)...)
+	for _, args := range [][]string{{"member", "list"}, {"get", "k"}, {"put", "k", "v"}, {"status"}} {
+		got := s.try(append([]string{"--timeout", "1s"}, args...)...) // whoever it knows is gone
+		require.Equal(t, noQuorum, got.code, got.err)
+		require.Contains(t, got.err, "were replaced")
+		require.Contains(t, got.err, `"changes: FILE" in client.yaml`)
+		require.Equal(t, 1, strings.Count(got.err, "\n"), "one line: %q", got.err)
+	}
 	s.knows("../node8/changes.pem")
 	require.Contains(t, s.do(ok, "member", "list"), "voter")
 	held.requireFlat()

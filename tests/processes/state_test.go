@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -138,18 +139,21 @@ var boundedOps = flag.Int("bounded", 60_000, "operations of the test of bounded 
 const mostStored = 256 << 20
 
 // TestDiskStaysBounded writes without end, with few entries from one checkpoint to the next. What a
-// node stores stays within a bound that has nothing to do with how much was written, and its log
-// begins later and later.
+// node stores stays within a bound that has nothing to do with how much was written, its log begins
+// later and later, and what was overwritten long ago is in no log and in no state any more.
 func TestDiskStaysBounded(t *testing.T) {
 	c := newCluster(t, 1, "--checkpoint-entries", "200", "--history", "1000")
 	c.startAll()
 	c.awaitReady(c.all()...)
+	s := shell{c, t, c.config(1)}
+	s.do(ok, "put", "canary", canaryFirst)
 	written, most := 0, int64(0)
 	base := map[crypto.NodeID]uint64{}
 	for written < *boundedOps {
 		for range 5 {
 			written += c.loadWith("--outstanding", "256")
 		}
+		s.do(ok, "put", "canary", fmt.Sprintf("after %d", written))
 		for _, id := range c.all() {
 			stored := sizeOf(t, filepath.Join(c.folder(id), dataName))
 			require.Less(t, stored, int64(mostStored), "node %d after %d operations", id, written)
@@ -165,7 +169,48 @@ func TestDiskStaysBounded(t *testing.T) {
 		}
 	}
 	t.Logf("%d operations, at most %d MiB on a disk", written, most>>20)
+	s.forgets()
+}
+
+// Values of one key: the first, overwritten at once; the one that states hold; and the newest.
+const canaryFirst, canaryKept, canaryLast = "first canary", "kept canary", "last canary"
+
+// forgets requires that the first value of the canary cannot be read any more, from any node or its
+// disk, where later ones can. What Badger has not collected yet is no matter: nothing leads there.
+func (s shell) forgets() {
+	c, t := s.cluster, s.t
+	s.do(ok, "put", "canary", canaryKept)
+	kept := c.commit(c.all()...)
+	for _, id := range c.all() {
+		await(t, "a checkpoint beyond it, and the log to begin there", func() bool {
+			status, ok := c.status(id)
+			if late := ok && uint64(status.Base) > kept; late {
+				return true
+			}
+			c.loadWith("--outstanding", "256")
+			return false
+		})
+	}
+	s.do(ok, "put", "canary", canaryLast)
+	told := s.try("watch", "canary", "--from", "1", "--count", "1")
+	require.Equal(t, failed, told.code, told.out)
+	require.Contains(t, told.err, "was compacted")
 	c.user(1).awaitSame(t, c.all()...)
+	for _, id := range c.all() {
+		c.nodes[id].signal(syscall.SIGTERM)
+		require.Zero(t, c.nodes[id].wait())
+		log := c.node(id, ok, "inspect", "--limit", "0", "--values").out
+		require.Contains(t, log, canaryLast, "or it is not shown at all")
+		require.NotContains(t, log, canaryFirst, "log of node %d", id)
+		held := 0
+		for _, name := range c.snapshots(id) { // one of which may not be finished
+			state, err := os.ReadFile(filepath.Join(c.folder(id), dataName, "snapshots", name))
+			require.NoError(t, err)
+			require.NotContains(t, string(state), canaryFirst, "state %s of node %d", name, id)
+			held += strings.Count(string(state), canaryKept)
+		}
+		require.Positive(t, held, "or it is not stored so")
+	}
 }
 
 // sizeOf is what the files below a folder take. Some may go meanwhile.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"golang.org/x/crypto/cryptobyte"
+
 	"tangaroa/bftraft"
 	"tangaroa/crypto"
 	"tangaroa/quorumcert"
@@ -215,6 +217,8 @@ func (o *observer) charts() {
 			switch {
 			case (e.Kind == bftraft.EntryCommit) != (behind && i == 0):
 				why = "a proof of a change stands where it does not belong, or lacks where it does"
+			case e.Kind == bftraft.EntryCommit && !c.committed(e.Data):
+				why = "a proof of a change by too few of its voters"
 			case e.Kind == bftraft.EntryRequest && c.roles[carrierOf(e.Data)] < 2:
 				why = "a request of a client that may not write"
 			case e.Kind == bftraft.EntryConfiguration && (!last || !c.takes(o.w, e.Data)):
@@ -234,6 +238,18 @@ func (o *observer) charts() {
 		}
 		c.at = b.Last()
 	}
+}
+
+// committed says whether a proof of the newest change holds a quorum of those who voted before it,
+// and, where it closed a joint configuration, one of those who vote behind it.
+func (c *chart) committed(data []byte) bool {
+	cc, s := &quorumcert.Commit{}, cryptobyte.String(data)
+	if !quorumcert.ReadCommit(&s, cc) {
+		return false
+	}
+	last := len(c.epochs) - 1
+	before, now := &c.epochs[last-1], &c.epochs[last]
+	return has(cc.Signers, before.voters) && (!now.closes || has(cc.Signers, now.voters))
 }
 
 // sees notes what kind of configuration has come into force.

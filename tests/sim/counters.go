@@ -85,6 +85,7 @@ const (
 	seenLiarVotes
 	seenTwoClosings
 	seenResumed
+	seenForgotten
 	numMarks
 )
 
@@ -168,7 +169,8 @@ var marks = [numMarks]struct{ id, text string }{
 	seenLiarVotes: {"SEEN-35", "a liar that had joined became a voter"},
 	seenTwoClosings: {"SEEN-36",
 		"a liar proposed or acked a closing entry and something else at one place"},
-	seenResumed: {"SEEN-37", "a node took a state of which an earlier process had fetched a part"},
+	seenForgotten: {"SEEN-38", "a node whose disk was put back was shown what it had signed"},
+	seenResumed:   {"SEEN-37", "a node took a state of which an earlier process had fetched a part"},
 }
 
 // Tally counts, over any number of runs, what happened in them: each mark, each attack, each drop.

@@ -123,12 +123,13 @@ func (h *heir) link(to *member) *member {
 	return all[h.random.below(len(all))]
 }
 
-// send puts a frame on the link from one node to another.
+// send puts a frame on the link from one node to another. It reaches no third, which might be one
+// that can be misled.
 func (h *heir) send(from, to *member, m bftraft.Message) {
 	frame := bftraft.Encode(m)
 	h.shown[digest(frame)] = true
 	h.w.watch.hit(seenInherited)
-	h.w.transmit(int(from.id)-1, int(to.id)-1, frame, 0)
+	h.w.carry(int(from.id)-1, int(to.id)-1, frame, digest(frame), 0)
 }
 
 // hand sends a message that is signed as a whole.

@@ -102,6 +102,8 @@ func (w *World) corrupt(m *member, cfg *replica.Config) {
 	for _, name := range m.attacks {
 		switch name {
 		case amnesiac, lyingDisk:
+			wraps = append(wraps,
+				func(p replica.Protocol) replica.Protocol { return &shameless{p, w, m} })
 			continue
 		}
 		before, after := &meter{m: m, attack: name}, &meter{m: m, attack: name}
@@ -248,7 +250,7 @@ func (p *seeing) Propose(entries []bftraft.Entry) {
 // Ready implements replica.Protocol.
 func (p *seeing) Ready() (bftraft.Ready, bool) {
 	r, some := p.Protocol.Ready()
-	r.Accused = false // a liar goes on when it is found out
+	r.Accused, r.Forgot = false, false // a liar goes on when it is found out
 	for _, o := range r.Messages {
 		tellEach(o, p.meter.out)
 	}
@@ -307,23 +309,6 @@ func (p *leaving) Send(to bftraft.NodeID, class bftraft.Class, frame []byte) {
 func (p *leaving) Reply(to replica.ClientID, frame []byte) {
 	p.meter.out(digest(frame))
 	p.Transport.Reply(to, frame)
-}
-
-// forget puts back the disk of one that forgets to what it was at some earlier crash, guard and
-// all: nothing on the node itself can show it.
-func (w *World) forget(m *member) {
-	if !m.lies(amnesiac) {
-		return
-	}
-	m.images = append(m.images, m.disk.Image())
-	r := newStream(w.opt.Seed^uint64(len(m.images)), "forget")
-	if k := r.below(len(m.images)); r.chance(700) {
-		m.disk = m.disk.Restore(m.images[k], true)
-		if k+1 < len(m.images) {
-			m.hurts(amnesiac, 1)
-			w.watch.hit(stoBack)
-		}
-	}
 }
 
 // liar is a faulty voter: an honest core inside, whose messages it changes on their way out. It

@@ -165,12 +165,24 @@ func (w *World) diskOf(m *member) replica.Storage {
 	}
 	if r, err := m.disk.Load(); err == nil {
 		m.saved, m.durable = r.HardState, r.HardState
-		m.proven, m.finding = 0, 0
-		for i := range r.Evidence {
-			m.proven = m.proven.With(r.Evidence[i].Culprit())
-		}
+		m.proven, m.finding = proven(m.gate, &r), 0
 	}
 	return &watchedDisk{m.disk, w, m}
+}
+
+// proven returns who a node that starts holds proof against, of those that have a say by what it
+// knows then (divergence 48).
+func proven(gate *bftraft.Verifier, r *bftraft.Restored) (set bftraft.Set) {
+	next, err := gate.Following(r.Changes)
+	if err != nil {
+		return 0 // nor does it start
+	}
+	for i := range r.Evidence {
+		if id := r.Evidence[i].Culprit(); next.Members().Votes(id) {
+			set = set.With(id)
+		}
+	}
+	return set
 }
 
 // crash ends a node's process; of what was not flushed keep permille are there afterwards.
@@ -336,6 +348,8 @@ func (w *World) flush(m *member) {
 		return
 	case err != nil && !m.faulty():
 		w.watch.fail("A5", "node %d stopped: %v", m.id, err)
+	case errors.Is(err, replica.ErrForgot):
+		return // an heir has its key, and it leaves undone what it was at
 	}
 	w.watch.looksAt(m)
 }

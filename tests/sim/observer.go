@@ -554,7 +554,7 @@ func (o *observer) looksWithin(m *member) {
 			o.fail("B13", "node %d holds honest node %d for faulty", m.id, id)
 		}
 	}
-	if s.Suspects == bftraft.CauseStarvation {
+	if s.Suspects == bftraft.CauseStarvation || s.Suspects == bftraft.CauseSlow {
 		o.hit(seenStarving)
 	}
 	if s.Backoff >= 2 {

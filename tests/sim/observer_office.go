@@ -139,7 +139,8 @@ func (o *observer) calmsDown() {
 		if s.Leader == 0 || o.w.nodes[s.Leader-1].liar {
 			continue
 		}
-		if s.Backoff > 0 && s.Suspects != bftraft.CauseResigned {
+		if s.Backoff > 0 && s.Suspects != bftraft.CauseResigned &&
+			s.Suspects != bftraft.CauseOutside {
 			o.fail("L7", "node %d doubles its timeouts %d times after a minute of rest", m.id, s.Backoff)
 		}
 	}
@@ -247,7 +248,7 @@ const maxHeard = 100
 
 // notices is B13 for those who contradict themselves: an honest node that took an ack of a liar for
 // one place, and hears another one of the same place and term, holds proof against it, if one of
-// the two is on its own chain and not yet committed.
+// the two is on its own chain and not yet committed, and the liar has a say (divergence 48).
 func (o *observer) notices(m *member, from bftraft.NodeID, msg bftraft.Message, d bftraft.Drop) {
 	r, ok := msg.(*bftraft.AppendEntriesResponse)
 	if !ok || m.liar || m.proc == nil || !o.w.nodes[from-1].liar || m.flushTime > 0 {
@@ -274,7 +275,8 @@ func (o *observer) notices(m *member, from bftraft.NodeID, msg bftraft.Message, 
 		return
 	}
 	s := m.proc.Core()
-	if a.Index > s.Commit.Index && s.Term == a.Term && !s.Faulty.Has(from) {
+	says := m.proc.Verifier().Members().Votes(from)
+	if says && a.Index > s.Commit.Index && s.Term == a.Term && !s.Faulty.Has(from) {
 		o.fail("B13", "node %d hears node %d ack two blocks at term %d index %d, and takes no note",
 			m.id, from, a.Term, a.Index)
 	}

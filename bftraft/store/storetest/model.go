@@ -304,6 +304,7 @@ func (g *Generator) hardState(after, before Model) bftraft.HardState {
 	if hard.Term > 1 {
 		hard.Proof.TC = &quorumcert.TC{Term: hard.Term - 1, Signatures: g.signatures()}
 	}
+	hard.Forgot = hard.Forgot || g.chance(20)
 	if g.chance(50) {
 		hard.Proof.EC = &quorumcert.EC{
 			Term: hard.Term, Leader: 2, Base: hard.Lock, Signatures: g.signatures(),

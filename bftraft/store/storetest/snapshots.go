@@ -284,6 +284,7 @@ func installedOnlyWhereNothingIsLost(t *testing.T, d Disk) {
 	*r.HardState = m.Hard
 	r.HardState.Term, r.HardState.Mark.Term = 5, 5
 	r.HardState.Vote = bftraft.VoteRecord{Candidate: 3, Lock: m.Hard.Lock}
+	r.HardState.Forgot = true
 	require.NoError(t, s.Save(r))
 	m = m.After(r)
 	at := bftraft.Position{Index: m.Tip().Index + 5, Hash: m.Blocks[0].Hash()}
@@ -293,6 +294,7 @@ func installedOnlyWhereNothingIsLost(t *testing.T, d Disk) {
 		"term":          func(h *bftraft.HardState, _ *quorumcert.Commit) { h.Term = 4 },
 		"mark":          func(h *bftraft.HardState, _ *quorumcert.Commit) { h.Mark.Index-- },
 		"mark's term":   func(h *bftraft.HardState, _ *quorumcert.Commit) { h.Mark.Term-- },
+		"forgot":        func(h *bftraft.HardState, _ *quorumcert.Commit) { h.Forgot = false },
 		"no vote":       func(h *bftraft.HardState, _ *quorumcert.Commit) { h.Term = 5 },
 		"lock's hash":   func(h *bftraft.HardState, _ *quorumcert.Commit) { h.Lock.Hash[1]++ },
 		"later lock":    func(h *bftraft.HardState, _ *quorumcert.Commit) { h.Lock.Index++ },
