@@ -296,7 +296,8 @@ func (c *core) Ready() (bftraft.Ready, bool) {
 		messages = append(messages[:len(messages):len(messages)], c.env.queue...)
 		c.env.queue = nil
 	}
-	r.Messages, r.Accused = messages, false // a liar goes on when it is found out
+	r.Messages = messages
+	r.Accused, r.Forgot = false, false // a liar goes on when it is found out
 	return r, some || len(messages) > 0
 }
 

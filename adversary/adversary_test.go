@@ -226,3 +226,20 @@ func TestHonestMemberStopsWhenItIsProvenFaulty(t *testing.T) {
 	require.ErrorIs(t, again.Flush(), replica.ErrAccused, "it is started again")
 	require.Len(t, c.wire, said)
 }
+
+// foundOut is a core that is shown what ends an honest member.
+type foundOut struct{ replica.Protocol }
+
+func (foundOut) Ready() (bftraft.Ready, bool) {
+	return bftraft.Ready{Accused: true, Forgot: true}, true
+}
+
+func TestLiarGoesOnWhenItIsFoundOut(t *testing.T) {
+	c := newCluster(t, 4, nil)
+	l, err := New([]Spec{{Name: "leaky"}}, Options{Core: c.config(4)})
+	require.NoError(t, err)
+	r, some := l.Core(foundOut{}).Ready()
+	require.True(t, some)
+	require.False(t, r.Accused)
+	require.False(t, r.Forgot)
+}

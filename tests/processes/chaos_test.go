@@ -98,7 +98,7 @@ func (s *storm) carryOut() {
 	s.net.Heal()
 }
 
-// round carries out one round of the plan. After it all honest nodes run.
+// round carries out one round of the plan. After it all nodes run, the faulty one as well.
 func (s *storm) round(r chaos.Round) {
 	s.t.Helper()
 	if r.Leader {
@@ -136,8 +136,8 @@ func (s *storm) round(r chaos.Round) {
 	}
 	s.net.Heal()
 	<-time.After(r.Rest)
-	for _, id := range s.honest() {
-		require.True(s.t, s.nodes[id].running(), "honest node %d has ended", id)
+	for _, id := range s.all() {
+		require.True(s.t, s.nodes[id].running(), "node %d has ended", id)
 	}
 }
 
@@ -175,6 +175,10 @@ func (s *storm) honestLeader(r chaos.Round) crypto.NodeID {
 	return r.Victim
 }
 
+// unabashed is an adversary that says what an honest node would. It goes on where an honest node
+// stops: shown that its key signed twice, or what its disk does not know of any more.
+const unabashed = "leaky"
+
 // killAll kills all at once and starts them again, the faulty one without what it did.
 func (s *storm) killAll() {
 	s.t.Helper()
@@ -183,8 +187,11 @@ func (s *storm) killAll() {
 	}
 	for _, id := range s.all() {
 		s.nodes[id].wait()
+	}
+	for _, id := range s.honest() {
 		s.start(id)
 	}
+	s.start(s.plan.Faulty, "--adversary", unabashed)
 	s.lies = adversary.Attack{}
 }
 
@@ -207,9 +214,9 @@ func (s *storm) startTwin() {
 	require.NoError(s.t, os.CopyFS(folder, os.DirFS(s.folder(id))))
 	require.NoError(s.t, os.Chmod(filepath.Join(folder, keyName), 0o600))
 	s.lies = adversary.Attack{}
-	s.start(id)
+	s.start(id, "--adversary", unabashed)
 	s.nodes[twinID] = spawn(s.t, s.path("twin.log"), "bftnode", "start", "--dir", folder,
-		"--listen", "127.0.0.1:0", "--http", "127.0.0.1:0")
+		"--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--adversary", unabashed)
 }
 
 // stop ends all nodes, the honest ones in order.
