@@ -56,6 +56,7 @@ type Core struct {
 	leaderSeen  uint64
 	suspectedAt uint64
 	calmSince   uint64
+	decidedAt   uint64 // tick of the newest commit, or in which nothing waited for one
 	backoff     int
 	starving    bool
 	slow        bool
@@ -264,6 +265,7 @@ func (c *Core) Tick() {
 		return
 	}
 	c.now++
+	c.tickHeldUp()
 	c.tickSuspicion()
 	c.tickCampaign()
 	c.tickBackoff()

@@ -229,7 +229,7 @@ func (c *Core) takeElection(ec *quorumcert.EC, base *quorumcert.QC) {
 		c.proof, c.outdated = TermProof{}, false
 	}
 	c.proof.EC, c.proof.BaseQC, c.dirty = ec, base, true
-	c.leaderSeen, c.calmSince = c.now, c.now
+	c.leaderSeen, c.calmSince, c.decidedAt = c.now, c.now, c.now
 	if ec.Leader == c.id && c.holdsBase() && !mutant.On(mutant.M85) {
 		c.dropClosing()
 		// The first act in a term is to propose the log as it is (N1): so everything before is

@@ -21,13 +21,14 @@ const (
 	CauseOthers     Cause = 5 // f+1 others suspect the term (E1d)
 	CauseOutside    Cause = 6 // the leader is no voter (E1e)
 	CauseSlow       Cause = 7 // the leader serves clients late (E1b, E5b)
-	numCauses       Cause = 8
+	CauseHeldUp     Cause = 8 // what a quorum certified is not committed (E1f)
+	numCauses       Cause = 9
 )
 
 var causeNames = [numCauses]string{
 	CauseNone: "none", CauseResigned: "resigned", CauseProof: "proof", CauseSilence: "silence",
 	CauseStarvation: "starvation", CauseOthers: "others", CauseOutside: "outside",
-	CauseSlow: "slow",
+	CauseSlow: "slow", CauseHeldUp: "held-up",
 }
 
 // String returns the word for metrics and logs.
@@ -41,7 +42,7 @@ func (c Cause) String() string {
 // Causes lists all causes of suspicion, for metrics.
 func Causes() []Cause {
 	return []Cause{CauseResigned, CauseOutside, CauseProof, CauseSilence, CauseStarvation,
-		CauseSlow, CauseOthers}
+		CauseSlow, CauseHeldUp, CauseOthers}
 }
 
 // timeout is the election timeout in ticks, without jitter (E6).
@@ -97,6 +98,8 @@ func (c *Core) suspicionCause() Cause {
 		return CauseStarvation
 	case c.slow && c.election != nil && !mutant.On(mutant.M40):
 		return CauseSlow
+	case c.heldUp():
+		return CauseHeldUp
 	}
 	others := 0
 	for _, v := range c.electionConfig().Voters() {
@@ -134,6 +137,35 @@ func (c *Core) caseAgainst() Cause {
 func (c *Core) silent() bool {
 	quiet := c.now - c.leaderSeen
 	return !c.leading() && quiet >= c.timeout() && quiet >= c.timeout()+c.jitter()
+}
+
+// heldUp says whether what this node is locked on has not been committed for as long as a client's
+// request is given (E1f). Nobody may be asking for it; but it may have been committed, on disks
+// that have no proof of it any more, and then only a term in which all honest voters ack counts it
+// again. All but f voters have to say that they do not know it as committed either: else it is this
+// node that is behind, and no leader is to blame.
+func (c *Core) heldUp() bool {
+	if c.leading() || c.election == nil || c.now-c.decidedAt < 2*c.timeout() ||
+		mutant.On(mutant.M40) || mutant.On(mutant.M183) {
+		return false
+	}
+	cfg := c.electionConfig()
+	lack := cfg.Size().F + 1 // f that need not say it, and this node
+	for _, v := range cfg.Voters() {
+		p := &c.peers[v.ID]
+		if s := &p.status; v.ID != c.id && s.Term == c.term && c.now-p.heardAt <= c.timeout() &&
+			s.Commit.Index < c.lock.Index || mutant.On(mutant.M184) {
+			lack++
+		}
+	}
+	return lack >= cfg.Size().N
+}
+
+// tickHeldUp notes that there is nothing to wait for.
+func (c *Core) tickHeldUp() {
+	if c.lock.Index <= c.commit.Index || c.election == nil {
+		c.decidedAt = c.now
+	}
 }
 
 func (c *Core) onSuspect(from NodeID, m *Suspect) Drop {

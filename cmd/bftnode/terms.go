@@ -188,6 +188,7 @@ var causeWords = map[bftraft.Cause]string{
 	bftraft.CauseSilence:    "nothing valid came from %s in time",
 	bftraft.CauseStarvation: "%s left a client's request undone",
 	bftraft.CauseSlow:       "%s served clients late",
+	bftraft.CauseHeldUp:     "under %s what a quorum had certified was not committed",
 	bftraft.CauseOthers:     "more than f others suspected %s",
 }
 

@@ -179,4 +179,6 @@ const (
 	M180 ID = "M180" // why a node suspected its term is forgotten with the cause (E2)
 	M181 ID = "M181" // of terms that pass at once the last is told of (E2)
 	M182 ID = "M182" // why a term ended is forgotten with the next election (E2)
+	M183 ID = "M183" // a leader is never suspected of what is certified and not committed (E1)
+	M184 ID = "M184" // who is behind holds it against the leader (E1)
 )

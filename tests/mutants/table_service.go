@@ -175,4 +175,11 @@ var ofService = []Mutant{
 	{ID: mutant.M182, Rules: []string{"E2"},
 		Breaks:  "why a term ended is forgotten with the next election",
 		Package: "bftraft/store", Test: "TestStoreRemembersWhyTermsEnded"},
+	{ID: mutant.M183, Rules: []string{"E1"},
+		Breaks:  "a leader is never suspected of what is certified and not committed",
+		Package: "bftraft", Test: "TestE1fWhatIsCertifiedAndNotCommittedIsHeldAgainstTheLeader",
+		Invariants: []string{"L5"}, Schedule: true},
+	{ID: mutant.M184, Rules: []string{"E1"},
+		Breaks:  "who is behind holds it against the leader",
+		Package: "bftraft", Test: "TestE1fWhoAloneIsBehindSuspectsNobody"},
 }

@@ -116,7 +116,9 @@ func copyFile(from, to string) error {
 }
 
 // leave stops a node and has the others order so many operations, and more until none has the log
-// any more that it lacks, and all have the same state.
+// any more that it lacks, and all have the same state. More are needed where one of them left out
+// the last checkpoint, as it was still busy with the one before: then there is no certificate, and
+// the others keep both until the next is due.
 func (c *cluster) leave(late crypto.NodeID, ops int) {
 	c.t.Helper()
 	u := c.user(1)
@@ -129,8 +131,8 @@ func (c *cluster) leave(late crypto.NodeID, ops int) {
 	c.t.Logf("%d operations of %d bytes, each on a key of its own, in %.0f s", ops, behindValue,
 		time.Since(began).Seconds())
 	for n := 0; !c.settles(c.but(late), at); n++ {
-		require.Less(c.t, n, 1000, "somebody keeps the log")
-		u.grow(c.t, fmt.Sprint("more", n), 1000)
+		require.Less(c.t, n, 20, "somebody keeps the log")
+		u.grow(c.t, fmt.Sprint("more", n), max(1000, ops/20))
 	}
 }
 
@@ -143,7 +145,7 @@ func (c *cluster) settles(ids []crypto.NodeID, at uint64) bool {
 			return false
 		}
 	}
-	return within(2*patience, func() bool {
+	return within(patience, func() bool {
 		first := c.snapshots(ids[0])
 		same := len(first) == 1
 		for _, id := range ids {
