@@ -133,7 +133,7 @@ func TestJ7PeerIsShownTheAckThatItDoesNotKnowOf(t *testing.T) {
 	}
 }
 
-// goOnIn is goOnBy in a term.
+// goOnIn is goOn where some voters commit in a term.
 func (h *history) goOnIn(term Term, e Entry, ids ...NodeID) *ChangeProof {
 	var entries []Entry
 	if h.last != nil {

@@ -8,19 +8,9 @@ import (
 	"tangaroa/quorumcert"
 )
 
-// goOnBy is goOn where some voters commit.
+// goOnBy is goOnIn in term 1.
 func (h *history) goOnBy(e Entry, ids ...NodeID) *ChangeProof {
-	var entries []Entry
-	if h.last != nil {
-		entries = append(entries, commitEntry(h.last))
-	}
-	b := NewBlock(h.at, append(entries, e))
-	h.at, h.last = b.End(), h.commitOf(1, b.End(), ids...)
-	p := newChangeProof(b, h.last)
-	next, err := h.gate.After(p)
-	require.NoError(h.t, err)
-	h.gate = next
-	return p
+	return h.goOnIn(1, e, ids...)
 }
 
 // handOn takes voter 4 away once all ids are given, and gives its id to another key, of a learner.

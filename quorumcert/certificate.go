@@ -130,8 +130,14 @@ func (qc *QC) AckOf(cluster crypto.Digest, id crypto.NodeID) (SignedAck, bool) {
 	if !ok || len(qc.Certified) != len(qc.Sigs) {
 		return SignedAck{}, false
 	}
-	return SignedAck{Ack: Ack{Cluster: cluster, Term: qc.Term, Index: qc.Index, Hash: qc.Hash,
-		Certified: qc.Certified[k]}, Signer: id, Sig: qc.Sigs[k]}, true
+	return SignedAck{Ack: qc.ack(cluster, k), Signer: id, Sig: qc.Sigs[k]}, true
+}
+
+// ack returns what the k-th signer signed.
+func (qc *QC) ack(cluster crypto.Digest, k int) Ack {
+	return Ack{
+		Cluster: cluster, Term: qc.Term, Index: qc.Index, Hash: qc.Hash, Certified: qc.Certified[k],
+	}
 }
 
 // Verify judges the certificate by configuration c, the one that N5 names for its index.
@@ -144,12 +150,7 @@ func (qc *QC) Verify(cluster crypto.Digest, c *Configuration) error {
 			return ErrVoidAck
 		}
 	}
-	return qc.verify(c, c.size.Q, func(k int) Statement {
-		return Ack{
-			Cluster: cluster, Term: qc.Term, Index: qc.Index, Hash: qc.Hash,
-			Certified: qc.Certified[k],
-		}
-	})
+	return qc.verify(c, c.size.Q, func(k int) Statement { return qc.ack(cluster, k) })
 }
 
 // AckedAt is what one signer of a Commit said beyond what all said: where its ack stands and what
@@ -188,13 +189,11 @@ func (cc *Commit) Verify(cluster crypto.Digest, c *Configuration) error {
 			at.Certified > at.Index && !mutant.On(mutant.M72) {
 			return ErrVoidAck
 		}
-		hash, ok := cc.hashAt(at.Index)
+		ack, ok := cc.ack(cluster, at)
 		if !ok {
 			return ErrChain
 		}
-		acks = append(acks, Ack{
-			Cluster: cluster, Term: cc.Term, Index: at.Index, Hash: hash, Certified: at.Certified,
-		})
+		acks = append(acks, ack)
 	}
 	// Headers that no ack reaches are covered by nobody's signature.
 	if n := len(cc.Headers); n > 0 && cc.Headers[n-1].Last != farthest {
@@ -209,10 +208,16 @@ func (cc *Commit) AckOf(cluster crypto.Digest, id crypto.NodeID) (SignedAck, boo
 	if !ok || len(cc.Acks) != len(cc.Sigs) {
 		return SignedAck{}, false
 	}
-	at := cc.Acks[k]
+	ack, ok := cc.ack(cluster, cc.Acks[k])
+	return SignedAck{Ack: ack, Signer: id, Sig: cc.Sigs[k]}, ok
+}
+
+// ack returns what a signer signed, false if there is no header of where its ack stands.
+func (cc *Commit) ack(cluster crypto.Digest, at AckedAt) (Ack, bool) {
 	hash, ok := cc.hashAt(at.Index)
-	return SignedAck{Ack: Ack{Cluster: cluster, Term: cc.Term, Index: at.Index, Hash: hash,
-		Certified: at.Certified}, Signer: id, Sig: cc.Sigs[k]}, ok
+	return Ack{
+		Cluster: cluster, Term: cc.Term, Index: at.Index, Hash: hash, Certified: at.Certified,
+	}, ok
 }
 
 // hashAt returns the chain hash of the block that ends at i, among Index and Headers.
