@@ -168,16 +168,22 @@ func genesis(c *ucli.Context) error {
 		"cluster": g.Hash().String(), "nodes": size.N, "faults": size.F, "quorum": size.Q,
 		"clients": len(g.Clients), "admins": len(g.Admins),
 	}
-	if warnings := genesisWarnings(g); len(warnings) > 0 {
-		for _, warning := range warnings {
-			fmt.Fprintln(c.App.ErrWriter, "warning:", warning)
-		}
-		answer["warning"] = strings.Join(warnings, "; ")
+	if warning := warn(c, g); warning != "" {
+		answer["warning"] = warning
 	}
 	return cli.Print(c, answer, func(w io.Writer) {
 		fmt.Fprintf(w, "cluster %s\n%d nodes, of which %d may lie; quorum %d; %d clients\n",
 			g.Hash(), size.N, size.F, size.Q, len(g.Clients))
 	})
+}
+
+// warn prints the warnings about a genesis, and returns them as one.
+func warn(c *ucli.Context, g *bftraft.Genesis) string {
+	warnings := genesisWarnings(g)
+	for _, warning := range warnings {
+		fmt.Fprintln(c.App.ErrWriter, "warning:", warning)
+	}
+	return strings.Join(warnings, "; ")
 }
 
 // genesisWarnings says what is allowed and probably not meant.

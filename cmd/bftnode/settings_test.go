@@ -195,6 +195,12 @@ func TestGenesisWarnsWhereNothingCanEverChange(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(out), &answer))
 	require.Contains(t, answer.Warning, "as 4 do")
 	require.Contains(t, answer.Warning, "no administrator")
+	code, out, errs := run(t, "testnet", "--dir", filepath.Join(t.TempDir(), "net"), "--admins", "0",
+		"-o", "json")
+	require.Equal(t, cli.OK, code, errs)
+	require.Regexp(t, `^warning: it names no administrator: .*\n$`, errs)
+	require.NoError(t, json.Unmarshal([]byte(out), &answer))
+	require.Equal(t, "warning: "+answer.Warning+"\n", errs)
 }
 
 func TestGenesisWarnsWhereANodeBuysNothing(t *testing.T) {

@@ -30,6 +30,7 @@ type layout struct {
 	ports          []int // for each node two: its own, and that of its status
 	encrypt        bool  // what the nodes store
 	upkeep         bftraft.Upkeep
+	made           *bftraft.Genesis // what write made
 }
 
 // The ports of a test cluster: node k listens on base+k and serves its status on base+100+k.
@@ -75,7 +76,9 @@ keygen, genesis and init.`,
 			if err := l.write(); err != nil {
 				return err
 			}
-			return cli.Print(c, l.commands(), l.print)
+			list := l.commands()
+			list.Warning = warn(c, l.made)
+			return cli.Print(c, list, l.print)
 		},
 	}
 }
@@ -113,6 +116,7 @@ func (l *layout) write() error {
 	f := &clusterfile.File{Genesis: bftraft.Genesis{
 		Name: l.name, Testnet: true, Upkeep: l.upkeep,
 	}}
+	l.made = &f.Genesis
 	rand.Read(f.Genesis.Nonce[:])
 	for k := 1; k <= l.nodes; k++ {
 		if err := l.writeNode(f, crypto.NodeID(k)); err != nil {
@@ -216,6 +220,7 @@ type commandList struct {
 	Genesis string   `json:"genesis"`
 	Start   []string `json:"start"`
 	Try     []string `json:"try"`
+	Warning string   `json:"warning,omitempty"`
 }
 
 func (l *layout) commands() commandList {
