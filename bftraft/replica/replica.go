@@ -308,8 +308,14 @@ func (r *Replica) Step(v bftraft.Verified) bftraft.Drop {
 // Resign makes the replica, if it leads, ask to be replaced.
 func (r *Replica) Resign() { r.core.Resign() }
 
-// Greet has a member that comes back reminded of what it signed.
-func (r *Replica) Greet(id bftraft.NodeID) { r.core.Greet(id) }
+// Greet has a member that comes back reminded of what it signed, and asked for the state that is
+// being fetched here, if one is.
+func (r *Replica) Greet(id bftraft.NodeID) {
+	r.core.Greet(id)
+	if t := r.transfer; t != nil && (r.others() &^ t.from &^ t.poisoned).Has(id) {
+		r.askAgain(quorumcert.SetOf(id))
+	}
+}
 
 // Farewell tells a node that was taken out, and comes back, that it is of no more use.
 func (r *Replica) Farewell(to bftraft.NodeID) { r.core.Farewell(to) }

@@ -428,9 +428,14 @@ func (r *Replica) enlist() {
 		return
 	}
 	t.since = r.now
-	t.answered &^= idle
-	r.tell(idle, bftraft.ClassConsensus,
-		&bftraft.FetchState{At: t.begun.Index, Part: bftraft.ManifestPart})
+	r.askAgain(idle)
+}
+
+// askAgain asks peers, who may have answered before, which state they have.
+func (r *Replica) askAgain(peers bftraft.Set) {
+	r.transfer.answered &^= peers
+	r.tell(peers, bftraft.ClassConsensus,
+		&bftraft.FetchState{At: r.partial().Index, Part: bftraft.ManifestPart})
 }
 
 // storeParts gives storage the parts that follow each other, and asks for more.

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tangaroa/bftraft"
+	"tangaroa/quorumcert"
 )
 
 // later holds parcels back for a while.
@@ -155,6 +156,41 @@ func TestK1NothingIsAskedForInVain(t *testing.T) {
 	require.Equal(t, asked, served)
 	require.Equal(t, info.Chunks, asked)
 	require.Less(t, took, repeatTicks*(info.Chunks/(3*askedParts)+3)+100)
+}
+
+// Whoever comes back is asked at once, be it that a state is still looked for, or is on its way.
+func TestK1WhoComesBackIsAskedAtOnce(t *testing.T) {
+	g := lost(t)
+	four := g.mate(4)
+	away := quorumcert.SetOf(3)
+	g.alter = func(p parcel, m bftraft.Message) bftraft.Message {
+		if isChunk(p, m) || p.to == 4 && away.Has(p.from) || p.from == 4 && away.Has(p.to) {
+			return nil
+		}
+		return m
+	}
+	var at Transfer
+	comes := func(id bftraft.NodeID) {
+		away = away.Without(id)
+		four.proc.Greet(id)
+		four.flush()
+		g.ticks(1)
+		at, _ = four.proc.Transfer()
+	}
+	g.until(func() bool { return four.proc.transfer != nil })
+	began := four.proc.now
+	g.ticks(2)
+	require.Nil(t, four.proc.transfer.manifest, "it waits for 3")
+	comes(3)
+	require.NotZero(t, at.At)
+	require.Equal(t, quorumcert.SetOf(1).With(2).With(3), at.From)
+	require.Less(t, four.proc.now-began, four.proc.core.Timeout())
+	four.proc.poisons(2)
+	four.proc.transfer.from = quorumcert.SetOf(1)
+	comes(2)
+	require.Equal(t, quorumcert.SetOf(1), at.From, "not who served poison")
+	comes(3)
+	require.Equal(t, quorumcert.SetOf(1).With(3), at.From)
 }
 
 // The log may come after all, while nobody hands out a manifest: then life goes on as before.
