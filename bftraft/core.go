@@ -56,7 +56,8 @@ type Core struct {
 	leaderSeen  uint64
 	suspectedAt uint64
 	calmSince   uint64
-	decidedAt   uint64 // tick of the newest commit, or in which nothing waited for one
+	decidedAt   uint64 // tick since which what is locked waits for a commit
+	blamed      int    // terms since the newest commit that this node suspected for that
 	backoff     int
 	starving    bool
 	slow        bool

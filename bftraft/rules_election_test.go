@@ -47,59 +47,6 @@ func TestE1aTermWithoutLeaderIsSuspected(t *testing.T) {
 	require.True(t, l.suspects(1))
 }
 
-// talkAll has the others talk on for so many ticks, and says whether the node suspects the term for
-// what it is locked on.
-func (l *lab) talkAll(tip Position, commits [5]Position, ticks int) bool {
-	for range ticks {
-		l.wait(1)
-		for id := NodeID(2); id <= 4; id++ {
-			l.say(id, &Status{
-				Term: 1, Leader: 2, Tip: tip, Lock: l.genesisLock(), Commit: commits[id],
-			})
-		}
-	}
-	return l.m.core.State().Suspects == CauseHeldUp
-}
-
-// TestE1fWhatIsCertifiedAndNotCommittedIsHeldAgainstTheLeader: it talks, and no client waits; but
-// what is locked may have been committed, by acks that nobody remembers.
-func TestE1fWhatIsCertifiedAndNotCommittedIsHeldAgainstTheLeader(t *testing.T) {
-	l, a := locked(t, "a")
-	o := l.origin()
-	talk := func(ticks int) bool { return l.talkAll(a.End(), [5]Position{2: a.End(), o, o}, ticks) }
-	require.False(t, talk(79))
-	require.True(t, talk(1), "twice the timeout of 40; what one of four says it has does not count")
-	require.True(t, l.suspects(1))
-	for id := NodeID(3); id <= 4; id++ {
-		l.say(id, l.response(id, 1, a.End(), a.Last()))
-	}
-	require.Equal(t, a.Last(), l.m.core.State().Commit.Index)
-	l.wait(1)
-	require.Equal(t, CauseNone, l.m.core.State().Suspects)
-	b := l.block(a.End(), "b")
-	l.say(2, l.proposal(2, 1, b.End(), b))
-	require.False(t, talk(400), "nor is what is certified nowhere, or committed")
-	l.say(3, l.response(3, 1, b.End(), a.Last()))
-	l.say(4, l.response(4, 1, b.End(), a.Last()))
-	require.Equal(t, lockAt(1, b), l.m.core.State().Lock)
-	require.False(t, talk(79), "it counts from the lock")
-	require.True(t, talk(1))
-	l.say(3, &Proof{TermProof: TermProof{TC: l.tc(1)}})
-	l.elect(3, 2, lockAt(1, b), l.qc(1, b.End()))
-	l.wait(30)
-	require.Equal(t, CauseNone, l.m.core.State().Suspects, "and anew in each term")
-}
-
-// TestE1fWhoAloneIsBehindSuspectsNobody: it may be fetching what the others have, for a long time,
-// and with its word f liars would depose any leader.
-func TestE1fWhoAloneIsBehindSuspectsNobody(t *testing.T) {
-	l, a := locked(t, "a")
-	o := l.origin()
-	require.False(t, l.talkAll(a.End(), [5]Position{2: o, a.End(), a.End()}, 400))
-	require.False(t, l.suspects(1))
-	require.True(t, l.talkAll(a.End(), [5]Position{2: o, o, a.End()}, 2))
-}
-
 func TestE1bStarvationIsSuspectedThoughTheLeaderTalks(t *testing.T) {
 	l, a := led(t, "a")
 	talk := func() bool {

@@ -139,35 +139,6 @@ func (c *Core) silent() bool {
 	return !c.leading() && quiet >= c.timeout() && quiet >= c.timeout()+c.jitter()
 }
 
-// heldUp says whether what this node is locked on has not been committed for as long as a client's
-// request is given (E1f). Nobody may be asking for it; but it may have been committed, on disks
-// that have no proof of it any more, and then only a term in which all honest voters ack counts it
-// again. All but f voters have to say that they do not know it as committed either: else it is this
-// node that is behind, and no leader is to blame.
-func (c *Core) heldUp() bool {
-	if c.leading() || c.election == nil || c.now-c.decidedAt < 2*c.timeout() ||
-		mutant.On(mutant.M40) || mutant.On(mutant.M183) {
-		return false
-	}
-	cfg := c.electionConfig()
-	lack := cfg.Size().F + 1 // f that need not say it, and this node
-	for _, v := range cfg.Voters() {
-		p := &c.peers[v.ID]
-		if s := &p.status; v.ID != c.id && s.Term == c.term && c.now-p.heardAt <= c.timeout() &&
-			s.Commit.Index < c.lock.Index || mutant.On(mutant.M184) {
-			lack++
-		}
-	}
-	return lack >= cfg.Size().N
-}
-
-// tickHeldUp notes that there is nothing to wait for.
-func (c *Core) tickHeldUp() {
-	if c.lock.Index <= c.commit.Index || c.election == nil {
-		c.decidedAt = c.now
-	}
-}
-
 func (c *Core) onSuspect(from NodeID, m *Suspect) Drop {
 	switch {
 	case m.Term < c.term:
@@ -203,6 +174,9 @@ func (c *Core) collectSuspicion(m *Suspect) {
 func (c *Core) enterTerm(t Term, proof TermProof) {
 	if t <= c.term {
 		panic("bftraft: terms never go back")
+	}
+	if c.grounds == CauseHeldUp && !mutant.On(mutant.M185) {
+		c.blamed = min(c.blamed+1, c.cfg.MaxBackoff)
 	}
 	c.endTerm(&proof)
 	c.term, c.vote, c.proof, c.dirty = t, VoteRecord{}, proof, true

@@ -181,4 +181,6 @@ const (
 	M182 ID = "M182" // why a term ended is forgotten with the next election (E2)
 	M183 ID = "M183" // a leader is never suspected of what is certified and not committed (E1)
 	M184 ID = "M184" // who is behind holds it against the leader (E1)
+	M185 ID = "M185" // each leader is given as little time for it (E1)
+	M186 ID = "M186" // a lock that nobody can have committed is held against a leader (E1)
 )

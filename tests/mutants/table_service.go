@@ -182,4 +182,10 @@ var ofService = []Mutant{
 	{ID: mutant.M184, Rules: []string{"E1"},
 		Breaks:  "who is behind holds it against the leader",
 		Package: "bftraft", Test: "TestE1fWhoAloneIsBehindSuspectsNobody"},
+	{ID: mutant.M185, Rules: []string{"E1"},
+		Breaks:  "each leader is given as little time for it",
+		Package: "bftraft", Test: "TestE1fVoterThatFetchesSlowlyGetsThere"},
+	{ID: mutant.M186, Rules: []string{"E1"},
+		Breaks:  "a lock that nobody can have committed is held against a leader",
+		Package: "bftraft", Test: "TestE1fLockThatNobodyCanHaveCommittedIsHeldAgainstNobody"},
 }
