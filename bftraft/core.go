@@ -61,7 +61,8 @@ type Core struct {
 	backoff     int
 	starving    bool
 	slow        bool
-	announceNow bool // a heartbeat passed with a lock that was not announced
+	waited      uint64 // see SetWaiting
+	announceNow bool   // a heartbeat passed with a lock that was not announced
 
 	peers   [quorumcert.MaxVoters + 1]peer
 	gather  *gather

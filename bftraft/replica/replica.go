@@ -32,6 +32,7 @@ type Protocol interface {
 	Step(bftraft.Verified) bftraft.Drop
 	Room() bool
 	Propose([]bftraft.Entry)
+	SetWaiting(ticks uint64)
 	SetStarving(bool)
 	SetSlow(bool)
 	Resign()
