@@ -61,8 +61,7 @@ type Core struct {
 	backoff     int
 	starving    bool
 	slow        bool
-	waited      uint64 // see SetWaiting
-	announceNow bool   // a heartbeat passed with a lock that was not announced
+	announceNow bool // a heartbeat passed with a lock that was not announced
 
 	peers   [quorumcert.MaxVoters + 1]peer
 	gather  *gather

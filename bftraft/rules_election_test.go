@@ -432,13 +432,4 @@ func TestE6BackOffGrowsWithTermsAndShrinksWithCalm(t *testing.T) {
 	l.m.core.SetStarving(false)
 	calm(161)
 	require.Equal(t, 1, l.m.core.State().Backoff)
-	began := l.m.core.now
-	for l.m.core.now < began+400 {
-		l.m.core.SetWaiting(l.m.core.now - began + 1)
-		calm(1)
-	}
-	require.Equal(t, 1, l.m.core.State().Backoff, "nor while a client waits all the time")
-	l.m.core.SetWaiting(20)
-	calm(161)
-	require.Zero(t, l.m.core.State().Backoff)
 }

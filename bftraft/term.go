@@ -182,7 +182,6 @@ func (c *Core) enterTerm(t Term, proof TermProof) {
 	c.term, c.vote, c.proof, c.dirty = t, VoteRecord{}, proof, true
 	c.election, c.baseQC, c.lastAck, c.toAck = nil, nil, quorumcert.SignedAck{}, c.toAck[:0]
 	c.ecShown, c.resigned, c.starving, c.slow, c.cause = 0, false, false, false, CauseNone
-	c.waited = 0
 	c.suspicions.Reset()
 	for id := range c.peers {
 		p := &c.peers[id]
@@ -208,25 +207,10 @@ func (c *Core) tickBackoff() {
 		return
 	}
 	if c.backoff > 0 && c.now-c.calmSince >= c.timeout() && !mutant.On(mutant.M107) {
-		if span := c.now - c.calmSince; !c.waits(span) || mutant.On(mutant.M187) {
-			c.backoff--
-		}
+		c.backoff--
 		c.calmSince = c.now
 	}
 }
-
-// waits says whether something has been pending for a span of ticks, or all but the newest of them:
-// a client's request, or the commit of what is locked.
-func (c *Core) waits(span uint64) bool {
-	return c.waited+waitSlack >= span || c.now-c.decidedAt >= span
-}
-
-// waitSlack is by how many ticks what SetWaiting says may be late.
-const waitSlack = 2
-
-// SetWaiting says for how many ticks of this term a client's lowest outstanding request has waited,
-// of all clients the one that has waited longest (E6).
-func (c *Core) SetWaiting(ticks uint64) { c.waited = ticks }
 
 // SetStarving says whether a client's lowest outstanding request has waited for longer than this
 // node is willing to accept from the leader of the term (E5).

@@ -386,7 +386,7 @@ func (r *Replica) patience() uint64 { return 2 * r.core.Timeout() }
 
 // tickPool runs the timers of E5: one for each client, for its foremost request only.
 func (r *Replica) tickPool() {
-	starving, waited := false, uint64(0)
+	starving := false
 	if r.now%repeatTicks == 0 {
 		clear(r.repeats[:])
 		clear(r.parts[:])
@@ -411,11 +411,9 @@ func (r *Replica) tickPool() {
 			o.pushAgain(p)
 			r.forward(p.Request, r.configs().Latest().Members())
 		}
-		waited = max(waited, r.now-o.since)
 		starving = starving || r.now-o.since >= r.patience() && !mutant.On(mutant.M41)
 	}
 	slow := r.tickSlack() && !mutant.On(mutant.M119)
-	r.core.SetWaiting(waited)
 	r.core.SetStarving(starving && r.leader != r.id)
 	r.core.SetSlow(slow && r.leader != r.id)
 }

@@ -32,7 +32,6 @@ type Protocol interface {
 	Step(bftraft.Verified) bftraft.Drop
 	Room() bool
 	Propose([]bftraft.Entry)
-	SetWaiting(ticks uint64)
 	SetStarving(bool)
 	SetSlow(bool)
 	Resign()

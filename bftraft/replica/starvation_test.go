@@ -29,7 +29,6 @@ func (c *stuckCore) Term() bftraft.Term        { return max(c.term, 1) }
 func (*stuckCore) Left() bool                  { return false }
 func (*stuckCore) Leader() bftraft.NodeID      { return 2 }
 func (*stuckCore) Commit() bftraft.Position    { return bftraft.Position{} }
-func (*stuckCore) SetWaiting(uint64)           {}
 func (c *stuckCore) SetStarving(starve bool)   { c.starving = starve }
 func (c *stuckCore) SetSlow(slow bool)         { c.slow, c.starving = slow, c.starving || slow }
 

@@ -183,5 +183,4 @@ const (
 	M184 ID = "M184" // who is behind holds it against the leader (E1)
 	M185 ID = "M185" // each leader is given as little time for it (E1)
 	M186 ID = "M186" // a lock that nobody can have committed is held against a leader (E1)
-	M187 ID = "M187" // a timeout is calm though something waits all the time (E6)
 )

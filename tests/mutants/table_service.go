@@ -188,7 +188,4 @@ var ofService = []Mutant{
 	{ID: mutant.M186, Rules: []string{"E1"},
 		Breaks:  "a lock that nobody can have committed is held against a leader",
 		Package: "bftraft", Test: "TestE1fLockThatNobodyCanHaveCommittedIsHeldAgainstNobody"},
-	{ID: mutant.M187, Rules: []string{"E6"},
-		Breaks:  "a timeout is calm though something waits all the time",
-		Package: "bftraft/replica", Test: "TestE6TermsGrowUntilARequestIsServed"},
 }
