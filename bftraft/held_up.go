@@ -8,11 +8,8 @@ import "tangaroa/internal/mutant"
 
 // heldUp says whether what this node is locked on has waited too long for its commit.
 func (c *Core) heldUp() bool {
-	if c.leading() || c.election == nil || c.now-c.decidedAt < c.forbearance() ||
-		mutant.On(mutant.M40) || mutant.On(mutant.M183) {
-		return false
-	}
-	return c.nobodyCommits()
+	return !c.leading() && c.election != nil && c.now-c.decidedAt >= c.forbearance() &&
+		c.nobodyCommits() && !mutant.On(mutant.M40) && !mutant.On(mutant.M183)
 }
 
 // forbearance is how long what is locked may wait, in ticks: twice the election timeout, and twice
@@ -46,7 +43,7 @@ func (c *Core) nobodyCommits() bool {
 	return lack >= cfg.Size().N
 }
 
-// tickHeldUp notes that there is nothing to wait for.
+// tickHeldUp has the wait begin anew for as long as the leader owes no commit.
 func (c *Core) tickHeldUp() {
 	if c.lock.Index <= c.commit.Index || c.election == nil || !c.binds() {
 		c.decidedAt = c.now

@@ -22,6 +22,17 @@ func benchPut(b *testing.B) (op []byte, setKey func(i int)) {
 	}
 }
 
+// benchFull is a machine that has all keys, and what benchPut returns.
+func benchFull(b *testing.B) (m *Machine, op []byte, setKey func(i int)) {
+	op, setKey = benchPut(b)
+	m = New()
+	for i := range benchKeys {
+		setKey(i)
+		m.Apply(0, op)
+	}
+	return m, op, setKey
+}
+
 func BenchmarkApplyPut128B(b *testing.B) {
 	op, setKey := benchPut(b)
 	m := New()
@@ -41,12 +52,7 @@ func BenchmarkApplyPut128B(b *testing.B) {
 
 // BenchmarkDigestPerBlock is the digest after every hundred puts.
 func BenchmarkDigestPerBlock(b *testing.B) {
-	op, setKey := benchPut(b)
-	m := New()
-	for i := range benchKeys {
-		setKey(i)
-		m.Apply(0, op)
-	}
+	m, op, setKey := benchFull(b)
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		b.StopTimer()
@@ -60,12 +66,7 @@ func BenchmarkDigestPerBlock(b *testing.B) {
 }
 
 func BenchmarkQueryOneKey(b *testing.B) {
-	op, setKey := benchPut(b)
-	m := New()
-	for i := range benchKeys {
-		setKey(i)
-		m.Apply(0, op)
-	}
+	m, op, _ := benchFull(b)
 	q, err := EncodeQuery(Range{Span: One(op[3:11])})
 	if err != nil {
 		b.Fatal(err)
@@ -77,12 +78,7 @@ func BenchmarkQueryOneKey(b *testing.B) {
 }
 
 func BenchmarkSnapshot(b *testing.B) {
-	op, setKey := benchPut(b)
-	m := New()
-	for i := range benchKeys {
-		setKey(i)
-		m.Apply(0, op)
-	}
+	m, _, _ := benchFull(b)
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := m.Snapshot(io.Discard); err != nil {
@@ -92,12 +88,7 @@ func BenchmarkSnapshot(b *testing.B) {
 }
 
 func BenchmarkRestore(b *testing.B) {
-	op, setKey := benchPut(b)
-	m := New()
-	for i := range benchKeys {
-		setKey(i)
-		m.Apply(0, op)
-	}
+	m, _, _ := benchFull(b)
 	_ = m.compact(m.revision)
 	var saved bytes.Buffer
 	if err := m.Snapshot(&saved); err != nil {
