@@ -57,9 +57,10 @@ type Core struct {
 	suspectedAt uint64
 	calmSince   uint64
 	decidedAt   uint64 // tick since which what is locked waits for a commit
-	blamed      int    // terms since the newest commit that this node suspected for that
+	blamed      int    // terms that this node found too late something that it waited for
+	easySince   uint64 // tick since which it has had to wait for nothing for long
+	waited      uint64 // for how long a client's request has waited, in ticks
 	backoff     int
-	starving    bool
 	slow        bool
 	announceNow bool // a heartbeat passed with a lock that was not announced
 
@@ -270,6 +271,7 @@ func (c *Core) Tick() {
 	c.tickSuspicion()
 	c.tickCampaign()
 	c.tickBackoff()
+	c.tickPatience()
 	if (c.now+uint64(c.id))%uint64(c.cfg.HeartbeatTicks) == 0 && !mutant.On(mutant.M125) {
 		c.heartbeat()
 	}

@@ -159,7 +159,7 @@ func (r *liarRun) act() {
 		r.start(m)
 	case 9:
 		m := r.node(NodeID(1 + r.next(4)))
-		r.let(m, func() { m.core.SetStarving(r.next(2) == 0) })
+		r.let(m, func() { m.core.starve(r.next(2) == 0) })
 		r.dumb = r.next(2) == 0
 	default:
 		r.lie()

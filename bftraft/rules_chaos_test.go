@@ -237,11 +237,8 @@ func (c *chaos) watch(m *member) {
 	id, core := m.id, m.core
 	if core.Commit().Index > c.grewTo[id] || core.Term() != c.terms[id] {
 		c.grewTo[id], c.grewAt[id], c.terms[id] = core.Commit().Index, c.now, core.Term()
-		core.SetStarving(false)
 	}
-	if c.now-c.grewAt[id] > 2*core.Timeout() {
-		core.SetStarving(true)
-	}
+	core.SetWaiting(c.now - c.grewAt[id])
 }
 
 func (c *chaos) run(ticks int) {

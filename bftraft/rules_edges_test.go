@@ -431,7 +431,7 @@ func TestLogOfEarlierTermsHoweverLongCountsAsOneOnItsWay(t *testing.T) {
 
 func TestE1bNobodyStarvesAClientWhereNobodyLeads(t *testing.T) {
 	l := newLab(t, 1)
-	l.m.core.SetStarving(true)
+	l.m.core.starve(true)
 	l.wait(5)
 	require.Equal(t, CauseNone, l.m.core.State().Suspects)
 	require.Equal(t, Accepted, l.elect(2, 1, l.genesisLock(), nil))

@@ -56,12 +56,12 @@ func TestE1bStarvationIsSuspectedThoughTheLeaderTalks(t *testing.T) {
 		return l.suspects(1)
 	}
 	require.False(t, talk())
-	l.m.core.SetStarving(true)
+	l.m.core.starve(true)
 	require.True(t, talk())
 	require.Equal(t, CauseStarvation, l.m.core.State().Suspects)
-	l.m.core.SetStarving(false)
+	l.m.core.starve(false)
 	require.False(t, talk())
-	l.m.core.SetStarving(true)
+	l.m.core.starve(true)
 	l.say(3, &Proof{TermProof: TermProof{TC: l.tc(1)}})
 	l.elect(3, 2, l.genesisLock(), nil)
 	l.wait(1)
@@ -137,7 +137,7 @@ func TestE1RequestVoteAloneMakesNobodySuspect(t *testing.T) {
 
 func TestE1SuspicionDoesNotStopAcks(t *testing.T) {
 	l, a := led(t, "a")
-	l.m.core.SetStarving(true)
+	l.m.core.starve(true)
 	l.wait(1)
 	require.True(t, l.suspects(1))
 	b := l.block(a.End(), "b")
@@ -426,10 +426,10 @@ func TestE6BackOffGrowsWithTermsAndShrinksWithCalm(t *testing.T) {
 	require.Equal(t, 3, l.m.core.State().Backoff)
 	calm(2)
 	require.Equal(t, 2, l.m.core.State().Backoff, "one full timeout")
-	l.m.core.SetStarving(true)
+	l.m.core.starve(true)
 	calm(400)
 	require.Equal(t, 2, l.m.core.State().Backoff, "not while something waits")
-	l.m.core.SetStarving(false)
+	l.m.core.starve(false)
 	calm(161)
 	require.Equal(t, 1, l.m.core.State().Backoff)
 }

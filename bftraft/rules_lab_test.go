@@ -239,3 +239,11 @@ func commitOne(t testing.TB, ops ...string) (*lab, *Block) {
 	require.Equal(t, a.End(), l.m.core.Commit())
 	return l, a
 }
+
+// starve has a client wait for longer than anybody puts up with, or nobody wait.
+func (c *Core) starve(on bool) {
+	c.SetWaiting(0)
+	if on {
+		c.SetWaiting(1 << 32)
+	}
+}

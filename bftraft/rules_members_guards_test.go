@@ -234,7 +234,7 @@ func TestJ6SuspicionUnderAKeyThatHasLeftEndsNoTerm(t *testing.T) {
 	for id := NodeID(2); id <= 4; id++ {
 		require.Equal(t, Accepted, l.say(id, l.suspect(id, 1)))
 	}
-	c.SetStarving(true)
+	c.starve(true)
 	l.wait(6)
 	require.Equal(t, Term(2), c.term, "with this node's own they are four of five")
 	require.Equal(t, Accepted, c.gate.verifyTC(c.proof.TC))

@@ -30,7 +30,7 @@ func TestE2EachCauseIsKeptWhenItsTermEnds(t *testing.T) {
 				A: l.vote(2, 1, 3, l.genesisLock()).Vote, B: l.vote(2, 1, 4, l.genesisLock()).Vote}}})
 		}},
 		{CauseSilence, func(l *lab) { l.wait(60) }},
-		{CauseStarvation, func(l *lab) { l.m.core.SetStarving(true) }},
+		{CauseStarvation, func(l *lab) { l.m.core.starve(true) }},
 		{CauseSlow, func(l *lab) { l.m.core.SetSlow(true) }},
 	} {
 		t.Run(test.cause.String(), func(t *testing.T) {
@@ -65,9 +65,9 @@ func TestE2LeaderThatIsNoVoterIsKeptAsTheCause(t *testing.T) {
 func TestE2OwnCauseIsKeptThoughItHasPassed(t *testing.T) {
 	for _, cause := range []Cause{CauseStarvation, CauseOthers} {
 		l, _ := led(t, "a")
-		l.m.core.SetStarving(cause == CauseStarvation)
+		l.m.core.starve(cause == CauseStarvation)
 		l.wait(1)
-		l.m.core.SetStarving(false)
+		l.m.core.starve(false)
 		l.wait(1)
 		require.Equal(t, CauseNone, l.m.core.State().Suspects)
 		l.twoSuspect(1)
@@ -81,9 +81,9 @@ func TestE2OwnCauseIsKeptThoughItHasPassed(t *testing.T) {
 func TestE2OwnCauseIsKeptWhenOthersAreJoined(t *testing.T) {
 	l, _ := led(t, "a")
 	c := l.m.core
-	c.SetStarving(true)
+	c.starve(true)
 	l.wait(1)
-	c.SetStarving(false)
+	c.starve(false)
 	for id := NodeID(3); id <= 4; id++ {
 		c.peers[id].suspects, c.peers[id].suspectedAt = true, c.now
 	}

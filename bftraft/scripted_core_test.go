@@ -44,7 +44,7 @@ func commitMore(t *testing.T, h *harness, at Index, why string) {
 		waited++
 		for _, m := range h.members {
 			if m.core != nil {
-				m.core.SetStarving(m.core.now-m.core.termStart > 2*m.core.Timeout()) // E5
+				m.core.SetWaiting(m.core.now - m.core.termStart) // E5
 			}
 		}
 		if id := h.leader(); id != 0 && waited%50 == 1 {
@@ -55,7 +55,7 @@ func commitMore(t *testing.T, h *harness, at Index, why string) {
 	require.True(t, done, "%s: nothing more is committed\n%s", why, h.picture())
 	for _, m := range h.members {
 		if m.core != nil {
-			m.core.SetStarving(false)
+			m.core.starve(false)
 		}
 	}
 }

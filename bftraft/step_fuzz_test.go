@@ -72,7 +72,7 @@ func (r *fuzzRun) run() {
 				r.work(r.m)
 			}
 		case 4:
-			r.m.core.SetStarving(r.next(2) == 0)
+			r.m.core.starve(r.next(2) == 0)
 		default:
 			if m := r.message(); m != nil {
 				r.say(NodeID(2+r.next(3)), m)

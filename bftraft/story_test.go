@@ -110,7 +110,7 @@ func (s *story) trouble(t *testing.T, d *datadriven.TestData, words []string) {
 		case "restart":
 			s.start(m)
 		case "starve":
-			m.core.SetStarving(true)
+			m.core.starve(true)
 		case "resign":
 			m.core.Resign()
 			s.work(m)

@@ -94,7 +94,7 @@ func (c *Core) suspicionCause() Cause {
 	switch {
 	case c.silent() && !mutant.On(mutant.M93):
 		return CauseSilence
-	case c.starving && c.election != nil && !mutant.On(mutant.M40):
+	case c.starves():
 		return CauseStarvation
 	case c.slow && c.election != nil && !mutant.On(mutant.M40):
 		return CauseSlow
@@ -175,13 +175,11 @@ func (c *Core) enterTerm(t Term, proof TermProof) {
 	if t <= c.term {
 		panic("bftraft: terms never go back")
 	}
-	if c.grounds == CauseHeldUp && !mutant.On(mutant.M185) {
-		c.blamed = min(c.blamed+1, c.cfg.MaxBackoff)
-	}
+	c.blame()
 	c.endTerm(&proof)
 	c.term, c.vote, c.proof, c.dirty = t, VoteRecord{}, proof, true
 	c.election, c.baseQC, c.lastAck, c.toAck = nil, nil, quorumcert.SignedAck{}, c.toAck[:0]
-	c.ecShown, c.resigned, c.starving, c.slow, c.cause = 0, false, false, false, CauseNone
+	c.ecShown, c.resigned, c.waited, c.slow, c.cause = 0, false, 0, false, CauseNone
 	c.suspicions.Reset()
 	for id := range c.peers {
 		p := &c.peers[id]
@@ -202,7 +200,7 @@ func (c *Core) enterTerm(t Term, proof TermProof) {
 // tickBackoff takes one doubling back after each full timeout in which a leader was in office and
 // nothing that was pending was left waiting (E6).
 func (c *Core) tickBackoff() {
-	if c.election == nil || c.cause != CauseNone || c.starving || c.slow {
+	if c.election == nil || c.cause != CauseNone || c.starves() || c.slow {
 		c.calmSince = c.now
 		return
 	}
@@ -211,10 +209,6 @@ func (c *Core) tickBackoff() {
 		c.calmSince = c.now
 	}
 }
-
-// SetStarving says whether a client's lowest outstanding request has waited for longer than this
-// node is willing to accept from the leader of the term (E5).
-func (c *Core) SetStarving(on bool) { c.starving = on }
 
 // SetSlow says whether the leader of the term serves a client later than it could (E5b).
 func (c *Core) SetSlow(on bool) { c.slow = on }

@@ -23,7 +23,7 @@ func TestE5RepliesOfOthersEndTheTimer(t *testing.T) {
 	req := bftraft.SignRequest(crypto.Digest{1}, crypto.KeyFromSeed([32]byte{9}), 1, 1,
 		[][]byte{{1}})
 	r.Request(ClientID{Key: req.Client}, 0, req)
-	for range r.patience() + 1 {
+	for range core.patience() + 1 {
 		r.Tick()
 	}
 	require.True(t, core.starving)

@@ -381,12 +381,9 @@ func (r *Replica) markProposed() {
 	}
 }
 
-// patience is how long, in ticks, a client's foremost request may wait for the leader.
-func (r *Replica) patience() uint64 { return 2 * r.core.Timeout() }
-
 // tickPool runs the timers of E5: one for each client, for its foremost request only.
 func (r *Replica) tickPool() {
-	starving := false
+	waited := uint64(0)
 	if r.now%repeatTicks == 0 {
 		clear(r.repeats[:])
 		clear(r.parts[:])
@@ -403,7 +400,7 @@ func (r *Replica) tickPool() {
 		if p.Session != o.watchedSession || p.Sequence != o.watchedSequence {
 			o.watchedSession, o.watchedSequence, o.since = p.Session, p.Sequence, r.now
 		}
-		if r.now-max(o.since, o.asked) >= r.patience()/2 {
+		if r.now-max(o.since, o.asked) >= r.core.Timeout() {
 			// Perhaps this node is behind; perhaps the leader never got it (E5). What asks may be
 			// lost like anything else, so it is said again: a leader that was away for a while
 			// would otherwise be suspected for ever of what it never heard of.
@@ -411,10 +408,10 @@ func (r *Replica) tickPool() {
 			o.pushAgain(p)
 			r.forward(p.Request, r.configs().Latest().Members())
 		}
-		starving = starving || r.now-o.since >= r.patience() && !mutant.On(mutant.M41)
+		waited = max(waited, r.now-o.since)
 	}
 	slow := r.tickSlack() && !mutant.On(mutant.M119)
-	r.core.SetStarving(starving && r.leader != r.id)
+	r.core.SetWaiting(waited)
 	r.core.SetSlow(slow && r.leader != r.id)
 }
 

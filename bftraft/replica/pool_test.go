@@ -419,14 +419,14 @@ func TestTimerStartsAgainWithEachRequestOfASession(t *testing.T) {
 		r.Request(ClientID{}, 0, ask(1, q+1, 1))
 	}
 	for q := range uint64(9) {
-		for range r.patience() / 2 {
+		for range core.patience() / 2 {
 			r.Tick()
 		}
 		executedUpTo(r, 1, q+1)
 		r.pool.executed(ask(1, q+1, 1), r.clock)
 		require.False(t, core.starving, "request %d", q+1)
 	}
-	for range r.patience() + 1 {
+	for range core.patience() + 1 {
 		r.Tick()
 	}
 	require.True(t, core.starving)

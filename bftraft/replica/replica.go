@@ -32,7 +32,7 @@ type Protocol interface {
 	Step(bftraft.Verified) bftraft.Drop
 	Room() bool
 	Propose([]bftraft.Entry)
-	SetStarving(bool)
+	SetWaiting(ticks uint64)
 	SetSlow(bool)
 	Resign()
 	Certify(quorumcert.Checkpoint)

@@ -290,7 +290,7 @@ func TestE5NodeThatCaughtUpIsSparedAgainLater(t *testing.T) {
 func TestE5OneRequestThatIsLostDoesNotMakeALeaderSlow(t *testing.T) {
 	c := newSlackCluster(t)
 	c.request(1)
-	for range c.patience() {
+	for range c.core.patience() {
 		c.Tick()
 		require.False(t, c.core.starving)
 	}

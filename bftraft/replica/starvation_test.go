@@ -29,8 +29,11 @@ func (c *stuckCore) Term() bftraft.Term        { return max(c.term, 1) }
 func (*stuckCore) Left() bool                  { return false }
 func (*stuckCore) Leader() bftraft.NodeID      { return 2 }
 func (*stuckCore) Commit() bftraft.Position    { return bftraft.Position{} }
-func (c *stuckCore) SetStarving(starve bool)   { c.starving = starve }
+func (c *stuckCore) SetWaiting(ticks uint64)   { c.starving = ticks >= c.patience() }
 func (c *stuckCore) SetSlow(slow bool)         { c.slow, c.starving = slow, c.starving || slow }
+
+// patience is that of the core at first.
+func (c *stuckCore) patience() uint64 { return 2 * c.Timeout() }
 
 func (c *stuckCore) Timeout() uint64 {
 	if c.timeout == 0 {
