@@ -27,10 +27,11 @@ func (c *Core) patience() uint64 {
 // leniency is how often the patience has been doubled: once for every f+1 leaders that this node
 // suspected for being too late, since f of them may have been so on purpose.
 func (c *Core) leniency() int {
+	each := c.tooMany()
 	if mutant.On(mutant.M188) {
-		return min(c.blamed, c.cfg.MaxBackoff)
+		each = 1
 	}
-	return c.blamed / c.tooMany()
+	return min(c.blamed/each, c.cfg.MaxBackoff)
 }
 
 // tooMany is how many leaders in a row can't all be liars.
@@ -40,7 +41,7 @@ func (c *Core) tooMany() int { return c.electionConfig().Size().F + 1 }
 func (c *Core) blame() {
 	late := c.grounds == CauseStarvation || c.grounds == CauseHeldUp
 	if late && !mutant.On(mutant.M185) {
-		c.blamed = min(c.blamed+1, c.tooMany()*c.cfg.MaxBackoff)
+		c.blamed++
 	}
 }
 
@@ -54,6 +55,6 @@ func (c *Core) tickPatience() {
 		c.easySince = c.now
 	}
 	if c.now-c.easySince >= span && !mutant.On(mutant.M187) {
-		c.blamed, c.easySince = max(0, c.blamed-c.tooMany()), c.now
+		c.blamed, c.easySince = max(0, c.leniency()-1)*c.tooMany(), c.now
 	}
 }

@@ -65,3 +65,17 @@ func TestE6PatienceIsKeptWhileNobodyLeads(t *testing.T) {
 	l.wait(1000)
 	require.Equal(t, 1, c.leniency())
 }
+
+// TestE6PatienceHasTheBoundOfTheBackOffWhateverF: what many leaders of a large cluster were blamed
+// for counts no more than that once it is small.
+func TestE6PatienceHasTheBoundOfTheBackOffWhateverF(t *testing.T) {
+	l, a := led(t, "a")
+	c := l.m.core
+	c.blamed = 16
+	require.Equal(t, uint64(80<<3), c.patience())
+	for range 80 << 3 {
+		l.wait(1)
+		l.say(2, &Status{Term: 1, Leader: 2, Tip: a.End(), Lock: l.genesisLock()})
+	}
+	require.Equal(t, uint64(80<<2), c.patience())
+}
