@@ -11,8 +11,7 @@ import "tangaroa/internal/mutant"
 // starves says whether a client's lowest outstanding request has waited for longer than this node
 // is willing to accept from the leader of the term (E5).
 func (c *Core) starves() bool {
-	return c.election != nil && !c.leading() && c.waited >= c.patience() &&
-		!mutant.On(mutant.M40) && !mutant.On(mutant.M41)
+	return c.election != nil && !c.leading() && c.waited >= c.patience() && !mutant.On(mutant.M40)
 }
 
 // SetWaiting says for how many ticks a client's lowest outstanding request has waited in this term,
