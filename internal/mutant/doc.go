@@ -181,7 +181,7 @@ const (
 	M182 ID = "M182" // why a term ended is forgotten with the next election (E2)
 	M183 ID = "M183" // a leader is never suspected of what is certified and not committed (E1)
 	M184 ID = "M184" // who is behind holds it against the leader (E1)
-	M185 ID = "M185" // each leader is given as little time as the first (E6)
+	M185 ID = "M185" // each leader is given as little time as the first (E1, E6)
 	M186 ID = "M186" // a lock that nobody can have committed is held against a leader (E1)
 	M187 ID = "M187" // leaders that were given more time are given as much for ever (E6)
 	M188 ID = "M188" // patience doubles for each leader, though it may lie (E6)
