@@ -313,7 +313,7 @@ func (c *Core) commitTo(at Position, cc *quorumcert.Commit) {
 	blocks := c.log.between(c.commit.Index, at.Index)
 	c.out.Committed = append(c.out.Committed, blocks...)
 	c.learnEvidence(blocks)
-	c.commit, c.commitTerm, c.decidedAt = at, cc.Term, c.now
+	c.commit, c.commitTerm, c.decidedAt, c.blamed = at, cc.Term, c.now, 0
 	c.recallCommit(cc)
 	if cc.Index == at.Index {
 		c.commitCert = cc

@@ -110,7 +110,8 @@ func (c *Core) Install(cc *quorumcert.Commit, changes []*ChangeProof) HardState 
 	shown := marked && c.lock.Term == c.term && cc.Term == c.term && c.lock.Index >= c.mark.Index
 	c.log = chain{genesis: c.log.genesis, base: at, tip: at, reader: c.log.reader}
 	c.gather, c.toAck = nil, nil
-	c.commit, c.commitTerm, c.commitCert, c.decidedAt = at, cc.Term, cc, c.now
+	c.commit, c.commitTerm, c.commitCert = at, cc.Term, cc
+	c.decidedAt, c.blamed = c.now, 0
 	c.recallCommit(cc)
 	if shown || marked && mutant.On(mutant.M137) {
 		c.mark = Lock{Term: c.term, Index: at.Index, Hash: at.Hash}

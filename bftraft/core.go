@@ -57,9 +57,10 @@ type Core struct {
 	suspectedAt uint64
 	calmSince   uint64
 	decidedAt   uint64 // tick since which what is locked waits for a commit
-	blamed      int    // terms that this node found too late something that it waited for
-	easySince   uint64 // tick since which it has had to wait for nothing for long
+	blamed      int    // terms since the newest commit that this node suspected for that
 	waited      uint64 // for how long a client's request has waited, in ticks
+	starved     int    // terms that this node suspected for that
+	easySince   uint64 // tick since which none has waited for half of what is put up with
 	backoff     int
 	slow        bool
 	announceNow bool // a heartbeat passed with a lock that was not announced

@@ -8,8 +8,18 @@ import "tangaroa/internal/mutant"
 
 // heldUp says whether what this node is locked on has waited too long for its commit.
 func (c *Core) heldUp() bool {
-	return !c.leading() && c.election != nil && c.now-c.decidedAt >= c.patience() &&
+	return !c.leading() && c.election != nil && c.now-c.decidedAt >= c.forbearance() &&
 		c.nobodyCommits() && !mutant.On(mutant.M40) && !mutant.On(mutant.M183)
+}
+
+// forbearance is how long what is locked may wait, in ticks: as long as a client may, and twice as
+// long for each leader in whose term that was not enough. Acks may have to wait for blocks that
+// somebody fetches, who begins anew in each term.
+func (c *Core) forbearance() uint64 {
+	if mutant.On(mutant.M192) {
+		return 2 * uint64(c.cfg.ElectionTicks) << max(c.blamed, c.backoff)
+	}
+	return max(c.patience(), 2*uint64(c.cfg.ElectionTicks)<<c.blamed)
 }
 
 // binds says whether the leader of the term is to get the lock committed: not one above the base of

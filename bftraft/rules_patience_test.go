@@ -59,22 +59,22 @@ func TestE6PatienceDoublesOnceNotAllCanBeLiars(t *testing.T) {
 func TestE6PatienceIsKeptWhileNobodyLeads(t *testing.T) {
 	l, _ := led(t, "a")
 	c := l.m.core
-	c.blamed = 1
+	c.starved = 1
 	l.say(3, &Proof{TermProof: TermProof{TC: l.tc(1)}})
 	for c.State().Suspects == CauseNone {
-		require.Equal(t, 1, c.blamed)
+		require.Equal(t, 1, c.starved)
 		l.wait(1)
 	}
 	require.Greater(t, c.now-c.termStart, uint64(80), "it could have been taken back by now")
-	require.Equal(t, 1, c.blamed)
+	require.Equal(t, 1, c.starved)
 }
 
-// TestE6PatienceHasTheBoundOfTheBackOffWhateverF: what many leaders of a large cluster were blamed
-// for counts no more than that once it is small.
+// TestE6PatienceHasTheBoundOfTheBackOffWhateverF: that many leaders of a large cluster starved
+// a client counts for no more than that once it is small.
 func TestE6PatienceHasTheBoundOfTheBackOffWhateverF(t *testing.T) {
 	l, a := led(t, "a")
 	c := l.m.core
-	c.blamed = 16
+	c.starved = 16
 	require.Equal(t, uint64(80<<3), c.patience())
 	for range 80 << 3 {
 		l.wait(1)

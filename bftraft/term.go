@@ -175,7 +175,12 @@ func (c *Core) enterTerm(t Term, proof TermProof) {
 	if t <= c.term {
 		panic("bftraft: terms never go back")
 	}
-	c.blame()
+	if c.grounds == CauseHeldUp && !mutant.On(mutant.M185) {
+		c.blamed = min(c.blamed+1, c.cfg.MaxBackoff)
+	}
+	if c.grounds == CauseStarvation && !mutant.On(mutant.M190) {
+		c.starved++
+	}
 	c.endTerm(&proof)
 	c.term, c.vote, c.proof, c.dirty = t, VoteRecord{}, proof, true
 	c.election, c.baseQC, c.lastAck, c.toAck = nil, nil, quorumcert.SignedAck{}, c.toAck[:0]

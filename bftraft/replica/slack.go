@@ -6,6 +6,7 @@ import (
 
 	"tangaroa/bftraft"
 	"tangaroa/crypto"
+	"tangaroa/internal/mutant"
 	"tangaroa/quorumcert"
 )
 
@@ -69,10 +70,10 @@ const (
 	slackLeak         = 8              // the bucket loses one part in so many that are no slack
 	slackIdleLeak     = 64             // the same while no request waits
 	slackPerRequest   = 20 * tickParts // what one request may add, besides what leaks: it may be lost
-	slackDoublings    = 8
-	slackByFar        = 8  // times the tolerance
-	slackAlone        = 2  // of them for suspicions of one leader that nobody shares
-	slackCalmTimeouts = 60 // after so many timeouts without suspicion the tolerance is halved
+	slackDoublings    = 14             // beyond the greatest patience, however fast rounds were
+	slackByFar        = 8              // times the tolerance
+	slackAlone        = 2              // of them for suspicions of one leader that nobody shares
+	slackCalmTimeouts = 60             // after so many without suspicion the tolerance is halved
 )
 
 // At tells the replica the time, in thousandths of a tick since a moment that stays the same. It
@@ -333,7 +334,11 @@ func (s *slack) newTerm() {
 
 // doubt doubles the tolerance: another leader is no faster, or the others see no slow leader.
 func (s *slack) doubt(now uint64) {
-	s.doublings = min(s.doublings+1, slackDoublings)
+	most := slackDoublings
+	if mutant.On(mutant.M191) {
+		most = 8
+	}
+	s.doublings = min(s.doublings+1, most)
 	s.calm = now
 }
 
