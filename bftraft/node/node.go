@@ -52,6 +52,7 @@ type Node struct {
 	replica *replica.Replica
 	storage *informedStorage
 	watch   watch
+	turns   turns
 	awake   time.Time // since when it has owned its replica
 }
 
@@ -84,6 +85,7 @@ func New(cfg Config) (*Node, error) {
 	if !cfg.Client.IsZero() {
 		n.local = newSubmitter(cfg.Client, verifier.Cluster())
 	}
+	n.turns = turns{log: n.log, seconds: m.turn}
 	n.seen.Store(n.picture(&bftraft.State{ID: cfg.ID}, 0, verifier.Members()))
 	m.watchNode(n)
 	n.handler = n.newHandler()
@@ -209,7 +211,7 @@ func (n *Node) load(out replica.Transport) error {
 	n.storage = &informedStorage{Storage: n.cfg.Storage, told: n.cfg.Changes}
 	cfg := replica.Config{
 		Core:      n.cfg.Protocol,
-		Storage:   &timedStorage{Storage: n.storage, metrics: n.metrics},
+		Storage:   &timedStorage{Storage: n.storage, metrics: n.metrics, turns: &n.turns},
 		Transport: out,
 		Machine:   n.cfg.Machine, CheckOp: n.cfg.CheckOp, Progress: n.progress(),
 	}
@@ -282,7 +284,7 @@ const (
 
 // own is the one goroutine that touches the replica.
 func (n *Node) own(ctx context.Context) error {
-	n.awake = time.Now()
+	n.awake, n.turns.stored = time.Now(), 0
 	ticks := time.NewTicker(n.cfg.Tick)
 	defer ticks.Stop()
 	stop := ctx.Done()
@@ -312,12 +314,12 @@ func (n *Node) own(ctx context.Context) error {
 			return nil
 		}
 		n.drain()
-		n.tellTime()
+		tookIn := n.tellTime()
 		if err := n.replica.Flush(); err != nil {
 			return n.failed(err)
 		}
 		n.follow()
-		n.metrics.turn.Observe(time.Since(began).Seconds())
+		n.turns.end(began, tookIn, time.Now())
 		if deadline != nil && n.succeeded() {
 			return nil
 		}

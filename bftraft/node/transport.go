@@ -63,6 +63,7 @@ func (t *transport) Reply(to replica.ClientID, frame []byte) {
 type timedStorage struct {
 	replica.Storage
 	metrics *metrics
+	turns   *turns
 	saved   []savedBlock // not committed yet, ascending
 }
 
@@ -76,6 +77,7 @@ func (s *timedStorage) Save(r *bftraft.Ready) error {
 	start := time.Now()
 	err := s.Storage.Save(r)
 	now := time.Now()
+	s.turns.stored += now.Sub(start)
 	if err == nil && r.MustSync {
 		s.metrics.save.Observe(now.Sub(start).Seconds())
 	}
