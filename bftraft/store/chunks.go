@@ -21,6 +21,8 @@ type chunkWriter struct {
 	queue   []queuedChunk
 	left    int // chunks that are not durable
 	busy    bool
+	spare   [][]byte // the room of those that are, for the next: it would be most of all garbage
+	sealed  []byte   // room for one as it stands on the disk, of the goroutine
 	err     error // the first failure, after which nothing more is written
 }
 
@@ -35,6 +37,20 @@ func newChunkWriter() *chunkWriter {
 	w := &chunkWriter{}
 	w.changed.L = &w.mu
 	return w
+}
+
+// room returns an empty slice with room for n bytes.
+func (w *chunkWriter) room(n int) []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if last := len(w.spare) - 1; last >= 0 {
+		b := w.spare[last]
+		w.spare = w.spare[:last]
+		if cap(b) >= n {
+			return b
+		}
+	}
+	return make([]byte, 0, n+n/8) // chunks are about as long as each other
 }
 
 // add queues a chunk for a file, or says what went wrong with those before.
@@ -68,6 +84,9 @@ func (w *chunkWriter) run(f *snapshotFile) {
 		w.mu.Lock()
 		if w.err = err; err == nil {
 			w.left -= len(batch)
+			for _, c := range batch {
+				w.spare = append(w.spare, c.data[:0])
+			}
 		}
 		w.changed.Broadcast()
 	}

@@ -22,7 +22,7 @@ type quota struct {
 // a few milliseconds.
 const (
 	sweepRecords = 512
-	sweepBytes   = 16 << 20
+	sweepBytes   = 4 << 20
 )
 
 // loadQuota is how much Load takes away in one go.

@@ -32,6 +32,14 @@ func (s *sealer) seal(key, value []byte) []byte {
 	return s.keys.seal(make([]byte, 0, sealedBytes+len(value)), key, value)
 }
 
+// sealTo is seal with the room of a slice that is not needed any more, or of what is behind value.
+func (s *sealer) sealTo(room, key, value []byte) []byte {
+	if s.keys == nil {
+		return s.id.checked(key, value)
+	}
+	return s.keys.seal(slices.Grow(room[:0], sealedBytes+len(value)), key, value)
+}
+
 // unseal returns what was sealed.
 func (s *sealer) unseal(key, sealed []byte) ([]byte, bool) {
 	if s.keys == nil {

@@ -91,7 +91,7 @@ func (f *snapshotFile) end() int64 {
 // add appends a chunk, which is written by and by.
 func (f *snapshotFile) add(data []byte) error {
 	c := queuedChunk{number: len(f.ends), from: f.end()}
-	c.data = append(make([]byte, 0, len(data)+f.seals.overhead()), data...)
+	c.data = append(f.chunks.room(len(data)+f.seals.overhead()), data...)
 	if err := f.chunks.add(f, c); err != nil {
 		return err
 	}
@@ -104,8 +104,8 @@ func (f *snapshotFile) add(data []byte) error {
 // write writes chunks and flushes them.
 func (f *snapshotFile) write(batch []queuedChunk) error {
 	for _, c := range batch {
-		sealed := f.seals.seal(f.place(uint64(c.number)), c.data)
-		if _, err := f.file.WriteAt(sealed, c.from); err != nil {
+		f.chunks.sealed = f.seals.sealTo(f.chunks.sealed, f.place(uint64(c.number)), c.data)
+		if _, err := f.file.WriteAt(f.chunks.sealed, c.from); err != nil {
 			return err
 		}
 		if err := f.listPart(c.number, len(c.data)); err != nil {
@@ -120,6 +120,7 @@ func (f *snapshotFile) finish(proof []byte) error {
 	if err := f.chunks.wait(); err != nil {
 		return err
 	}
+	f.chunks.spare, f.chunks.sealed = nil, nil
 	if err := f.file.Truncate(f.end()); err != nil { // an earlier process may have got so far
 		return err
 	}
