@@ -122,9 +122,11 @@ behind: ## a node misses OPS=1000000 operations: it is back before its state is 
 		-args -behind=$(or $(OPS),1000000) -behind-slack=$(or $(SLACK),0s)
 
 .PHONY: stall
-stall: ## take checkpoints of STATE=1024 MiB under load on NODES=4: no turn longer than TURN=0.2 s
+stall: ## take checkpoints of STATE=1024 MiB under load on NODES=4: no turn longer than TURN=0.2 s;
+stall: ## with CONTROL=true take none, to see what the machine does by itself
 	go test $(TAGS) ./tests/processes -run '^TestCheckpointsHoldUpNobody$$' -count=1 -v -timeout 0 \
-		-args -state=$(or $(STATE),1024) -turn=$(or $(TURN),0.2) -stall-nodes=$(or $(NODES),4)
+		-args -state=$(or $(STATE),1024) -turn=$(or $(TURN),0.2) -stall-nodes=$(or $(NODES),4) \
+		-stall-control=$(or $(CONTROL),false)
 
 .PHONY: model
 model: ## check the models in docs/spec: small searches, all mutations; MODEL=all for everything

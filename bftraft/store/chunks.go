@@ -23,7 +23,7 @@ type chunkWriter struct {
 	busy    bool
 	spare   [][]byte // the room of those that are, for the next: it would be most of all garbage
 	sealed  []byte   // room for one as it stands on the disk, of the goroutine
-	err     error // the first failure, after which nothing more is written
+	err     error    // the first failure, after which nothing more is written
 }
 
 // queuedChunk is a chunk on its way to the disk.
