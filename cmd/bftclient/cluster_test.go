@@ -187,6 +187,16 @@ func (c *cluster) ok(args ...string) string {
 	return s.out
 }
 
+// stale reads a key with the word of one node until that node, which may be behind, has it.
+func (c *cluster) stale(key string) (s said) {
+	c.t.Helper()
+	require.Eventually(c.t, func() bool {
+		s = c.do("get", key, "--read", "stale")
+		return s.code != cli.NotFound
+	}, 30*time.Second, time.Millisecond)
+	return s
+}
+
 // json runs a command that must succeed with -o json.
 func (c *cluster) json(into any, args ...string) {
 	c.t.Helper()

@@ -49,7 +49,7 @@ func TestCommandsAgainstACluster(t *testing.T) {
 func valueThatWasPutIsFound(t *testing.T, c *cluster) {
 	require.Regexp(t, `^revision \d+  request \d+-1\n$`, c.ok("put", "found/a", "1"))
 	require.Equal(t, "1\n", c.ok("get", "found/a"))
-	require.Equal(t, "1\n", c.ok("get", "found/a", "--read", "stale"))
+	require.Equal(t, said{out: "1\n"}, c.stale("found/a"))
 	c.fails(cli.NotFound, "error: key not found: found/b", "get", "found/b")
 	var e entry
 	c.json(&e, "get", "found/a")

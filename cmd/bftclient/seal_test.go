@@ -67,7 +67,7 @@ func sealedValuesStaySealed(t *testing.T, c *cluster) {
 		0o600))
 	require.Contains(t, c.ok("txn", txn, "--seal", toAlice), "seal/b = (sealed, ")
 	require.Equal(t, "in a txn\n", c.ok("get", "seal/t", "-i", alice))
-	require.NotContains(t, c.do("get", "seal/t", "--read", "stale").out, "in a txn")
+	require.NotContains(t, c.stale("seal/t").out, "in a txn")
 	require.NoError(t, os.WriteFile(txn, []byte(
 		`{"compare": [{"key": "seal/t", "target": "version", "relation": "=", "number": 0}],
 		"else": [{"put": {"key": "seal/e", "value": "otherwise"}}]}`), 0o600))
