@@ -50,7 +50,7 @@ type Badger struct {
 	unrecorded unrecorded
 	base       bftraft.Position // behind what the chain begins; the genesis when zero
 	tip        bftraft.Position // the end of the chain, pending blocks included
-	swept      swept
+	sweeper    sweeper
 	snaps      snapshots
 	loaded     bool
 	verdict    error
@@ -394,6 +394,7 @@ func (s *Badger) Close() error {
 	if s.db == nil {
 		return nil
 	}
+	s.haltSweeping()
 	var err error
 	if s.Err() == nil && s.loaded && !s.options.ReadOnly {
 		err = s.settle()
@@ -405,6 +406,7 @@ func (s *Badger) Close() error {
 }
 
 func (s *Badger) release() error {
+	s.haltSweeping()
 	var err error
 	if s.db != nil {
 		err = s.db.Close()

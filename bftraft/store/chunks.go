@@ -121,9 +121,11 @@ type remover struct {
 	err   error // the first failure
 }
 
-// A piece of so many bytes is given back at a time, with pauses between.
+// A piece of so many bytes is given back at a time, with pauses between: no faster than another
+// snapshot is written meanwhile. Where the kernel tells the disk of each piece (discard), the disk
+// does nothing else until it is done with that.
 const (
-	removedBytes = 32 << 20
+	removedBytes = 1 << 20
 	removedPause = 25 * time.Millisecond
 )
 

@@ -23,7 +23,7 @@
 //
 // What is small becomes durable in the journal, with one flush of a page or a few that the disk has
 // already; see package journal. It waits in memory too, where reads look first, and Badger takes
-// all of it as one batch when that is a MiB or 1,024 items, when more comes at once than a record
+// all of it as one batch when that is a MiB or 256 items, when more comes at once than a record
 // holds, and when the store is closed. The journal then begins anew, behind that batch. So a start
 // takes in again what Save was given since the newest batch, and hands it to Badger.
 //
@@ -70,11 +70,11 @@
 // DropLog lets the chain begin behind a block that the snapshot, a commit certificate and the lock
 // have reached (K1). The base stands in the state record, so it moves in one step and with the
 // guard. From then on nothing below it is read. What is below is deleted in slices of some hundred
-// records, and more when more is written, with that step and with each later batch, in the same
-// transaction of Badger; Load takes away what is left. The commit certificate of the base itself
-// stays. Badger gives the space back when it next compacts the tables that the deletions reach,
-// which takes another ten of its tables in memory: the store is larger than what it holds by what
-// was dropped meanwhile, and by 100 to 200 MiB.
+// records, and more when more is written, by a goroutine that rests in between, so that nobody
+// waits for it; Load takes away what is left. The commit certificate of the base itself stays.
+// Badger gives the space back when it next compacts the tables that the deletions reach, which
+// takes another ten of its tables in memory: the store is larger than what it holds by what was
+// dropped meanwhile, and by 100 to 200 MiB.
 //
 // InstallSnapshot is the same step for a node that fetched the state of others: its chain becomes
 // empty, at the snapshot. A chain that begins at a base does not load without a whole snapshot at

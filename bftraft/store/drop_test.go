@@ -52,11 +52,20 @@ func (s *Badger) count(t *testing.T, kind byte) int {
 	return n
 }
 
-// TestRecordsBelowTheBaseGoInSlices drops more than one slice holds. Each batch that follows takes
-// away another, and a batch that only waits none; at the end nothing is left, and nothing more is
-// looked for.
+// sweepAll takes away slice after slice, and says how many there were.
+func sweepAll(t *testing.T, s *Badger) (slices int) {
+	t.Helper()
+	for ; s.sweeper.left(); slices++ {
+		require.NoError(t, s.sweepSlice())
+	}
+	return slices
+}
+
+// TestRecordsBelowTheBaseGoInSlices drops more than one slice holds. At the end nothing is left,
+// and nothing more is looked for.
 func TestRecordsBelowTheBaseGoInSlices(t *testing.T) {
 	s, _ := begun(t, 0)
+	s.haltSweeping()
 	grown(t, s, 3, 2*partBytes) // each in three parts
 	upTo := grown(t, s, 2*sweepRecords, 1)
 	grown(t, s, 5, 1)
@@ -64,70 +73,118 @@ func TestRecordsBelowTheBaseGoInSlices(t *testing.T) {
 	left := func() int {
 		return s.count(t, keyBlock) + s.count(t, keyPart) + s.count(t, keyCommit)
 	}
-	all := left()
-	require.Equal(t, 2*(2*sweepRecords+8)+3*3, all)
-	require.NoError(t, s.DropLog(upTo))
-	require.True(t, s.unswept())
 	before := left()
-	require.InDelta(t, all-sweepRecords, before, 3)
-	for s.unswept() {
-		require.NoError(t, s.Save(&bftraft.Ready{
-			Evidence: []quorumcert.Evidence{conflictOf(4)},
-		}))
-		require.Equal(t, before, left(), "a Save that waits wrote")
-		require.NoError(t, s.Save(&bftraft.Ready{MustSync: true}))
-		require.LessOrEqual(t, left(), before)
-		require.GreaterOrEqual(t, left(), before-sweepRecords-8)
-		before = left()
+	require.Equal(t, 2*(2*sweepRecords+8)+3*3, before)
+	require.NoError(t, s.DropLog(upTo))
+	require.Equal(t, before, left(), "DropLog took something away itself")
+	require.True(t, s.sweeper.left())
+	for s.sweeper.left() {
+		require.NoError(t, s.sweepSlice())
+		now := left()
+		require.LessOrEqual(t, now, before)
+		require.GreaterOrEqual(t, now, before-sweepRecords-8)
+		before = now
 	}
 	require.Equal(t, 5+6, before, "blocks beyond the base, and commits with its own")
 	require.Zero(t, s.count(t, keyPart))
-	cut, _, err := s.below(sweepQuota(nil))
-	require.NoError(t, err)
-	require.Empty(t, cut)
 	seq := s.written.seq
 	require.NoError(t, s.DropLog(upTo))
 	require.Equal(t, seq, s.written.seq, "wrote for nothing")
+	require.False(t, s.sweeper.left())
 }
 
-// TestLargeRecordsBelowTheBaseGoAFewAtATime: Badger reads all of a record to go over it, and
-// whoever waits for the flush waits for that.
-func TestLargeRecordsBelowTheBaseGoAFewAtATime(t *testing.T) {
-	const size, perFlush = 256 << 10, sweepBytes / (256 << 10)
+// TestWhatIsBelowTheBaseGoesByAndBy: nobody has to call for it, and what is saved meanwhile is
+// neither lost nor waits.
+func TestWhatIsBelowTheBaseGoesByAndBy(t *testing.T) {
 	s, _ := begun(t, 0)
+	upTo := grown(t, s, 4*sweepRecords, 1)
+	snapped(t, s, upTo)
+	require.NoError(t, s.DropLog(upTo))
+	for range 50 {
+		grown(t, s, 1, 1)
+	}
+	s.sweeper.wg.Wait()
+	require.NoError(t, s.Err())
+	require.False(t, s.sweeper.left())
+	require.NoError(t, s.flush(true))
+	require.Equal(t, 50, s.count(t, keyBlock))
+	require.Equal(t, 51, s.count(t, keyCommit))
+}
+
+// TestLargeRecordsBelowTheBaseGoAFewAtATime: Badger reads all of a record to go over it.
+func TestLargeRecordsBelowTheBaseGoAFewAtATime(t *testing.T) {
+	const size, perSlice = 256 << 10, sweepBytes / (256 << 10)
+	s, _ := begun(t, 0)
+	s.haltSweeping()
 	var upTo bftraft.Position
 	for range 5 {
-		upTo = grown(t, s, perFlush/2, size)
+		upTo = grown(t, s, perSlice/2, size)
 	}
 	snapped(t, s, upTo)
 	require.NoError(t, s.DropLog(upTo))
-	for left := 2*perFlush + perFlush/2; left > 0; {
+	left := s.count(t, keyBlock)
+	require.Equal(t, 5*perSlice/2, left)
+	for left > 0 {
+		require.NoError(t, s.sweepSlice())
 		now := s.count(t, keyBlock)
-		require.InDelta(t, max(left-perFlush, 0), now, 1)
+		require.InDelta(t, max(left-perSlice, 0), now, 1)
+		require.Less(t, now, left)
 		left = now
-		require.NoError(t, s.DropLog(upTo))
 	}
-	require.False(t, s.unswept())
+	sweepAll(t, s)
 }
 
-// TestDropGoesOnWithTheNextDrop: to the same base or a higher one, also behind a batch that took
-// many transactions.
+// TestNothingIsSweptBeforeTheBaseIsDurable: a crash would find the old one, and no log behind it.
+func TestNothingIsSweptBeforeTheBaseIsDurable(t *testing.T) {
+	s, _ := begun(t, 0)
+	s.haltSweeping()
+	upTo := grown(t, s, 10, 1)
+	snapped(t, s, upTo)
+	require.NoError(t, s.dropping(upTo))
+	require.NoError(t, s.sweepSlice())
+	require.Equal(t, 10, s.count(t, keyBlock))
+	require.NoError(t, s.flush(true))
+	sweepAll(t, s)
+	require.Zero(t, s.count(t, keyBlock))
+}
+
+// TestFullDiskOnlyPutsOffSweeping: who writes is told of it, and nobody else.
+func TestFullDiskOnlyPutsOffSweeping(t *testing.T) {
+	s, _ := begun(t, 0)
+	s.haltSweeping()
+	upTo := grown(t, s, 10, 1)
+	snapped(t, s, upTo)
+	require.NoError(t, s.DropLog(upTo))
+	free := s.options.MinFreeBytes
+	s.options.MinFreeBytes = 1 << 62
+	s.resumeSweeping()
+	require.NoError(t, s.DropLog(upTo))
+	s.sweeper.wg.Wait()
+	require.NoError(t, s.Err())
+	require.Equal(t, 10, s.count(t, keyBlock))
+	s.options.MinFreeBytes = free
+	require.NoError(t, s.DropLog(upTo))
+	s.sweeper.wg.Wait()
+	require.NoError(t, s.Err())
+	require.Zero(t, s.count(t, keyBlock))
+}
+
+// TestDropGoesOnWithTheNextDrop: to a higher base, also beside a batch that took many
+// transactions.
 func TestDropGoesOnWithTheNextDrop(t *testing.T) {
 	s, _ := begun(t, 0)
+	s.haltSweeping()
 	upTo := grown(t, s, sweepRecords, 1)
 	next := grown(t, s, sweepRecords, 1)
 	snapped(t, s, next)
 	require.NoError(t, s.DropLog(upTo))
-	require.True(t, s.unswept())
-	require.NoError(t, s.DropLog(upTo), "to the same")
+	require.NoError(t, s.sweepSlice())
+	require.True(t, s.sweeper.left())
 	require.NoError(t, s.DropLog(next))
-	require.True(t, s.unswept())
-	before := s.count(t, keyBlock) + s.count(t, keyCommit)
+	require.NoError(t, s.sweepSlice())
+	require.True(t, s.sweeper.left())
 	grown(t, s, 4, 600<<10)
-	require.Less(t, s.count(t, keyBlock)+s.count(t, keyCommit)-8, before, "beside a large batch")
-	for s.unswept() {
-		require.NoError(t, s.DropLog(next))
-	}
+	sweepAll(t, s)
 	require.Equal(t, 4, s.count(t, keyBlock))
 	require.Equal(t, 5, s.count(t, keyCommit))
 }
@@ -146,6 +203,7 @@ func TestNothingIsLeftOfWhatWaitedAndIsDropped(t *testing.T) {
 	snapped(t, s, c.End())
 	require.False(t, s.pending.empty())
 	require.NoError(t, s.DropLog(c.End()))
+	s.sweeper.wg.Wait()
 	require.Zero(t, s.count(t, keyBlock))
 	require.Equal(t, 1, s.count(t, keyCommit))
 }
@@ -158,8 +216,7 @@ func TestPartsGoBeforeTheBlockThatNamesThem(t *testing.T) {
 	truncated, err := s.beyond(0, s.written.seq+1)
 	require.NoError(t, err)
 	snapped(t, s, at)
-	s.base = at
-	swept, _, err := s.below(sweepQuota(nil))
+	swept, _, err := s.below(swept{}, uint64(at.Index), loadQuota)
 	require.NoError(t, err)
 	for name, cut := range map[string][]op{"truncated": truncated, "swept": swept} {
 		named, parts := map[uint64]bool{}, 0
@@ -181,13 +238,17 @@ func TestPartsGoBeforeTheBlockThatNamesThem(t *testing.T) {
 
 // TestNothingLiesBelowTheBase: neither a lock nor a commit, be the records there still or not.
 func TestNothingLiesBelowTheBase(t *testing.T) {
-	for _, n := range []int{10, 2 * sweepRecords} {
+	for _, there := range []bool{false, true} {
 		s, _ := begun(t, 0)
+		s.haltSweeping()
 		first := grown(t, s, 1, 1)
-		upTo := grown(t, s, n, 1)
+		upTo := grown(t, s, 10, 1)
 		snapped(t, s, upTo)
 		require.NoError(t, s.DropLog(upTo))
-		require.Equal(t, n > 10, s.unswept())
+		if !there {
+			sweepAll(t, s)
+		}
+		require.Equal(t, there, s.count(t, keyBlock) > 0)
 		_, ok := s.endHash(first.Index)
 		require.False(t, ok)
 		require.NoError(t, s.Err())
@@ -200,24 +261,28 @@ func TestNothingLiesBelowTheBase(t *testing.T) {
 // TestSweepingOutrunsWriting: who writes large batches takes away as much, and more.
 func TestSweepingOutrunsWriting(t *testing.T) {
 	s, _ := begun(t, 0)
+	s.haltSweeping()
 	upTo := grown(t, s, 3000, 1)
 	snapped(t, s, upTo)
 	require.NoError(t, s.DropLog(upTo))
 	for range 2 {
-		require.True(t, s.unswept())
+		require.True(t, s.sweeper.left())
 		grown(t, s, 700, 1)
+		require.NoError(t, s.sweepSlice())
 	}
-	require.False(t, s.unswept())
+	require.False(t, s.sweeper.left())
 	require.Equal(t, 1400, s.count(t, keyBlock))
 }
 
 // TestLoadTakesAwayWhatIsBelowTheBase: a start has forgotten how far it was.
 func TestLoadTakesAwayWhatIsBelowTheBase(t *testing.T) {
 	s, _ := begun(t, 0)
+	s.haltSweeping()
 	upTo := grown(t, s, 2*sweepRecords, 1)
 	snapped(t, s, upTo)
 	require.NoError(t, s.DropLog(upTo))
-	require.True(t, s.unswept())
+	require.NoError(t, s.sweepSlice())
+	require.True(t, s.sweeper.left())
 	require.NoError(t, s.Close())
 	s, r, err := reopened(t, s.dir)
 	require.NoError(t, err)
@@ -225,7 +290,7 @@ func TestLoadTakesAwayWhatIsBelowTheBase(t *testing.T) {
 	require.Equal(t, upTo, r.Tip)
 	require.Zero(t, s.count(t, keyBlock))
 	require.Equal(t, 1, s.count(t, keyCommit))
-	require.False(t, s.unswept())
+	require.False(t, s.sweeper.left())
 }
 
 // TestInstallationLeavesNothingOfTheOldChain: neither below the snapshot nor beyond it, nor of what
@@ -251,6 +316,7 @@ func TestInstallationLeavesNothingOfTheOldChain(t *testing.T) {
 	require.Equal(t, s.written.seq, s.guard.newest.seq, "the guard was not raised")
 	require.Equal(t, at, s.guard.newest.tip)
 	require.Equal(t, bftraft.Term(4), s.guard.newest.term)
+	s.sweeper.wg.Wait()
 	for kind, want := range map[byte]int{
 		keyBlock: 0, keyPart: 0, keyCommit: 1, keyEvidence: 1, keyTrim: 0,
 	} {
@@ -274,7 +340,8 @@ func TestDamageBelowTheBaseIsRefused(t *testing.T) {
 		upTo := grown(t, s, 3, 1)
 		snapped(t, s, upTo)
 		require.NoError(t, s.commit([]op{{k, []byte{1}}}))
-		require.ErrorIs(t, s.DropLog(upTo), ErrDamaged, name)
+		require.NoError(t, s.DropLog(upTo), name)
+		s.sweeper.wg.Wait()
 		require.ErrorIs(t, s.Err(), ErrDamaged, name)
 		require.NoError(t, s.Close())
 		_, _, err := reopened(t, s.dir)
@@ -292,7 +359,8 @@ func TestSpaceOfADroppedLogComesBack(t *testing.T) {
 		snapped(t, s, at)
 		require.NoError(t, s.DropLog(at))
 	}
-	require.False(t, s.unswept())
+	s.sweeper.wg.Wait()
+	require.False(t, s.sweeper.left())
 	bytes := func() int64 {
 		sum := int64(0)
 		tables, err := filepath.Glob(filepath.Join(s.dir, storeDir, "*.sst"))

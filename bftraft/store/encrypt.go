@@ -58,6 +58,7 @@ func encryption(dir string, o Options, install func() error) (
 }
 
 func (s *Badger) closeBadger() error {
+	s.haltSweeping()
 	err := s.db.Close()
 	s.db = nil
 	return err

@@ -49,6 +49,12 @@ func (s *Badger) Steps(r *bftraft.Ready) ([]func() error, error) {
 	return steps, err
 }
 
+// HaltSweeping lets nothing be taken away below the base but by SweepSlice.
+func (s *Badger) HaltSweeping() { s.haltSweeping() }
+
+// SweepSlice takes one slice away.
+func (s *Badger) SweepSlice() error { return s.sweepSlice() }
+
 // FinishSteps returns the steps of FinishSnapshot, DropSteps and InstallSteps those of the others.
 func (s *Badger) FinishSteps(proof []byte) ([]func() error, error) { return s.finishing(proof) }
 
@@ -124,6 +130,9 @@ func (s *Badger) Change(kind byte, back int, change func([]byte) []byte) error {
 	o.value = change(o.value)
 	return s.commit([]op{o})
 }
+
+// MaxPendingItems is after how many items Badger takes what waits.
+const MaxPendingItems = maxPendingItems
 
 // MaxDataKeys is how many data keys a store may have.
 const MaxDataKeys = maxDataKeys

@@ -26,7 +26,7 @@ type pending struct {
 // The most that waits.
 const (
 	maxPendingBytes = 1 << 20
-	maxPendingItems = 1024
+	maxPendingItems = 256
 )
 
 func (p *pending) empty() bool {

@@ -344,7 +344,7 @@ func TestJournalBeginsAnewWhenBadgerHasTaken(t *testing.T) {
 		m = committed(t, s, m, chainOf(rng, m.Tip(), 1, 50)...)
 		batches[s.Batch()] = true
 	}
-	require.InDelta(t, 2500*2/1024, len(batches), 2, "two items in each Save")
+	require.InDelta(t, 2500*2/store.MaxPendingItems, len(batches), 2, "two items in each Save")
 	info, err := os.Stat(filepath.Join(dir, "journal"))
 	require.NoError(t, err)
 	require.EqualValues(t, 4<<20, info.Size())

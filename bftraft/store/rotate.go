@@ -50,6 +50,8 @@ func (s *Badger) RotateDataKey(rewrite bool) error {
 	if s.options.ReadOnly {
 		return ErrReadOnly
 	}
+	s.haltSweeping() // what is read must not go before it is written anew
+	defer s.resumeSweeping()
 	steps, err := s.dataKeyRotation(rewrite)
 	if err != nil {
 		return err

@@ -84,9 +84,11 @@ func (s *Badger) flush(sync bool) error {
 	if err := do(steps); err != nil {
 		return err
 	}
+	added := s.pending
 	s.written, s.pending = next, pending{base: next.tip.Index}
 	s.journal.Restart(next.seq)
 	s.unrecorded.clear()
+	s.sweepOn(&added)
 	return nil
 }
 
@@ -111,27 +113,22 @@ func (s *Badger) plan(sync bool) ([]func() error, state, error) {
 		return nil, next, err
 	}
 	ops = append(ops, terms...)
-	old, done, err := s.below(sweepQuota(ops))
-	if err != nil {
-		return nil, next, err
-	}
 	steps := []func() error{s.checkSpace}
-	groups := s.pack(slices.Concat(cut, old, ops, last))
-	var finish []func() error
+	groups := s.pack(slices.Concat(cut, ops, last))
+	trims := len(groups) > 1 && s.pending.truncated
+	if trims {
+		last = append(last, s.trimRecord(s.pending.base, next.seq))
+	}
 	if len(groups) > 1 {
-		if s.pending.truncated {
-			last = append(last, s.trimRecord(s.pending.base, next.seq))
-			finish = append(finish, func() error { return s.finishTrim(cut) })
-		}
-		for _, group := range s.pack(old) {
-			finish = append(finish, func() error { return s.commit(group) })
-		}
 		groups = append(s.pack(ops), last)
 	}
 	for _, group := range groups {
 		steps = append(steps, func() error { return s.commit(group) })
 	}
-	steps = append(append(steps, finish...), s.syncNewFiles)
+	if trims {
+		steps = append(steps, func() error { return s.finishTrim(cut) })
+	}
+	steps = append(steps, s.syncNewFiles)
 	promise := promiseOf(s.meta, &next, record)
 	guard := func() error { return s.guard.write(promise) }
 	switch {
@@ -141,7 +138,7 @@ func (s *Badger) plan(sync bool) ([]func() error, state, error) {
 		steps = append(steps, guard)
 	}
 	return append(steps, func() error {
-		s.digest, s.swept = promise.digest, done
+		s.digest = promise.digest
 		return nil
 	}), next, nil
 }

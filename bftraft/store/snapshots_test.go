@@ -212,12 +212,14 @@ func TestDropOfManyBlocksIsAtomic(t *testing.T) {
 	crashAround(t, image, steps, m, m.Dropped(at))
 	require.NoError(t, other.Close())
 
+	s.HaltSweeping()
 	require.NoError(t, s.DropLog(at))
 	m = m.Dropped(at)
 	for _, data := range []string{"a", "b", "c", "d", "e"} {
 		restored, image, err := found(t, dir)
 		require.NoError(t, err)
 		m.Check(t, image, restored)
+		require.NoError(t, s.SweepSlice())
 		m = committed(t, s, m, block(m.Tip(), data))
 		m.CheckReads(t, s)
 	}

@@ -176,6 +176,7 @@ const (
 	M174 ID = "M174" // what a node does not know to have signed does not matter to it (J7)
 	M175 ID = "M175" // what an earlier holder of the id signed is taken for one's own (J7)
 	M176 ID = "M176" // that it has forgotten something, a node forgets again (J7)
+	M177 ID = "M177" // the log is taken away before that it begins later is durable (K1)
 	M180 ID = "M180" // why a node suspected its term is forgotten with the cause (E2)
 	M181 ID = "M181" // of terms that pass at once the last is told of (E2)
 	M182 ID = "M182" // why a term ended is forgotten with the next election (E2)
