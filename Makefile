@@ -41,7 +41,7 @@ test: ## everything CI runs: lint, all tests, the mutants, a slice of each fuzz 
 test: export TANGAROA_NOT_DONE := $(CURDIR)/bin/not-done
 test: lint
 	rm -f $(TANGAROA_NOT_DONE)
-	go test $(TAGS) -timeout 20m ./...
+	go test $(TAGS) -vet=off -timeout 20m ./...
 	$(MAKE) --no-print-directory killers
 	tools/fuzz.sh $(FUZZSLICE) $(TAGS)
 	$(MAKE) --no-print-directory bench-gate

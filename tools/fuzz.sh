@@ -33,8 +33,13 @@ run() {
 		echo "FAIL  $1 $2"
 		exit 1
 	fi
+	if grep -q 'without coverage' "$log"; then
+		echo "FAIL  $1 $2: it ran without coverage, does -d=libfuzzer mean something else now?"
+		exit 1
+	fi
 }
 
+module=$(go list -m)
 packages=$(go list -f '{{.ImportPath}} {{.Dir}}' "$@" ./...)
 found=0
 while read -r package dir; do
@@ -42,8 +47,10 @@ while read -r package dir; do
 	targets=$(find "$dir" -maxdepth 1 -name '*_test.go' -exec cat {} + |
 		sed -nE 's/^func (Fuzz[A-Za-z0-9_]*)\(.*/\1/p')
 	[ -n "$targets" ] || continue
-	# One binary for all targets of a package: linking takes longer than a slice.
-	go test "$@" -c -fuzz . -o "$work/fuzz.test" "$package"
+	# One binary for all targets of a package: linking takes longer than a slice. What
+	# guides the inputs is counted in our packages alone: "-fuzz ." would compile every
+	# library once more for it.
+	go test "$@" -c -vet=off -gcflags="$module/...=-d=libfuzzer" -o "$work/fuzz.test" "$package"
 	cd "$dir"
 	for target in $targets; do
 		found=$((found + 1))
