@@ -72,20 +72,39 @@ const (
 // eight bytes, big-endian. So the same bytes cut into other parts, or an empty
 // part more, give another digest.
 func Hash(d Domain, parts ...[]byte) Digest {
+	size := 8 + len(d)
+	for _, part := range parts {
+		size += 8 + len(part)
+	}
+	if size > gathered {
+		return hashPieces(d, parts)
+	}
+	var room [gathered]byte
+	b := append(appendLength(room[:0], len(d)), d...)
+	for _, part := range parts {
+		b = append(appendLength(b, len(part)), part...)
+	}
+	return sha256.Sum256(b)
+}
+
+// gathered is the most that Hash copies into one piece. Most of what is hashed is shorter, and
+// giving SHA-256 its pieces one by one takes longer than the hashing.
+const gathered = 512
+
+func hashPieces(d Domain, parts [][]byte) Digest {
 	h := sha256.New()
 	var length [8]byte
-	binary.BigEndian.PutUint64(length[:], uint64(len(d)))
-	h.Write(length[:])
-	h.Write([]byte(d))
+	h.Write(append(appendLength(length[:0], len(d)), d...))
 	for _, part := range parts {
-		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
-		h.Write(length[:])
+		h.Write(appendLength(length[:0], len(part)))
 		h.Write(part)
 	}
 	var out Digest
 	h.Sum(out[:0])
 	return out
 }
+
+func appendLength(b []byte, n int) []byte { return binary.BigEndian.AppendUint64(b, uint64(n)) }
 
 // SignedBytes returns what a signature in the domain covers: the domain behind
 // its length as eight bytes, big-endian, then the message. The message runs to

@@ -2,6 +2,8 @@ package crypto
 
 import (
 	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"go/ast"
 	"go/parser"
@@ -69,6 +71,20 @@ func TestHashHasItsLayout(t *testing.T) {
 			parts = append(parts, []byte(p))
 		}
 		require.Equal(t, c.want, Hash(c.domain, parts...).String())
+	}
+}
+
+func TestHashHasItsLayoutAtAnyLength(t *testing.T) {
+	front, back := make([]byte, 2*gathered), []byte("back")
+	for i := range front {
+		front[i] = byte(i * 7)
+	}
+	for n := range len(front) {
+		var all []byte
+		for _, part := range [][]byte{[]byte(DomainEntry), front[:n], back} {
+			all = append(binary.BigEndian.AppendUint64(all, uint64(len(part))), part...)
+		}
+		require.Equal(t, Digest(sha256.Sum256(all)), Hash(DomainEntry, front[:n], back), "%d bytes", n)
 	}
 }
 
